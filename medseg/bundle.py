@@ -1,0 +1,158 @@
+"""Bundles: find one by its task, read its metadata, parse its configurations, load its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medseg.errors import BundleError, UsageError, WeightsError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+    from monai.bundle import ConfigParser
+
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its folder and the content of its metadata.json."""
+
+    root: Path
+    metadata: dict[str, Any]
+
+    @property
+    def task(self) -> str:
+        return self.root.name
+
+    def config(self, name: str) -> Path:
+        return self.root / "configs" / name
+
+
+def shipped_root() -> Path:
+    """The folder of the shipped bundles: inside an installed package, beside it in a checkout."""
+    inside = _PACKAGE / "bundles"
+    return inside if inside.is_dir() else _PACKAGE.parent / "bundles"
+
+
+def tasks() -> list[str]:
+    """The tasks that have a bundle."""
+    return sorted(path.parent.parent.name for path in shipped_root().glob("*/configs/metadata.json"))
+
+
+def find(task: str) -> Path:
+    """The folder of a task's bundle.
+
+    The working directory comes first (the bundle itself, then bundles/<task>), so that a copy that
+    somebody edits is the one that runs; then the shipped one.
+
+    Raises:
+        UsageError: no bundle for this task.
+    """
+    here = Path.cwd()
+    for root in (here, here / "bundles" / task, shipped_root() / task):
+        if root.name == task and (root / "configs" / "metadata.json").is_file():
+            return root
+    raise UsageError("a task that has a bundle", came=task, do=did_you_mean(task, tasks()))
+
+
+def open_bundle(task: str) -> Bundle:
+    """Open the bundle of a task, or the one in a folder when `task` is a path to it.
+
+    Raises:
+        UsageError: no such bundle.
+        BundleError: its metadata can't be read.
+    """
+    root = Path(task) if (Path(task) / "configs" / "metadata.json").is_file() else find(task)
+    file = root / "configs" / "metadata.json"
+    try:
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError("a readable metadata.json", came=f"{error}", do="Restore the bundle.") from error
+    return Bundle(root.resolve(), metadata)
+
+
+def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
+    """Parse configuration files of a bundle, with values put in the place of existing keys.
+
+    Args:
+        bundle: an opened bundle.
+        files: names in its configs folder; a later one overrides an earlier one.
+        overrides: key (nested by "::", as MONAI writes it) to value.
+
+    Raises:
+        UsageError: an override whose key the configuration does not have.
+    """
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config([str(bundle.config(name)) for name in files])
+    parser.read_meta(str(bundle.config("metadata.json")))
+    for key, value in {"bundle_root": str(bundle.root), **(overrides or {})}.items():
+        check_key(parser, key)
+        parser[key] = value
+    return parser
+
+
+def check_key(parser: ConfigParser, key: str) -> None:
+    """Refuse a key that the configuration does not have: MONAI would add it and go on.
+
+    Raises:
+        UsageError: with the nearest keys that exist.
+    """
+    parts = key.replace("#", "::").split("::")
+    known: Any = parser.config
+    for part in parts:
+        names = [str(index) for index in range(len(known))] if isinstance(known, list) else known
+        if not isinstance(known, (dict, list)) or part not in names:
+            choices = [str(name) for name in names] if isinstance(known, (dict, list)) else []
+            raise UsageError(
+                "a key that the bundle's configuration has", came=key, do=did_you_mean(part, choices)
+            )
+        known = known[int(part)] if isinstance(known, list) else known[part]
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_weights(
+    network: torch.nn.Module, path: str | Path, pinned_sha256: str | None = None
+) -> torch.nn.Module:
+    """Load a state dictionary, tensors only, into a network and set it to evaluation.
+
+    Args:
+        network: built as at training time.
+        path: written by torch.save; a checkpoint with a "model" entry is fine too.
+        pinned_sha256: what the file must hash to; None for weights of one's own.
+
+    Raises:
+        WeightsError: the file is missing, hashes otherwise, holds more than tensors or does not fit.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError("the bundle's weights", came=f"no file {path}", do="Restore or train them.")
+    if pinned_sha256 is not None and sha256(path) != pinned_sha256:
+        raise WeightsError(
+            f"weights with the SHA-256 {pinned_sha256}",
+            came=f"{path.name} with {sha256(path)}",
+            do="Restore the file; for weights of your own, set weights_sha256 to null.",
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state.get("model", state))
+    except Exception as error:  # torch raises a dozen kinds, pickle's and zip's among them
+        raise WeightsError(
+            "weights that fit the network",
+            came=f"{path.name} ({type(error).__name__}: {str(error)[:300]})",
+            do="Use weights that were trained with this bundle's network_def.",
+        ) from error
+    return network.eval()

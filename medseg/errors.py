@@ -1,0 +1,76 @@
+"""Every error that medseg raises on purpose.
+
+MedsegError                 exit code 1 at the command line
+├── UsageError              2   an unknown task, key, split or option
+├── InputError              3   an input that can't be segmented
+│   ├── UnreadableError     3   no picture or volume in it: missing, empty, truncated, unknown format
+│   └── UnsuitableError     3   readable, but not what the task was made for
+├── DataError               1   a training or evaluation data set that can't be trusted
+│   └── LabelError          1   a label of the wrong size or with unknown values
+└── BundleError             1   a bundle that is incomplete or inconsistent
+    └── WeightsError        1   weights that are missing, don't fit or aren't the pinned ones
+
+Each says three things: what was required, what came, and what to do. None names a patient.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MedsegError(Exception):
+    """The base of all errors raised on purpose.
+
+    Args:
+        required: what medseg needed, as a noun phrase.
+        came: what it got instead.
+        do: the next step for the user, as a sentence.
+    """
+
+    exit_code = 1
+
+    def __init__(self, required: str, *, came: str, do: str) -> None:
+        self.required, self.came, self.do = required, came, do
+        super().__init__(f"required: {required}; came: {came}. {do}")
+
+
+class UsageError(MedsegError):
+    exit_code = 2
+
+
+class InputError(MedsegError):
+    exit_code = 3
+
+
+class UnreadableError(InputError):
+    pass
+
+
+class UnsuitableError(InputError):
+    pass
+
+
+class DataError(MedsegError):
+    pass
+
+
+class LabelError(DataError):
+    pass
+
+
+class BundleError(MedsegError):
+    pass
+
+
+class WeightsError(BundleError):
+    pass
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The sentence that helps after a misspelt name: the nearest known ones, else all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Known names: {', '.join(known)}."

@@ -1,0 +1,164 @@
+"""The field of view of a fundus photograph: the disc that the camera's aperture lets through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medseg.errors import UnsuitableError
+
+THUMBNAIL_PX = 384
+MIN_DIAMETER_PX = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Where the retina is in the picture.
+
+    Attributes:
+        mask: (row, column), bool, on the picture's grid.
+        diameter_px: of the aperture's circle, which the frame may cut.
+        warnings: what speaks against a fundus photograph; empty when nothing does.
+    """
+
+    mask: np.ndarray
+    diameter_px: float
+    warnings: tuple[str, ...]
+
+
+def find_field(picture: np.ndarray) -> Field:
+    """Find the field of view and check that the picture looks like a retina.
+
+    The bright region is separated from the dark surround on a thumbnail, a circle is fitted to the
+    part of its border that the frame does not cut (Kasa 1976, with outliers trimmed), and the field
+    is the region's convex hull within that circle. Without such a circle the field is the frame.
+
+    Args:
+        picture: (C, row, column) with C 1 or 3, any real type.
+
+    Raises:
+        UnsuitableError: the picture is blank, or the field is smaller than 200 px across.
+    """
+    step = max(1, round(max(picture.shape[1:]) / THUMBNAIL_PX))
+    small = _thumbnail(picture, step)
+    brightness = _brightness(small)
+    warnings = _colour_warnings(small)
+    region = _bright_region(brightness)
+    circle = _fit_circle(region) if region is not None else None
+    if region is None or circle is None:
+        mask = np.ones(picture.shape[1:], dtype=bool)
+        diameter_px = float(max(picture.shape[1:]))
+        warnings.insert(0, "no round field of view was found: this may be no fundus photograph")
+    else:
+        mask = _field_mask(region, circle, step, picture.shape[1:])
+        diameter_px = 2 * circle[2] * step
+    if diameter_px < MIN_DIAMETER_PX:
+        raise UnsuitableError(
+            f"a fundus photograph whose field is at least {MIN_DIAMETER_PX} px across",
+            came=f"{picture.shape[2]}x{picture.shape[1]} px with a field of {diameter_px:.0f} px",
+            do="Use the photograph in its original size.",
+        )
+    return Field(mask, diameter_px, tuple(warnings))
+
+
+def _thumbnail(picture: np.ndarray, step: int) -> np.ndarray:
+    """(C, row, column) means of step x step blocks, float64; the last partial block is left out."""
+    channels, rows, columns = picture.shape[0], picture.shape[1] // step, picture.shape[2] // step
+    cut = picture[:, : rows * step, : columns * step]
+    return cut.reshape(channels, rows, step, columns, step).mean(axis=(2, 4), dtype=np.float64)
+
+
+def _brightness(small: np.ndarray) -> np.ndarray:
+    """The brightest channel, smoothed, scaled so that the bright end is 1."""
+    from scipy.ndimage import gaussian_filter
+
+    low, high = float(small.min()), float(np.percentile(small.max(axis=0), 99))
+    if not np.isfinite([low, high]).all() or high - low < 1e-3 * max(abs(high), 1.0):
+        raise UnsuitableError(
+            "a fundus photograph",
+            came=f"a blank picture (every pixel near {high:g})",
+            do="Check the export from the camera.",
+        )
+    return gaussian_filter(small.max(axis=0), 1.0) / high
+
+
+def _bright_region(brightness: np.ndarray) -> np.ndarray | None:
+    """The largest region brighter than the corners; None when no corner is dark."""
+    from scipy import ndimage
+
+    corner = max(2, min(brightness.shape) // 40)
+    corners = np.concatenate(
+        [brightness[rows, columns].ravel() for rows in (slice(corner), slice(-corner, None))
+         for columns in (slice(corner), slice(-corner, None))]
+    )
+    rows, columns = brightness.shape
+    inside = float(np.median(brightness[rows // 4 : -rows // 4, columns // 4 : -columns // 4]))
+    dark = float(np.median(corners))
+    if dark > 0.5 * inside:
+        return None
+    region = ndimage.binary_fill_holes(brightness > dark + 0.15 * (inside - dark))
+    region = ndimage.binary_opening(region, iterations=3)
+    components, count = ndimage.label(region)
+    if count == 0:
+        return None
+    sizes = np.bincount(components.ravel())[1:]
+    return components == 1 + int(sizes.argmax())
+
+
+def _fit_circle(region: np.ndarray) -> tuple[float, float, float] | None:
+    """(row, column, radius) of the circle on the region's border; None when it is not round."""
+    from scipy import ndimage
+
+    border = region & ~ndimage.binary_erosion(region, border_value=1)
+    border[[0, 1, -2, -1], :] = False
+    border[:, [0, 1, -2, -1]] = False
+    points = np.argwhere(border).astype(float)
+    circle = (0.0, 0.0, 0.0)
+    for _ in range(5):
+        if len(points) < 40:
+            return None
+        circle = _kasa(points)
+        distance = np.abs(np.hypot(points[:, 0] - circle[0], points[:, 1] - circle[1]) - circle[2])
+        points = points[distance <= max(1.5, np.percentile(distance, 90))]
+    disc = _disc(circle, region.shape)
+    overlap = (disc & region).sum() / max(1, (disc | region).sum())
+    return circle if overlap >= 0.9 else None
+
+
+def _kasa(points: np.ndarray) -> tuple[float, float, float]:
+    """Least-squares circle through (row, column) points: x^2 + y^2 + ax + by + c = 0 (Kasa 1976)."""
+    system = np.column_stack([points, np.ones(len(points))])
+    a, b, c = np.linalg.lstsq(system, -(points**2).sum(axis=1), rcond=None)[0]
+    return -a / 2, -b / 2, float(np.sqrt(max(0.0, a * a / 4 + b * b / 4 - c)))
+
+
+def _disc(circle: tuple[float, float, float], shape: tuple[int, ...]) -> np.ndarray:
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return (rows - circle[0]) ** 2 + (columns - circle[1]) ** 2 <= circle[2] ** 2
+
+
+def _field_mask(
+    region: np.ndarray, circle: tuple[float, float, float], step: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """The region's convex hull within the circle, drawn on the picture's own grid."""
+    from scipy.spatial import ConvexHull
+    from skimage.draw import polygon2mask
+
+    points = np.argwhere(region)
+    corners = (points[ConvexHull(points).vertices] + 0.5) * step - 0.5
+    # The hull runs through the centres of the outermost blocks; the field reaches to their far side.
+    corners += np.sign(corners - corners.mean(axis=0)) * step / 2
+    row, column = ((value + 0.5) * step - 0.5 for value in circle[:2])
+    return polygon2mask(shape, corners) & _disc((row, column, circle[2] * step), shape)
+
+
+def _colour_warnings(small: np.ndarray) -> list[str]:
+    """A retina reflects red most and blue least, whatever the camera (Delori and Pflibsen 1989)."""
+    if small.shape[0] == 1:
+        return ["the picture is grey: a colour photograph was expected"]
+    brightness = small.max(axis=0)
+    red, green, blue = small[:, brightness > 0.3 * np.percentile(brightness, 99)].mean(axis=1)
+    if red < green or red < 1.2 * blue:
+        return ["the picture's colours are not those of a retina (red most, blue least)"]
+    return []

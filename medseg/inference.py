@@ -1,0 +1,79 @@
+"""Inferers and devices: what runs a network over an image, beyond what MONAI has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+
+from medseg.errors import UsageError, did_you_mean
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The torch device for `auto`, `cpu`, `cuda` or `cuda:N`; auto takes a GPU when there is one.
+
+    Raises:
+        UsageError: an unknown name, or cuda where there is none.
+    """
+    kind = name.split(":")[0]
+    if kind not in ("auto", "cpu", "cuda"):
+        raise UsageError("a device: auto, cpu or cuda", came=name, do=did_you_mean(name, ["auto", "cpu", "cuda"]))
+    available = torch.cuda.is_available()
+    if kind == "cuda" and not available:
+        raise UsageError("a GPU that torch can use", came="none", do="Use --device cpu.")
+    if kind == "auto":
+        return torch.device("cuda" if available else "cpu")
+    return torch.device(name)
+
+
+class FlipInferer(Inferer):
+    """Test-time augmentation: the mean logit over mirrored copies.
+
+    Args:
+        inferer: runs one copy and returns logits of (B, C, spatial...).
+        axes: spatial axes (2 is the first after batch and channel) to mirror, in all combinations;
+            none of them means that the inferer's own answer is passed through.
+    """
+
+    def __init__(self, inferer: Inferer, axes: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.axes = tuple(axes)
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        total = self.inferer(inputs, network, *args, **kwargs)
+        for flips in _subsets(self.axes)[1:]:
+            logits = self.inferer(torch.flip(inputs, flips), network, *args, **kwargs)
+            total = total + torch.flip(logits, flips)
+        return total / 2 ** len(self.axes)
+
+
+class AutocastInferer(Inferer):
+    """Run another inferer under bfloat16 autocast and return float32.
+
+    MONAI's `amp` key means CUDA; this one speeds up training on processors with bfloat16 too.
+    """
+
+    def __init__(self, inferer: Inferer, enabled: bool = True) -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.enabled = enabled
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.enabled):
+            return self.inferer(inputs, network, *args, **kwargs).float()
+
+
+def _subsets(axes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Every combination of the axes, the empty one first."""
+    subsets: list[tuple[int, ...]] = [()]
+    for axis in axes:
+        subsets += [(*subset, axis) for subset in subsets]
+    return subsets

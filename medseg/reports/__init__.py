@@ -1,0 +1,7 @@
+"""What a person or a program reads afterwards: the overlay, the page and the record."""
+
+from medseg.reports.overlay import draw_overlay
+from medseg.reports.page import write_page
+from medseg.reports.record import write_record
+
+__all__ = ["draw_overlay", "write_page", "write_record"]

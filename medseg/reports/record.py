@@ -1,0 +1,111 @@
+"""measurements.json: the numbers of one case for other programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from medseg.errors import MedsegError
+from medseg.io.atomic import atomic_path
+
+
+def write_record(
+    path: str | os.PathLike[str],
+    *,
+    task: str,
+    labels: Mapping[int, str],
+    measurements: Mapping[str, Any],
+    quality: Mapping[str, Any],
+    warnings: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write measurements.json: strict JSON, UTF-8, keys in the order given, in full or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        task: the name of the task.
+        labels: label value to name, background included.
+        measurements: name to {"value", "unit", "reason" when the value is null}.
+        quality: what the quality checks found.
+        warnings: what the user should know; empty when nothing is odd.
+        provenance: bundle, weights, versions, input and date.
+
+    Raises:
+        MedsegError: a value that JSON can't hold and that `plain` can't explain.
+    """
+    record = {
+        "task": task,
+        "labels": {int(value): name for value, name in labels.items()},
+        "measurements": measurements,
+        "warnings": list(warnings),
+        "quality": quality,
+        "provenance": provenance,
+    }
+    text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def plain(value: Any, where: str = "") -> Any:
+    """Turn a value into what strict JSON holds: dict, list, str, int, float, bool and None.
+
+    Numbers of numpy become Python's, paths and dates become text. An entry {"value": ...} with numbers
+    that are NaN or infinite gets null for each and says so in its "reason".
+
+    Args:
+        value: anything nested; arrays of any shape become lists.
+        where: the keys that led here, for the message.
+
+    Raises:
+        MedsegError: NaN or infinity outside such an entry, where no reason could stand, or an unknown type.
+    """
+    if isinstance(value, Mapping):
+        entry = _explained(value) if "value" in value else value
+        return {str(key): plain(item, f"{where}.{key}".strip(".")) for key, item in entry.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, date | PurePath):
+        return value.isoformat() if isinstance(value, date) else str(value)
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise MedsegError(
+        f"a finite number, text, list or mapping for {where}",
+        came=repr(value) if isinstance(value, float) else f"a {type(value).__name__}",
+        do='Give {"value": null, "unit": ..., "reason": why} for what can\'t be known.',
+    )
+
+
+def _explained(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The measurement with null for each number that isn't finite, and the reason."""
+    value, lost = _without_nan(entry["value"])
+    explained = {**entry, "value": value}
+    if lost:
+        found = (
+            "the result is not a finite number" if value is None else f"{lost} of its numbers are not finite"
+        )
+        explained["reason"] = "; ".join(filter(None, [entry.get("reason"), found]))
+    return explained
+
+
+def _without_nan(value: Any) -> tuple[Any, int]:
+    """The value with None for NaN and infinity, and how many there were."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return (value, 0) if math.isfinite(value) else (None, 1)
+    if isinstance(value, Mapping):
+        pairs = {key: _without_nan(item) for key, item in value.items()}
+        return {key: item for key, (item, _) in pairs.items()}, sum(lost for _, lost in pairs.values())
+    if isinstance(value, list | tuple):
+        items = [_without_nan(item) for item in value]
+        return [item for item, _ in items], sum(lost for _, lost in items)
+    return value, 0

@@ -1,0 +1,153 @@
+"""Data manifests: MONAI/Decathlon datalists with the data set's origin, licence and splits."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.bundle import sha256
+from medseg.errors import DataError, MedsegError, UsageError, did_you_mean
+from medseg.io import read_mask, read_volume
+
+SPLITS = ("training", "validation", "test")
+REQUIRED = ("name", "description", "labels", "licence", "publisher", "citation", "urls", *SPLITS)
+IMAGE_KEYS = ("image",)
+LABEL_KEYS = ("label", "label_2nd", "given_field")
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def data_root() -> Path:
+    """The folder that manifests' paths start from: MEDSEG_DATA, by default ../shared/data."""
+    return Path(os.environ.get("MEDSEG_DATA", "../shared/data"))
+
+
+def shipped_manifests() -> Path:
+    """The folder of the shipped manifests, inside an installed package or beside it in a checkout."""
+    inside = _PACKAGE / "data_manifests"
+    return inside if inside.is_dir() else _PACKAGE.parent / "data_manifests"
+
+
+def read_manifest(manifest: str | Path) -> dict[str, Any]:
+    """Read a manifest by its path, or a shipped one by its name (`chase_db1`).
+
+    Raises:
+        UsageError: no such manifest.
+        DataError: it is no JSON or lacks a required entry.
+    """
+    path = Path(manifest)
+    if not path.is_file():
+        path = shipped_manifests() / f"{manifest}.json"
+    if not path.is_file():
+        known = [file.stem for file in shipped_manifests().glob("*.json")]
+        raise UsageError("a manifest", came=str(manifest), do=did_you_mean(str(manifest), known))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError("a manifest in JSON", came=f"{path.name}: {error}", do="Correct it.") from error
+    missing = [key for key in REQUIRED if key not in content]
+    if missing:
+        raise DataError(
+            f"a manifest with {', '.join(REQUIRED)}",
+            came=f"{path.name} without {', '.join(missing)}",
+            do="Add what is missing.",
+        )
+    return content
+
+
+def load_items(
+    manifests: Sequence[str | Path], split: str, keys: Sequence[str] = ("image", "label")
+) -> list[dict[str, str]]:
+    """The items of one split of several manifests, with paths that can be opened.
+
+    Args:
+        manifests: paths, or names of shipped manifests.
+        split: training, validation or test.
+        keys: entries to keep, image and label files or `subject`; an item without one goes without.
+
+    Raises:
+        UsageError: an unknown split or manifest.
+        DataError: the split is empty.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"a split: {', '.join(SPLITS)}", came=split, do=did_you_mean(split, SPLITS))
+    items = [
+        {key: _resolve(key, item[key]) for key in keys if key in item}
+        for manifest in manifests
+        for item in read_manifest(manifest)[split]
+    ]
+    if not items:
+        raise DataError(f"items in the split {split}", came="none", do="Choose another manifest or split.")
+    return items
+
+
+def check_manifest(manifest: str | Path) -> list[str]:
+    """What is wrong with a data set: one sentence a finding, none when it is sound.
+
+    Looks for missing files, unreadable files, labels of another size or with unknown values,
+    subjects in more than one split, and files with the same content.
+    """
+    content = read_manifest(manifest)
+    labels = {int(value): name for value, name in content["labels"].items()}
+    problems: list[str] = []
+    subjects: dict[str, set[str]] = defaultdict(set)
+    images: dict[str, list[str]] = defaultdict(list)
+    for split in SPLITS:
+        for index, item in enumerate(content[split]):
+            subjects[item.get("subject", "")].add(split)
+            problems += _check_item(item, f"{split}[{index}]", labels, images)
+    problems += [f"subject {name or '(none given)'} is in {', '.join(sorted(found))}"
+                 for name, found in subjects.items() if len(found) > 1]
+    problems += [f"the same image content in {', '.join(found)}" for found in images.values() if len(found) > 1]
+    return problems
+
+
+def require_sound(manifests: Iterable[str | Path]) -> None:
+    """Refuse to train on what check_manifest would report.
+
+    Raises:
+        DataError: the first findings of the first manifest that has any.
+    """
+    for manifest in manifests:
+        problems = check_manifest(manifest)
+        if problems:
+            raise DataError(
+                f"a sound data set ({manifest})",
+                came=f"{len(problems)} findings: {'; '.join(problems[:5])}",
+                do=f"See all of them with `medseg check-data {manifest}` and correct the data.",
+            )
+
+
+def _check_item(
+    item: dict[str, str], where: str, labels: dict[int, str], images: dict[str, list[str]]
+) -> list[str]:
+    problems = [f"{where} has no {key}" for key in ("image", "label", "subject") if not item.get(key)]
+    shape: tuple[int, ...] | None = None
+    for key in (*IMAGE_KEYS, *LABEL_KEYS):
+        if not item.get(key):
+            continue
+        path = Path(_resolve(key, item[key]))
+        if not path.is_file():
+            problems.append(f"{where} {key}: the file {item[key]} is missing")
+            continue
+        try:
+            if key in IMAGE_KEYS:
+                images[sha256(path)].append(item[key])
+                found = read_volume(path).array.shape[1:]
+            else:
+                found = read_mask(path, labels).array.shape
+        except MedsegError as error:
+            problems.append(f"{where} {key}: {error}")
+            continue
+        shape = shape or found
+        if found != shape:
+            problems.append(f"{where} {key}: size {found}, but the image has {shape}")
+    return problems
+
+
+def _resolve(key: str, value: str) -> str:
+    return str(data_root() / value) if key in (*IMAGE_KEYS, *LABEL_KEYS) else value

@@ -1,0 +1,321 @@
+"""The overlay leaves the photograph judgeable; the page and the record say all there is, safely."""
+
+import json
+import re
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from medseg.errors import MedsegError, UnsuitableError
+from medseg.io.atomic import atomic_path
+from medseg.reports import draw_overlay, write_page, write_record
+from medseg.reports.overlay import COLOURS, FIELD_COLOUR, colour_of, to_display
+from medseg.volume import Mask
+
+ROWS, COLUMNS = 60, 80
+LABELS = {0: "background", 1: "vessel", 2: "optic_disc"}
+
+
+@pytest.fixture
+def photograph():
+    return np.random.default_rng(1).integers(20, 120, (3, ROWS, COLUMNS), dtype=np.uint8)
+
+
+@pytest.fixture
+def mask():
+    array = np.zeros((ROWS, COLUMNS), np.uint8)
+    array[30, 10:40] = 1  # a vessel of one pixel
+    array[10:20, 50:70] = 2
+    return Mask(array, LABELS, source="/patients/Erika Mustermann/scan.png")
+
+
+@pytest.fixture
+def case(photograph, mask):
+    """The arguments of write_page."""
+    return {
+        "image": photograph,
+        "mask": mask,
+        "measurements": {
+            "vessel_density": {"value": np.float32(0.125), "unit": "1"},
+            "vessel_area_px2": {"value": np.int64(123456), "unit": "px2"},
+            "calibre_mm": {"value": None, "unit": "mm", "reason": "the pixel size is not known"},
+            "calibre_histogram": {"value": {"edges": [0, 1, 2, 3], "counts": [4, 8, 2]}, "unit": "px"},
+            "tortuosity": {"value": [1.0, 1.1, 1.2, 1.1, 1.4, 1.2], "unit": "1"},
+            "area_by_side": {"value": {"left": 2.5, "right": None}, "unit": "percent"},
+        },
+        "quality": {"verdict": "warn", "sharpness": 12.5},
+        "warnings": ["the photograph is blurred", "a < b & c"],
+        "provenance": {
+            "task": "retinal_vessel",
+            "input": "<script>alert(1)</script>.png",
+            "weights_sha256": "ab12" * 16,
+            "versions": {"medseg": "0.1.0", "torch": "2.6.0"},
+        },
+    }
+
+
+@pytest.fixture
+def record(case):
+    """The arguments of write_record."""
+    return {"task": "retinal_vessel", "labels": LABELS} | {
+        key: case[key] for key in ("measurements", "quality", "warnings", "provenance")
+    }
+
+
+def _page(tmp_path, **case):
+    write_page(tmp_path / "report.html", **case)
+    return (tmp_path / "report.html").read_text("utf-8")
+
+
+class TestOverlay:
+    def test_structure_keeps_its_pixels_and_its_neighbours_carry_the_line(self, photograph, mask):
+        overlay = draw_overlay(photograph, mask)
+        plain = photograph.transpose(1, 2, 0)
+        line = np.zeros((ROWS, COLUMNS), bool)
+        line[29:32, 9:41] = line[9:21, 49:71] = True
+        line[mask.array > 0] = False
+        assert overlay.dtype == np.uint8
+        np.testing.assert_array_equal(overlay[~line], plain[~line])
+        assert (overlay[29, 20] == COLOURS[0]).all()
+        assert (overlay[9, 60] == COLOURS[1]).all()
+        assert np.isin(overlay[line], COLOURS[:2]).all()
+
+    def test_touching_labels_are_parted_by_a_line(self, photograph):
+        array = np.ones((ROWS, COLUMNS), np.uint16)
+        array[:, 40:] = 2
+        overlay = draw_overlay(photograph, Mask(array))
+        assert (overlay[:, 39] == COLOURS[1]).all()
+        np.testing.assert_array_equal(overlay[:, 40:], photograph.transpose(1, 2, 0)[:, 40:])
+
+    def test_empty_mask_gives_the_photograph_and_leaves_the_input_alone(self, photograph):
+        before = photograph.copy()
+        overlay = draw_overlay(photograph, Mask(np.zeros((ROWS, COLUMNS), np.uint8)))
+        np.testing.assert_array_equal(overlay, photograph.transpose(1, 2, 0))
+        draw_overlay(photograph, Mask(np.eye(ROWS, COLUMNS, dtype=np.uint8)))
+        np.testing.assert_array_equal(photograph, before)
+
+    def test_field_border_is_dashed_and_outside_the_field(self, photograph):
+        rows, columns = np.ogrid[:ROWS, :COLUMNS]
+        field = (rows - 30) ** 2 + (columns - 40) ** 2 < 25**2
+        overlay = draw_overlay(photograph, Mask(np.zeros((ROWS, COLUMNS), np.uint8)), field)
+        plain = photograph.transpose(1, 2, 0)
+        dashes = (overlay == FIELD_COLOUR).all(axis=-1)
+        assert 20 < dashes.sum() < 120
+        assert not (dashes & field).any()
+        np.testing.assert_array_equal(overlay[~dashes], plain[~dashes])
+        whole = draw_overlay(photograph, Mask(np.zeros((ROWS, COLUMNS), np.uint8)), np.ones_like(field))
+        np.testing.assert_array_equal(whole, plain)
+
+    def test_line_grows_with_the_picture(self):
+        array = np.zeros((40, 3500), np.uint8)
+        array[20, 1000:2000] = 1
+        overlay = draw_overlay(np.zeros((1, 40, 3500), np.uint8), Mask(array))
+        assert overlay[:, 1500].any(axis=-1).nonzero()[0].tolist() == [18, 19, 21, 22]
+
+    @pytest.mark.parametrize(
+        ("dtype", "top"),
+        [(np.uint16, 4095), (np.int16, 900), (np.float32, 1.0), (np.float64, 3e4), (bool, 1)],
+    )
+    def test_any_type_fills_the_display_range(self, dtype, top):
+        image = (np.linspace(0, 1, 10_000).reshape(1, 100, 100) * top).astype(dtype)
+        shown = to_display(image)
+        assert shown.shape == (100, 100, 3)
+        assert shown.min() == 0
+        assert shown.max() == 255
+
+    def test_faint_float_stays_faint_and_nan_is_black(self):
+        image = np.full((1, 4, 4), 0.2)
+        image[0, 0, 0] = np.nan
+        shown = to_display(image)
+        assert shown[1, 1].tolist() == [51, 51, 51]
+        assert shown[0, 0].tolist() == [0, 0, 0]
+
+    def test_refuses_what_does_not_fit(self, photograph, mask):
+        with pytest.raises(UnsuitableError, match=r"shape \(4, 5, 6\)"):
+            draw_overlay(np.zeros((4, 5, 6), np.uint8), mask)
+        with pytest.raises(MedsegError, match="a mask on the picture's grid"):
+            draw_overlay(photograph[:, 1:], mask)
+        with pytest.raises(MedsegError, match="a field on the picture's grid"):
+            draw_overlay(photograph, mask, np.ones((2, 2), bool))
+
+    def test_colours_are_css(self):
+        assert colour_of(1) == "#00e6ff"
+        assert colour_of(1 + len(COLOURS)) == colour_of(1)
+
+
+class TestPage:
+    def test_says_every_value_warning_and_origin(self, tmp_path, case):
+        html = _page(tmp_path, **case)
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+        for expected in (
+            "Retinal vessel",
+            "Vessel density 0.125",
+            "Vessel area 123 456 px²",
+            "Calibre not known: the pixel size is not known",
+            "14 counted",
+            "6 values, median 1.15",
+            "Left: 2.5%; Right: not known",
+            "Sharpness 12.5",
+            "Review with care: 2 warnings",
+            "the photograph is blurred",
+            "a &lt; b &amp; c",
+            "Optic disc",
+            "ab12" * 16,
+            "2.6.0",
+            "research use only",
+            "qualified person",
+        ):
+            assert expected in text, expected
+        assert html.count("<rect x=") >= 3 + 5
+
+    def test_escapes_a_hostile_file_name(self, tmp_path, case):
+        html = _page(tmp_path, **case)
+        assert "<script" not in html
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in html
+
+    def test_loads_nothing_and_forbids_it(self, tmp_path, case):
+        html = _page(tmp_path, **case)
+        assert "default-src 'none'" in html
+        sources = re.findall(r"(?:src|href|srcset|action|data)\s*=\s*[\"']?([^\"'> ]+)", html)
+        assert len(sources) == 2
+        assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+        assert not re.search(r"url\(|@import|https?://|<(script|link|iframe|object)", html)
+
+    def test_can_be_read_aloud(self, tmp_path, case):
+        html = _page(tmp_path, **case)
+        assert '<html lang="en">' in html
+        assert all('alt="' in image for image in re.findall(r"<img [^>]+>", html))
+        assert all("aria-" in svg for svg in re.findall(r"<svg[^>]+>", html))
+
+    def test_does_not_name_the_source_path(self, tmp_path, case):
+        assert "Mustermann" not in _page(tmp_path, **case)
+
+    def test_nothing_odd_gives_the_green_banner(self, tmp_path, case):
+        html = _page(tmp_path, **case | {"warnings": [], "quality": {"verdict": "pass"}})
+        assert 'class="banner pass"' in html
+        assert "checks found nothing odd" in html
+        assert "Review with care" not in html
+
+    def test_does_not_claim_checks_that_were_not_made(self, tmp_path, case):
+        html = _page(tmp_path, **case | {"warnings": [], "quality": {}})
+        assert "No automatic quality check was made" in html
+
+    def test_a_bad_verdict_alone_gives_the_amber_banner(self, tmp_path, case):
+        html = _page(tmp_path, **case | {"warnings": []})
+        assert 'class="banner warn"' in html
+        assert "The quality check ended with: warn" in html
+
+    def test_nan_is_shown_as_not_known(self, tmp_path, case):
+        html = _page(tmp_path, **case | {"measurements": {"density": {"value": np.nan, "unit": "1"}}})
+        assert "not known: the result is not a finite number" in html
+
+    def test_says_that_a_label_was_not_found_and_bears_empty_parts(self, tmp_path, case, photograph):
+        empty = Mask(np.zeros((ROWS, COLUMNS), np.uint8), LABELS)
+        html = _page(tmp_path, **case | {"mask": empty, "measurements": {}, "quality": {}, "provenance": {}})
+        assert "Vessel (none found)" in html
+        assert "None were made" in html
+
+    def test_a_large_picture_is_reduced_and_said_so(self, tmp_path, case):
+        image, mask = np.zeros((1, 100, 3200), np.uint8), Mask(np.zeros((100, 3200), np.uint8), LABELS)
+        html = _page(tmp_path, **case | {"image": image, "mask": mask})
+        assert "reduced from 3200 \N{MULTIPLICATION SIGN} 100 pixels" in html
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            [],
+            {},
+            "text",
+            True,
+            [1, 2],
+            [None] * 6,
+            {"edges": [], "counts": []},
+            [[1, 2], [3, 4]],
+            1e-9,
+            [{"a": 1}],
+        ],
+    )
+    def test_bears_odd_values(self, tmp_path, case, value):
+        assert "Oddity" in _page(
+            tmp_path, **case | {"measurements": {"oddity": {"value": value, "unit": "px"}}}
+        )
+
+
+class TestRecord:
+    def test_round_trip(self, tmp_path, record):
+        path = tmp_path / "measurements.json"
+        write_record(path, **record)
+        text = path.read_text("utf-8")
+        read = json.loads(text, parse_constant=pytest.fail)
+        assert list(read) == ["task", "labels", "measurements", "warnings", "quality", "provenance"]
+        assert read["labels"] == {"0": "background", "1": "vessel", "2": "optic_disc"}
+        assert list(read["measurements"]) == list(record["measurements"])
+        assert read["measurements"]["vessel_area_px2"] == {"value": 123456, "unit": "px2"}
+        assert read["warnings"] == record["warnings"]
+        assert text.startswith('{\n  "task"')
+
+    def test_nan_becomes_null_with_a_reason(self, tmp_path, record):
+        odd = {
+            "ratio": {"value": np.float32("nan"), "unit": "1"},
+            "calibres": {"value": np.array([1.0, np.inf, 2.0]), "unit": "px"},
+            "sides": {
+                "value": {"left": float("-inf"), "right": 1.0},
+                "unit": "px",
+                "reason": "left was cut off",
+            },
+        }
+        write_record(tmp_path / "m.json", **record | {"measurements": odd})
+        read = json.loads((tmp_path / "m.json").read_text("utf-8"))["measurements"]
+        assert read["ratio"] == {"value": None, "unit": "1", "reason": "the result is not a finite number"}
+        assert read["calibres"]["value"] == [1.0, None, 2.0]
+        assert read["calibres"]["reason"] == "1 of its numbers are not finite"
+        assert read["sides"]["value"] == {"left": None, "right": 1.0}
+        assert read["sides"]["reason"].startswith("left was cut off; ")
+
+    @pytest.mark.parametrize("odd", [float("nan"), object(), {1, 2}])
+    def test_refuses_what_no_reason_can_explain(self, tmp_path, record, odd):
+        with pytest.raises(MedsegError, match=r"quality\.sharpness"):
+            write_record(tmp_path / "m.json", **record | {"quality": {"sharpness": odd}})
+        assert not list(tmp_path.iterdir())
+
+
+class TestAtomic:
+    def test_replaces_the_file_and_keeps_the_suffix(self, tmp_path):
+        path = tmp_path / "mask.nii.gz"
+        path.write_text("old")
+        with atomic_path(path) as temporary:
+            assert temporary.parent == tmp_path
+            assert temporary.name.endswith(".nii.gz")
+            temporary.write_text("new")
+            assert path.read_text() == "old"
+        assert path.read_text() == "new"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+    def test_an_error_leaves_everything_as_it_was(self, tmp_path, error):
+        path = tmp_path / "report.html"
+        path.write_text("old")
+        with pytest.raises(error), atomic_path(path) as temporary:  # noqa: PT012
+            temporary.write_text("half")
+            raise error
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no umask")
+    def test_mode_follows_the_umask(self, tmp_path):
+        (tmp_path / "plain").write_text("")
+        with atomic_path(tmp_path / "atomic") as temporary:
+            temporary.write_text("")
+        modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
+        assert len(modes) == 1
+
+
+def test_import_is_light():
+    code = (
+        "import sys, medseg.reports; print({'torch', 'monai', 'jinja2', 'PIL', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
