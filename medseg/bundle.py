@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medseg.errors import BundleError, UsageError, WeightsError, did_you_mean
+from medseg.errors import BundleError, MedsegError, UsageError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
     from monai.bundle import ConfigParser
 
 _PACKAGE = Path(__file__).parent
+_MONAI_OPTIONS = (
+    "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
+    "workflow_type", "workflow_name", "properties_path",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,64 @@ def check_key(parser: ConfigParser, key: str) -> None:
                 "a key that the bundle's configuration has", came=key, do=did_you_mean(part, choices)
             )
         known = known[int(part)] if isinstance(known, list) else known[part]
+
+
+def run_workflow(bundle: Bundle, *files: str, overrides: Mapping[str, Any]) -> None:
+    """Run configuration files as `python -m monai.bundle run` does, after a check of the overrides.
+
+    Raises:
+        UsageError: see check_key.
+        MedsegError: whatever the bundle's own steps raise.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    parse(bundle, *files, overrides=overrides)
+    with typed_errors():
+        workflow = ConfigWorkflow(
+            config_file=[str(bundle.config(name)) for name in files],
+            workflow_type="infer" if "inference.yaml" in files else "train",
+            **{"bundle_root": str(bundle.root), **overrides},
+        )
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+
+
+def check_arguments(bundle_root: str | Path, files: Sequence[str]) -> None:
+    """Refuse misspelt options of `python -m monai.bundle run`, which MONAI would add and ignore.
+
+    A bundle calls it from its `initialize`; under another program it does nothing. It ends that
+    program rather than raise, because MONAI would bury the message under its own.
+
+    Raises:
+        SystemExit: an option that is neither a key of the configuration nor one of MONAI's own.
+    """
+    if not sys.argv[0].endswith("__main__.py") or sys.argv[1:2] != ["run"]:
+        return
+    parser = parse(open_bundle(str(bundle_root)), *files)
+    for argument in sys.argv[2:]:
+        key = argument[2:].split("=")[0]
+        if argument.startswith("--") and key not in _MONAI_OPTIONS:
+            try:
+                check_key(parser, key)
+            except UsageError as error:
+                raise SystemExit(f"medseg: {error}") from error
+
+
+@contextmanager
+def typed_errors() -> Iterator[None]:
+    """Let a MedsegError out of the RuntimeErrors that MONAI wraps around it."""
+    try:
+        yield
+    except MedsegError:
+        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, MedsegError):
+                raise cause from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def sha256(path: str | Path) -> str:

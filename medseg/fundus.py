@@ -89,8 +89,11 @@ def _bright_region(brightness: np.ndarray) -> np.ndarray | None:
 
     corner = max(2, min(brightness.shape) // 40)
     corners = np.concatenate(
-        [brightness[rows, columns].ravel() for rows in (slice(corner), slice(-corner, None))
-         for columns in (slice(corner), slice(-corner, None))]
+        [
+            brightness[rows, columns].ravel()
+            for rows in (slice(corner), slice(-corner, None))
+            for columns in (slice(corner), slice(-corner, None))
+        ]
     )
     rows, columns = brightness.shape
     inside = float(np.median(brightness[rows // 4 : -rows // 4, columns // 4 : -columns // 4]))

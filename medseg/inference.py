@@ -19,7 +19,9 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     kind = name.split(":")[0]
     if kind not in ("auto", "cpu", "cuda"):
-        raise UsageError("a device: auto, cpu or cuda", came=name, do=did_you_mean(name, ["auto", "cpu", "cuda"]))
+        raise UsageError(
+            "a device: auto, cpu or cuda", came=name, do=did_you_mean(name, ["auto", "cpu", "cuda"])
+        )
     available = torch.cuda.is_available()
     if kind == "cuda" and not available:
         raise UsageError("a GPU that torch can use", came="none", do="Use --device cpu.")

@@ -1,8 +1,8 @@
 """Retinal vessel measures from a mask, each with its unit and its source.
 
-Vessels are thinned to a centreline one pixel wide, cut at its nodes into segments; length, tortuosity,
-calibre and branch points are read from those. Pixels are unit squares with their centres on whole
-numbers, axes are (row, column), and each choice that changes a number is a constant below.
+Length, tortuosity, calibre and branch points are read from the vessels' centreline, cut at its nodes. Pixels
+are unit squares with their centres on whole numbers, axes are (row, column), and each choice that changes
+a number is a constant below.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ SMOOTHING_PX = 3.0  # standard deviation of the Gaussian that takes the pixel st
 MIN_TORTUOSITY_PX = 10.0  # shorter segments tell more of the raster than of the vessel
 MARCH_PX = 0.25  # step of the search for a vessel's two borders
 MIN_BOX_SIZES = 3  # a slope through fewer points is no measurement
-
 UNKNOWN_SPACING = "the pixel size is not known: give it with --pixel-spacing-mm"
 NO_CENTRELINE = "there is no vessel long enough to have a centreline"
 CALIBRE = ("mean", "median", "standard_deviation", "percentile_5", "percentile_95", "histogram")
@@ -113,9 +112,8 @@ def calibre(line: Centreline, vessel: np.ndarray, spacing_mm: Spacing) -> Measur
 
     Each centreline pixel outside the junctions counts once. Its width is the distance between the two
     borders along the normal, the border being where the mask, interpolated, falls to one half: the
-    profile method of Brinchmann-Hansen and Engvold 1986, on a mask. Twice the distance transform would be
-    simpler, but on a vessel of an even number of pixels it's one pixel short.
-    The histogram is a list of [from, to, centreline pixels]; its bins are one pixel wide.
+    profile method of Brinchmann-Hansen and Engvold 1986. Twice the distance transform is one pixel short on
+    even widths. The histogram is a list of [from, to, centreline pixels]; its bins are one pixel wide.
     """
     sections = _cross_sections(line)
     measures = _calibre_in("px", _widths(vessel, sections, (1.0, 1.0)), 1.0, NO_CENTRELINE)
@@ -160,7 +158,7 @@ def branch_points(line: Centreline) -> Measures:
     nodes less than ONE_CROSSING calibres apart are one. That joins crossings of 45 degrees and more.
     """
     ends: list[int] = []
-    joined = [(0, 0)] if len(line.node_points) else []
+    joined: list[tuple[int, int]] = []
     for pixels, nodes in line.segments:
         width_px = 2 * line.node_radius_px[list(nodes)].max() if min(nodes) >= 0 else 0.0
         if _arc(_path(line, pixels, nodes)) < ONE_CROSSING * width_px:
@@ -177,7 +175,7 @@ def end_points(line: Centreline) -> Measures:
 
 
 def box_dimension(points: np.ndarray) -> float | None:
-    """Slope of log(boxes touched) on log(1 / size) for (n, 2) whole numbers; None for less than 3 sizes."""
+    """Slope of log(boxes touched) on log(1 / size) of (n, 2) pixels; None for too few sizes."""
     corner = points - points.min(axis=0, initial=np.iinfo(int).max)
     extent = int(corner.max(initial=0)) + 1
     # From 2 pixels to a quarter of the extent: larger boxes are all touched, and too few to count.
@@ -202,23 +200,19 @@ def centreline(vessel: np.ndarray) -> Centreline:
 
     points = np.argwhere(skeletonize(vessel))
     radius_px = distance_transform_edt(vessel)[tuple(points.T)]
-    while True:
-        line = _trace(points, radius_px)
-        spurs = [pixels for pixels, nodes in line.segments if _is_spur(line, pixels, nodes)]
-        if not spurs:
-            return line
-        points, radius_px = (np.delete(a, np.concatenate(spurs), axis=0) for a in (points, radius_px))
+    line = _trace(points, radius_px)
+    while spurs := [pixels for pixels, nodes in line.segments if _is_spur(line, pixels, nodes)]:
+        gone = np.concatenate(spurs)
+        line = _trace(np.delete(line.points, gone, axis=0), np.delete(line.radius_px, gone))
+    return line
 
 
 def _check(mask: Mask, field: np.ndarray | None) -> None:
     shape, spacing = mask.array.shape, mask.pixel_spacing_mm
     if len(shape) != 2:
-        raise UnsuitableError(
-            "a picture's mask", came=f"shape {shape}", do="Measure photographs, not volumes."
-        )
+        raise UnsuitableError("a picture's mask", came=f"shape {shape}", do="Measure photographs only.")
     if field is not None and field.shape != shape:
-        do = "Take the field from the picture that was segmented."
-        raise UsageError(f"a field of the mask's shape {shape}", came=f"shape {field.shape}", do=do)
+        raise UsageError(f"a field of shape {shape}", came=f"{field.shape}", do="Make it from the picture.")
     if spacing is not None and not (len(spacing) == 2 and all(0 < s < np.inf for s in spacing)):
         raise UsageError("a pixel spacing of two positive numbers", came=f"{spacing}", do="Give both in mm.")
 
@@ -230,8 +224,8 @@ def _entry(name: str, value: Any, unit: str, reason: str = "") -> Measures:
 def _calibre_in(unit: str, width: np.ndarray, bin_width: float, reason: str) -> Measures:
     values: list[Any] = [None] * len(CALIBRE)
     if width.size:
-        counts = enumerate(np.bincount((width / bin_width).astype(int)).tolist())
-        bins = [[k * bin_width, (k + 1) * bin_width, count] for k, count in counts]
+        counts = np.bincount((width / bin_width).astype(int)).tolist()
+        bins = [[k * bin_width, (k + 1) * bin_width, count] for k, count in enumerate(counts)]
         low, median, high = np.percentile(width, (5, 50, 95)).tolist()
         values = [float(width.mean()), median, float(width.std()), low, high, bins]
     measures: Measures = {}
@@ -303,10 +297,7 @@ def _segments(steps: np.ndarray, number: np.ndarray) -> list[tuple[np.ndarray, t
         pixel, node = (b, a) if number[a] >= 0 else (a, b)
         touching[pixel].append(int(number[node]))
     segments = []
-    between = np.flatnonzero(number < 0)
-    for pixels in (
-        _walks(steps[(number[steps] < 0).all(axis=1)], between, len(number)) if len(between) else []
-    ):
+    for pixels in filter(len, _walks(steps, number)):
         before, after = [*touching[pixels[0]], -1], [*touching[pixels[-1]], -1]
         nodes = (before[0], after[0]) if len(pixels) > 1 else (before[0], [*before, -1][1])
         # A lone pixel with no node is a speck; one between two pixels of a node is part of the node.
@@ -315,12 +306,14 @@ def _segments(steps: np.ndarray, number: np.ndarray) -> list[tuple[np.ndarray, t
     return segments
 
 
-def _walks(steps: np.ndarray, pixels: np.ndarray, count: int) -> list[np.ndarray]:
-    """Splits pixels into unbranched paths, each in walking order."""
+def _walks(steps: np.ndarray, number: np.ndarray) -> list[np.ndarray]:
+    """The unbranched paths between nodes, each in walking order."""
     from scipy.sparse.csgraph import dijkstra
 
-    graph, part = _connect(count, steps)
-    ends = pixels[np.bincount(steps.ravel(), minlength=count)[pixels] < 2]
+    pixels = np.flatnonzero(number < 0)
+    inner = steps[(number[steps] < 0).all(axis=1)]
+    graph, part = _connect(len(number), inner)
+    ends = pixels[np.bincount(inner.ravel(), minlength=len(number))[pixels] < 2]
     starts = ends[np.unique(part[ends], return_index=True)[1]]
     # One search from the starts of all paths: the distance to the own start is the place in the path.
     place = dijkstra(graph, directed=False, indices=starts, unweighted=True, min_only=True)
@@ -334,7 +327,7 @@ def _is_spur(line: Centreline, pixels: np.ndarray, nodes: tuple[int, int]) -> bo
     tip, root, shortest = line.points[pixels[0]], line.points[pixels[-1]], MIN_BRANCH_PX
     if max(nodes) >= 0:
         tip, root = (root if nodes[1] < 0 else tip), line.node_points[max(nodes)]
-        shortest = max(shortest, 2 * line.node_radius_px[max(nodes)] - 1)
+        shortest = max(shortest, 2 * line.node_radius_px[max(nodes)])
     return bool(np.linalg.norm(tip - root) < shortest)
 
 
@@ -376,7 +369,7 @@ def _cross_sections(line: Centreline) -> np.ndarray:
         for node in (n for n in nodes if n >= 0):
             away = np.linalg.norm(line.points[pixels] - line.node_points[node], axis=1)
             clear &= away >= line.node_radius_px[node]
-        reach = 1.5 * line.radius_px[pixels] + 2
+        reach = 1.5 * line.radius_px[pixels] + 2  # the far border of a slanting section, and no further
         found.append(np.column_stack([line.points[pixels], along, reach])[clear])
     return np.concatenate(found)
 
@@ -402,7 +395,6 @@ def _to_border(vessel: np.ndarray, start: np.ndarray, step: np.ndarray, reach: n
         at = start[live] + distance * step[live]
         now = map_coordinates(vessel.view(np.uint8), at.T, output=float, order=1, mode="grid-constant")
         fell = now <= 0.5
-        drop = before[live[fell]] - now[fell]
-        found[live[fell]] = distance - MARCH_PX * (0.5 - now[fell]) / drop
+        found[live[fell]] = distance - MARCH_PX * (0.5 - now[fell]) / (before[live[fell]] - now[fell])
         before[live] = now
     return found

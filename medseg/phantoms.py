@@ -91,10 +91,20 @@ def stroke(picture: np.ndarray, points: np.ndarray, width_px: float | np.ndarray
         window |= (down + top - row) ** 2 + (right + left - column) ** 2 <= radius**2
 
 
-def bar(side_px: int, length_px: float, width_px: float, angle_deg: float) -> np.ndarray:
-    """A straight bar with square ends in the middle of a square picture; (row, column) bool."""
-    # Off the pixel grid on purpose: a symmetric place would hide errors of half a pixel.
-    row, column = np.indices((side_px, side_px)) - side_px / 2 + 0.3
+def bar(
+    side_px: int,
+    length_px: float,
+    width_px: float,
+    angle_deg: float,
+    shift_px: tuple[float, float] = (0.3, 0.1),
+) -> np.ndarray:
+    """A straight bar with square ends, shift_px off the middle of a square picture; (row, column) bool.
+
+    It's off the grid by default: a symmetric place would hide errors of half a pixel.
+    """
+    row, column = (
+        axis - side_px / 2 - s for axis, s in zip(np.indices((side_px, side_px)), shift_px, strict=True)
+    )
     angle = np.radians(angle_deg)
     along = column * np.cos(angle) + row * np.sin(angle)
     across = row * np.cos(angle) - column * np.sin(angle)

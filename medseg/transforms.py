@@ -288,7 +288,9 @@ class RandColourMixd(RandomizableTransform, MapTransform):
     Stands for other sensors, filters and red-free light.
     """
 
-    def __init__(self, keys: KeysCollection, prob: float = 0.5, spread: float = 0.3, grey: float = 0.2) -> None:
+    def __init__(
+        self, keys: KeysCollection, prob: float = 0.5, spread: float = 0.3, grey: float = 0.2
+    ) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         self.spread, self.grey = spread, grey
@@ -305,8 +307,9 @@ class RandColourMixd(RandomizableTransform, MapTransform):
             matrix = np.eye(channels) + self.R.uniform(-self.spread, self.spread, (channels, channels))
         weights = torch.as_tensor(matrix, dtype=torch.float32)
         for key in self.key_iterator(mixed):
-            mixed[key] = MetaTensor(torch.einsum("dc,chw->dhw", weights, torch.as_tensor(mixed[key])),
-                                    meta=mixed[key].meta)
+            mixed[key] = MetaTensor(
+                torch.einsum("dc,chw->dhw", weights, torch.as_tensor(mixed[key])), meta=mixed[key].meta
+            )
         return mixed
 
 
@@ -323,7 +326,9 @@ def _bounding_box(mask: np.ndarray, margin: float) -> torch.Tensor:
 
 
 def _resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return functional.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+    return functional.interpolate(
+        image[None], size=size, mode="bilinear", align_corners=False, antialias=True
+    )[0]
 
 
 def _local_mean(image: torch.Tensor, field: torch.Tensor, sigma: float) -> torch.Tensor:

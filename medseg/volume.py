@@ -3,7 +3,8 @@
 One convention for the whole package. Pictures have axes (row, column), row 0 on top. Volumes have
 axes (i, j, k) in the order in which the file stores them, as nibabel does, and an affine that maps
 (i, j, k) to millimetres in RAS+: x grows towards the patient's right, y towards the front
-(anterior), z towards the head (superior). An image adds a channel axis in front: (C, row, column) or (C, i, j, k).
+(anterior), z towards the head (superior). An image adds a channel axis in front: (C, row, column)
+or (C, i, j, k).
 """
 
 from __future__ import annotations

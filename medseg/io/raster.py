@@ -85,6 +85,15 @@ def write_mask(mask: Mask, path: Path) -> Path:
     return path
 
 
+def write_picture(pixels: np.ndarray, path: Path) -> Path:
+    """Write (row, column, 3) uint8 colours as PNG."""
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+    return path
+
+
 def _opened(path: Path) -> Image:
     from PIL import Image, UnidentifiedImageError
 
@@ -104,7 +113,9 @@ def _decode(picture: Image, path: Path) -> None:
     """Decode the pixels now, so that a damaged file fails here and with a name."""
     if getattr(picture, "n_frames", 1) > 1:
         raise UnreadableError(
-            "one picture", came=f"{path.name} with {picture.n_frames} pages", do="Save the page as a file of its own."
+            "one picture",
+            came=f"{path.name} with {picture.n_frames} pages",
+            do="Save the page as a file of its own.",
         )
     try:
         picture.load()

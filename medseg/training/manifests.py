@@ -100,9 +100,14 @@ def check_manifest(manifest: str | Path) -> list[str]:
         for index, item in enumerate(content[split]):
             subjects[item.get("subject", "")].add(split)
             problems += _check_item(item, f"{split}[{index}]", labels, images)
-    problems += [f"subject {name or '(none given)'} is in {', '.join(sorted(found))}"
-                 for name, found in subjects.items() if len(found) > 1]
-    problems += [f"the same image content in {', '.join(found)}" for found in images.values() if len(found) > 1]
+    problems += [
+        f"subject {name or '(none given)'} is in {', '.join(sorted(found))}"
+        for name, found in subjects.items()
+        if len(found) > 1
+    ]
+    problems += [
+        f"the same image content in {', '.join(found)}" for found in images.values() if len(found) > 1
+    ]
     return problems
 
 

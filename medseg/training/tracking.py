@@ -22,7 +22,12 @@ def tracking_uri() -> str:
 
 
 def run_tracked(
-    trainer: Engine, validator: Engine, *, experiment: str, parameters: Mapping[str, Any], run_name: str | None = None
+    trainer: Engine,
+    validator: Engine,
+    *,
+    experiment: str,
+    parameters: Mapping[str, Any],
+    run_name: str | None = None,
 ) -> None:
     """Train inside an MLflow run of its own.
 

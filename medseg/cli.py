@@ -1,0 +1,221 @@
+"""The command `medseg`. Heavy imports wait until a command needs them, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg import __version__
+from medseg.errors import MedsegError, UsageError
+
+EXIT_DONE, EXIT_OTHER, EXIT_USAGE, EXIT_ALL_REJECTED, EXIT_SOME_REJECTED = 0, 1, 2, 3, 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (0 done, 1 other, 2 usage, 3 all and 4 some rejected)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("medseg").setLevel(logging.INFO)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except MedsegError as error:
+        print(f"medseg: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("medseg: stopped", file=sys.stderr)
+        return EXIT_OTHER
+    except OSError as error:
+        print(f"medseg: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        return EXIT_OTHER
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from medseg.io import case_names, find_inputs
+
+    inputs = find_inputs(options.input)
+    overrides = _overrides(options.set)
+
+    from tqdm import tqdm
+
+    from medseg.pipeline import Segmenter
+
+    segmenter = Segmenter(options.task, options.device, overrides)
+    spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
+    rejected = 0
+    for source, name in tqdm(case_names(inputs).items(), unit="case", disable=len(inputs) == 1):
+        directory = Path(options.output, name)
+        try:
+            result = segmenter(source, spacing)
+            result.save(directory)
+        except MedsegError as error:
+            rejected += 1
+            earlier = " An earlier result in its folder was left as it was." if directory.exists() else ""
+            tqdm.write(f"{source}: {error}{earlier}", file=sys.stderr)
+        else:
+            for warning in result.warnings:
+                tqdm.write(f"{source}: warning: {warning}", file=sys.stderr)
+            tqdm.write(str(directory))
+    if rejected:
+        print(f"medseg: {rejected} of {len(inputs)} rejected", file=sys.stderr)
+        return EXIT_ALL_REJECTED if rejected == len(inputs) else EXIT_SOME_REJECTED
+    return EXIT_DONE
+
+
+def _train(options: argparse.Namespace) -> int:
+    overrides = _overrides(options.set)
+    overrides |= _given(options, "epochs", "output_dir", manifests="manifest")
+    return _run(options.task, ["train.yaml"], overrides)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    overrides = _overrides(options.set)
+    overrides |= _given(options, "split", "output_dir", "weights", manifests="manifest")
+    if options.weights:
+        overrides["weights_sha256"] = None
+    return _run(options.task, ["train.yaml", "evaluate.yaml"], overrides)
+
+
+def _run(task: str, files: list[str], overrides: dict[str, Any]) -> int:
+    from medseg.bundle import open_bundle, run_workflow
+
+    run_workflow(open_bundle(task), *files, overrides=overrides)
+    return EXIT_DONE
+
+
+def _check_data(options: argparse.Namespace) -> int:
+    from medseg.training.manifests import check_manifest
+
+    problems = check_manifest(options.manifest)
+    for problem in problems:
+        print(problem)
+    print(f"{options.manifest}: {len(problems)} findings" if problems else f"{options.manifest}: sound")
+    return EXIT_OTHER if problems else EXIT_DONE
+
+
+def _info(options: argparse.Namespace) -> int:
+    from medseg.bundle import open_bundle, tasks
+
+    print(f"medseg {__version__}, Python {sys.version.split()[0]}")
+    for task in tasks():
+        metadata = open_bundle(task).metadata
+        print(f"{task} {metadata['version']}: {metadata['task']}")
+    return EXIT_DONE
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from medseg.training.tracking import tracking_uri
+
+    os.execvp(
+        sys.executable,
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "ui",
+            "--backend-store-uri",
+            tracking_uri(),
+            "--port",
+            str(options.port),
+        ],
+    )
+
+
+def _overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE strings to a dictionary; a value is read as YAML, as in the configuration."""
+    import yaml
+
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError("--set KEY=VALUE", came=pair, do="Write it with an equals sign.")
+        overrides[key] = yaml.safe_load(value)
+    return overrides
+
+
+def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
+    """The options that the user gave, by the configuration's key."""
+    keys = {**{name: name for name in names}, **renamed}
+    return {key: value for key, name in keys.items() if (value := getattr(options, name)) is not None}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="medseg", description="Clinical segmentation on MONAI.")
+    parser.add_argument("--version", action="version", version=f"medseg {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    segment = _command(
+        commands, "segment", _segment, "segment pictures: OUT/<case>/ gets mask, overlay, report, numbers"
+    )
+    segment.add_argument("task", help="for example retinal_vessel; `medseg info` lists all")
+    segment.add_argument("input", nargs="+", help="files, folders or patterns")
+    segment.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for the results")
+    segment.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    segment.add_argument(
+        "--pixel-spacing-mm",
+        type=_positive,
+        metavar="MM",
+        help="size of a pixel; without it lengths are in px",
+    )
+    _add_set(segment)
+
+    train = _command(commands, "train", _train, "train a bundle's network by its train.yaml")
+    train.add_argument("task")
+    train.add_argument("--manifest", action="append", help="data manifest, by path or name; may be repeated")
+    train.add_argument("--epochs", type=int)
+    train.add_argument("--output_dir", metavar="DIR")
+    _add_set(train)
+
+    evaluate = _command(commands, "evaluate", _evaluate, "score a bundle's weights on a split of a data set")
+    evaluate.add_argument("task")
+    evaluate.add_argument(
+        "--manifest", action="append", help="data manifest, by path or name; may be repeated"
+    )
+    evaluate.add_argument("--split", help="training, validation or test (default)")
+    evaluate.add_argument("--weights", metavar="FILE", help="weights other than the bundle's own")
+    evaluate.add_argument("--output_dir", metavar="DIR")
+    _add_set(evaluate)
+
+    check = _command(commands, "check-data", _check_data, "report what is wrong with a data set")
+    check.add_argument("manifest", help="path, or name of a shipped manifest")
+
+    _command(commands, "info", _info, "versions and tasks")
+    ui = _command(commands, "ui", _ui, "open MLflow's page on the experiments")
+    ui.add_argument("--port", type=int, default=5000)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(command=run)
+    return command
+
+
+def _add_set(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the bundle's configuration",
+    )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"required: a positive number of mm; came: {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
