@@ -49,7 +49,7 @@ def test_bar_calibre_length_and_tortuosity(width_px, angle_deg):
     # A 45 degree bar of 3 px is drawn 2.8 or 3.5 px wide, depending on where it lies: hence the mean.
     bars = [measured(phantoms.bar(220, 160, width_px, angle_deg, shift)) for shift in SHIFTS_PX]
     assert np.mean([b["calibre_mean_px"] for b in bars]) == pytest.approx(width_px, abs=0.3)
-    assert np.mean([b["calibre_median_px"] for b in bars]) == pytest.approx(width_px, abs=0.4)
+    assert np.mean([b["calibre_median_px"] for b in bars]) == pytest.approx(width_px, abs=0.5)
     for b in bars:
         assert b["calibre_mean_px"] == pytest.approx(width_px, abs=0.75)
         assert b["centreline_length_px"] == pytest.approx(160, rel=0.03)
@@ -88,9 +88,18 @@ def test_calibre_histogram_has_bins_of_one_pixel_and_all_centreline_pixels():
     assert thin + wide == sum(counts.values())
 
 
-def test_calibre_at_a_junction_is_not_counted():
-    cross = [[(150, 20), (150, 280)], [(20, 150), (280, 150)]]
-    assert measured(drawn(301, cross, 11))["calibre_percentile_95_px"] == pytest.approx(11, abs=0.1)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [[(100, 100), (20, 100.3)], [(100, 100), (170, 30)], [(100, 100), (165, 175)]],
+        [[(20, 20), (180, 180)], [(20, 100), (180, 100)]],
+    ],
+)
+def test_calibre_at_a_junction_is_not_counted(lines):
+    # Across the middle of these junctions the mask is up to 17 px wide.
+    values = measured(drawn(200, lines, 11))
+    assert values["calibre_histogram_px"][-1][1] <= 14
+    assert values["calibre_mean_px"] == pytest.approx(11, abs=0.3)
 
 
 @pytest.mark.parametrize(("amplitude_px", "period_px"), [(10, 100), (20, 100), (30, 100), (30, 200)])
@@ -170,7 +179,6 @@ def test_rough_borders_make_no_branches(width_px):
     seeds = [np.random.default_rng(seed) for seed in range(10)]
     rough = [depth_px + random.normal(0, 0.8, bar.shape) < 0 for random in seeds]
     values = [measured(picture) for picture in rough]
-    assert all((picture != bar).sum() > 100 for picture in rough)
     # One false branch in ten bars is allowed, so that the rule needn't eat true ones.
     assert sum(v["branch_points"] for v in values) <= 1
     assert np.mean([v["centreline_length_px"] for v in values]) == pytest.approx(240, rel=0.03)
@@ -185,7 +193,8 @@ def test_specks_and_pinholes_change_nothing_but_the_area():
     # Two pixels less in the vessel, four more outside.
     assert after.pop("vessel_area_fraction") - before.pop("vessel_area_fraction") == pytest.approx(2 / 301**2)
     assert after.pop("calibre_histogram_px") == before.pop("calibre_histogram_px")
-    assert after == pytest.approx(before, rel=1e-9)
+    for name, value in before.items():
+        assert after[name] == (value if value is None else pytest.approx(value, rel=1e-9))
 
 
 def test_box_dimension_of_sets_whose_dimension_is_known():
@@ -239,7 +248,7 @@ def test_square_pixels_scale_the_lengths_and_nothing_else():
 def test_pixels_that_are_not_square_give_true_millimetres(angle_deg):
     # Every second row of a bar 12 px wide: pixels of 0.02 mm by 0.01 mm.
     values = measured(phantoms.bar(440, 320, 12, angle_deg)[::2], (0.02, 0.01))
-    assert values["calibre_mean_mm"] == pytest.approx(0.12, abs=0.01)
+    assert values["calibre_mean_mm"] == pytest.approx(0.12, abs=0.0025)
     assert values["centreline_length_mm"] == pytest.approx(3.20, rel=0.03)
     assert 1.0 <= values["tortuosity"] <= 1.02
 

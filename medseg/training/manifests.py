@@ -56,6 +56,8 @@ def read_manifest(manifest: str | Path) -> dict[str, Any]:
             came=f"{path.name} without {', '.join(missing)}",
             do="Add what is missing.",
         )
+    for split in SPLITS:
+        content[split] = [item for entry in content[split] for item in _expand(entry)]
     return content
 
 
@@ -152,6 +154,41 @@ def _check_item(
         if found != shape:
             problems.append(f"{where} {key}: size {found}, but the image has {shape}")
     return problems
+
+
+def _expand(entry: dict[str, str]) -> list[dict[str, str]]:
+    """An item a file for an entry whose paths are patterns (images/*.png, labels/*.png).
+
+    A label belongs to the image whose name it has, alone or before a sign (12.png, 12_mask.png). Each
+    image gets a subject of its own.
+
+    Raises:
+        DataError: an image with no label or with several.
+    """
+    if "*" not in entry.get("image", ""):
+        return [entry]
+    items = []
+    for image in sorted(data_root().glob(entry["image"])):
+        item = {"image": _relative(image), "subject": f"{entry.get('subject', 'subject')}_{image.stem}"}
+        for key in set(LABEL_KEYS) & set(entry):
+            found = [path for path in data_root().glob(entry[key]) if _belongs(path.stem, image.stem)]
+            if len(found) != 1:
+                raise DataError(
+                    f"one file of {entry[key]} for {image.name}",
+                    came=", ".join(path.name for path in found) or "none",
+                    do="Name each label as its image, or list the files one by one.",
+                )
+            item[key] = _relative(found[0])
+        items.append(item)
+    return items or [entry]
+
+
+def _belongs(label: str, image: str) -> bool:
+    return label == image or (label.startswith(image) and not label[len(image)].isalnum())
+
+
+def _relative(path: Path) -> str:
+    return path.relative_to(data_root()).as_posix()
 
 
 def _resolve(key: str, value: str) -> str:
