@@ -84,7 +84,7 @@ def measure_vessels(mask: Mask, field: np.ndarray | None = None) -> Measures:
 def vessel_area_fraction(vessel: np.ndarray, field: np.ndarray) -> Measures:
     """Vessel pixels per pixel of the field, also called vessel density; a plain ratio of areas."""
     value = float(vessel.sum() / field.sum()) if field.any() else None
-    return _entry("vessel_area_fraction", value, "fraction", "the field has no pixels")
+    return _entry("vessel_area_fraction", value, "fraction of the field", "the field has no pixels")
 
 
 def field_area(field: np.ndarray, spacing_mm: Spacing) -> Measures:
@@ -225,7 +225,7 @@ def _calibre_in(unit: str, width: np.ndarray, bin_width: float, reason: str) -> 
     values: list[Any] = [None] * len(CALIBRE)
     if width.size:
         counts = np.bincount((width / bin_width).astype(int)).tolist()
-        bins = [[k * bin_width, (k + 1) * bin_width, count] for k, count in enumerate(counts)]
+        bins = {"edges": [k * bin_width for k in range(len(counts) + 1)], "counts": counts}
         low, median, high = np.percentile(width, (5, 50, 95)).tolist()
         values = [float(width.mean()), median, float(width.std()), low, high, bins]
     measures: Measures = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 
@@ -80,7 +81,8 @@ def test_calibre_histogram_has_bins_of_one_pixel_and_all_centreline_pixels():
     picture = phantoms.bar(220, 160, 5, 0) | np.roll(phantoms.bar(220, 160, 9, 0), 50, axis=0)
     # The widths are whole numbers, bin edges, so the bins on both sides of each are taken.
     values = measured(picture)
-    counts = {(low, high): count for low, high, count in values["calibre_histogram_px"]}
+    edges = values["calibre_histogram_px"]["edges"]
+    counts = dict(zip(itertools.pairwise(edges), values["calibre_histogram_px"]["counts"], strict=True))
     thin = sum(count for (low, high), count in counts.items() if low >= 4 and high <= 6)
     wide = sum(count for (low, high), count in counts.items() if low >= 8 and high <= 10)
     assert thin == pytest.approx(158, abs=8)
@@ -98,7 +100,7 @@ def test_calibre_histogram_has_bins_of_one_pixel_and_all_centreline_pixels():
 def test_calibre_at_a_junction_is_not_counted(lines):
     # Across the middle of these junctions the mask is up to 17 px wide.
     values = measured(drawn(200, lines, 11))
-    assert values["calibre_histogram_px"][-1][1] <= 14
+    assert values["calibre_histogram_px"]["edges"][-1] <= 14
     assert values["calibre_mean_px"] == pytest.approx(11, abs=0.3)
 
 
@@ -239,9 +241,9 @@ def test_square_pixels_scale_the_lengths_and_nothing_else():
         assert values[f"{name}_mm"] == pytest.approx(0.01 * values[f"{name}_px"], rel=1e-6)
     for name in FIXED + COUNTS:
         assert values[name] == pytest.approx(without[name], rel=1e-9)
-    counts = [[row[2] for row in values[f"calibre_histogram_{unit}"]] for unit in ("px", "mm")]
+    counts = [values[f"calibre_histogram_{unit}"]["counts"] for unit in ("px", "mm")]
     assert sum(counts[0]) == sum(counts[1]) > 0
-    assert values["calibre_histogram_mm"][3][:2] == pytest.approx([0.03, 0.04])
+    assert values["calibre_histogram_mm"]["edges"][3:5] == pytest.approx([0.03, 0.04])
 
 
 @pytest.mark.parametrize("angle_deg", [0, 30, 45, 60, 90])
@@ -288,7 +290,7 @@ def test_vessels_without_a_centreline_have_an_area_but_no_calibre(vessel):
 
 def test_empty_field_has_no_fraction():
     entry = measure_vessels(Mask(np.ones((9, 9), np.uint8)), np.zeros((9, 9), bool))["vessel_area_fraction"]
-    assert entry == {"value": None, "unit": "fraction", "reason": "the field has no pixels"}
+    assert entry == {"value": None, "unit": "fraction of the field", "reason": "the field has no pixels"}
 
 
 def test_vessel_at_the_edge_of_the_picture_ends_there():

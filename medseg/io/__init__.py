@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -74,9 +75,9 @@ def find_inputs(sources: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         path = Path(source)
-        if path.is_dir():
+        if os.path.isdir(path):
             files = sorted(file for file in path.iterdir() if _is_image(file))
-        elif not path.exists() and glob.has_magic(str(source)):
+        elif not os.path.exists(path) and glob.has_magic(str(source)):
             files = sorted(
                 file for name in glob.glob(str(source), recursive=True) if _is_image(file := Path(name))
             )
@@ -127,8 +128,9 @@ def _is_image(path: Path) -> bool:
 def require_file(path: str | Path) -> Path:
     """The path, once it is known to be a file with something in it."""
     path = Path(path)
-    if not path.is_file():
-        came = f"the folder {path.name}" if path.is_dir() else f"{path}, which does not exist"
+    # os.path, because Path.is_file raises for a name that is too long.
+    if not os.path.isfile(path):
+        came = f"the folder {path.name}" if os.path.isdir(path) else f"{path}, which does not exist"
         raise UnreadableError("an image file", came=came, do="Check the path.")
     if path.stat().st_size == 0:
         raise UnreadableError(

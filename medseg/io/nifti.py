@@ -8,7 +8,7 @@ import numpy as np
 
 from medseg.errors import UnreadableError
 from medseg.io.atomic import atomic_path
-from medseg.io.raster import check_labels
+from medseg.io.raster import check_labels, compact
 from medseg.volume import Mask, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -22,14 +22,16 @@ def read(path: Path) -> Volume:
     """Read a 3D volume: (1, i, j, k), scaled by slope and intercept, and its affine in RAS+ mm.
 
     Raises:
-        UnreadableError: not a NIfTI file, a truncated one, or one that is not 3D.
+        UnreadableError: not a NIfTI file, a damaged one, or one that is not 3D.
     """
     import nibabel as nib
 
     try:
+        if path.name.lower().endswith(".gz"):
+            _verify_gzip(path)
         image = nib.load(path)
         array = np.asanyarray(image.dataobj)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # nibabel lets zlib, header and memory errors through
         raise UnreadableError(
             "a whole NIfTI volume",
             came=f"{path.name}, which can't be read ({error})",
@@ -43,7 +45,25 @@ def read(path: Path) -> Volume:
             came=f"{path.name} with the shape {array.shape}",
             do="Save one volume (one time point) as a file of its own.",
         )
-    return Volume(array[None], affine=np.asarray(image.affine, dtype=np.float64), source=str(path))
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if array.dtype.kind not in "biuf" or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
+        raise UnreadableError(
+            "a volume of real numbers whose affine says where they lie",
+            came=f"{path.name} with the type {array.dtype} and the affine {affine.tolist()}",
+            do="Export it again from its source.",
+        )
+    # torch takes the machine's byte order alone.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return Volume(array[None], affine=affine, source=str(path))
+
+
+def _verify_gzip(path: Path) -> None:
+    """Compare gzip's checksum: nibabel stops reading before it."""
+    import gzip
+
+    with gzip.open(path) as stream:
+        while stream.read(1 << 20):
+            pass
 
 
 def read_mask(path: Path, labels: dict[int, str]) -> Mask:
@@ -57,8 +77,7 @@ def write_mask(mask: Mask, path: Path) -> Path:
     """Write (i, j, k) labels with the affine of the source; sform and qform say scanner space."""
     import nibabel as nib
 
-    array = mask.array.astype(np.uint8 if mask.array.max(initial=0) < 256 else np.uint16)
-    image = nib.Nifti1Image(array, mask.affine)
+    image = nib.Nifti1Image(compact(mask.array), mask.affine)
     image.set_sform(mask.affine, code=1)
     image.set_qform(mask.affine, code=1)
     with atomic_path(path) as temporary:

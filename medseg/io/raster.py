@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".jp2")
 
 _EXIF_ORIENTATION = 274
+_TURNED = "the picture's EXIF rotation was applied: the mask lies on the upright picture"
+_ALPHA = "the picture's alpha channel was ignored"
+_BLACK_IS_ZERO, _RGB, _PLANAR = 1, 2, 2  # TIFF 6.0: two photometric interpretations, one planar configuration
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
 
 
@@ -40,11 +44,15 @@ def read(path: Path) -> Volume:
 
 
 def read_mask(path: Path, labels: dict[int, str]) -> Mask:
-    """Read a label picture; see medseg.io.read_mask."""
-    with _opened(path) as picture:
-        _decode(picture, path)
-        # A palette's index is the label; its colours are for the eye.
-        values = np.asarray(picture)
+    """Read a label picture, turned as its image is; see medseg.io.read_mask."""
+    if _is_deep_png(path):
+        raise LabelError(
+            "a label picture with one channel",
+            came=f"{path.name} with several of 16 bits",
+            do="Save the label as a grey picture whose pixel value is the label.",
+        )
+    # A palette's index is the label; its colours are for the eye.
+    values = _read_tiff(path)[0] if _is_deep_tiff(path) else np.asarray(_decode(path)[0])
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     if values.ndim != 2:
@@ -53,16 +61,16 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
             came=f"{path.name} with {values.shape[-1]} different channels",
             do="Save the label as a grey picture whose pixel value is the label.",
         )
-    return Mask(check_labels(values.astype(np.int64), labels, path.name), labels, source=str(path))
+    return Mask(check_labels(values, labels, path.name), labels, source=str(path))
 
 
 def check_labels(values: np.ndarray, labels: dict[int, str], name: str) -> np.ndarray:
     """The label array as uint8 or uint16, once every value is known to `labels`.
 
     Raises:
-        LabelError: a value that `labels` does not name.
+        LabelError: a value that `labels` does not name, such as a fraction.
     """
-    found = {int(v) for v in np.unique(values)}
+    found = set(np.unique(values).tolist())
     if set(labels) == {0, 1} and found <= {0, 255} and found != {0}:
         values, found = values // 255, {0, 1}
     unknown = sorted(found - set(labels))
@@ -75,11 +83,25 @@ def check_labels(values: np.ndarray, labels: dict[int, str], name: str) -> np.nd
     return values.astype(np.uint8 if max(labels) < 256 else np.uint16)
 
 
+def compact(labels: np.ndarray) -> np.ndarray:
+    """The labels as uint8, or as uint16 where they need it, as the writers store them.
+
+    Raises:
+        LabelError: a value that is in neither, which would turn into another label.
+    """
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        raise LabelError(
+            "labels from 0 to 65535", came=f"labels from {low} to {high}", do="Number the labels anew."
+        )
+    return labels.astype(np.uint8 if high < 256 else np.uint16)
+
+
 def write_mask(mask: Mask, path: Path) -> Path:
     """Write (row, column) labels as a grey PNG whose pixel value is the label."""
     from PIL import Image
 
-    array = mask.array.astype(np.uint8 if mask.array.max(initial=0) < 256 else np.uint16)
+    array = compact(mask.array)
     with atomic_path(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
     return path
@@ -94,57 +116,63 @@ def write_picture(pixels: np.ndarray, path: Path) -> Path:
     return path
 
 
-def _opened(path: Path) -> Image:
-    from PIL import Image, UnidentifiedImageError
+def encode_jpeg(pixels: np.ndarray, long_side: int) -> bytes:
+    """(row, column, 3) uint8 colours as JPEG, made smaller until the long side is `long_side` px."""
+    from PIL import Image
+
+    small = Image.fromarray(pixels)
+    small.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=90, subsampling=0)  # halved colour would smear thin contours
+    return buffer.getvalue()
+
+
+def _decode(path: Path) -> tuple[Image, bool]:
+    """The whole picture, upright, and whether its EXIF entry turned it."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        return Image.open(path)
+        with Image.open(path) as picture:
+            picture.verify()  # the checksums of a PNG, which decoding passes over
+        with Image.open(path) as picture:
+            pages = getattr(picture, "n_frames", 1)
+            upright = ImageOps.exif_transpose(picture)
+            turned = picture.getexif().get(_EXIF_ORIENTATION) in range(2, 9)
     except UnidentifiedImageError as error:
         raise UnreadableError(
             "a picture (PNG, JPEG, TIFF)",
             came=f"{path.name}, which is in no known picture format",
             do="Export it as PNG, JPEG or TIFF.",
         ) from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow lets struct and type errors of damaged headers through
         raise _damaged(path, error) from error
+    _require_one_page(path, pages)
+    return upright, turned
 
 
-def _decode(picture: Image, path: Path) -> None:
-    """Decode the pixels now, so that a damaged file fails here and with a name."""
-    if getattr(picture, "n_frames", 1) > 1:
+def _require_one_page(path: Path, pages: int) -> None:
+    if pages > 1:
         raise UnreadableError(
-            "one picture",
-            came=f"{path.name} with {picture.n_frames} pages",
-            do="Save the page as a file of its own.",
+            "one picture", came=f"{path.name} with {pages} pages", do="Save the page as a file of its own."
         )
-    try:
-        picture.load()
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> UnreadableError:
     return UnreadableError(
-        "a whole picture",
+        "a whole picture in grey or RGB",
         came=f"{path.name}, which can't be decoded ({error})",
-        do="Copy it again from its source.",
+        do="Copy it again from its source, or export it as PNG or as TIFF without compression.",
     )
 
 
 def _read_with_pillow(path: Path) -> tuple[np.ndarray, list[str]]:
-    from PIL import ImageOps
-
-    notes: list[str] = []
-    with _opened(path) as picture:
-        _decode(picture, path)
-        if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
-            notes.append("the picture's EXIF rotation was applied: the mask lies on the upright picture")
-        if _is_deep_png(path):
-            notes.append("a 16-bit colour PNG was read at 8 bits a channel")
-        upright = ImageOps.exif_transpose(picture)
-        if upright.has_transparency_data:
-            notes.append("the picture's alpha channel was ignored")
-        return _pixels(upright), notes
+    picture, turned = _decode(path)
+    notes = [_TURNED] if turned else []
+    if _is_deep_png(path):
+        notes.append("a 16-bit colour PNG was read at 8 bits a channel")
+    if picture.has_transparency_data:
+        notes.append(_ALPHA)
+    return _pixels(picture), notes
 
 
 def _pixels(picture: Image) -> np.ndarray:
@@ -157,10 +185,10 @@ def _pixels(picture: Image) -> np.ndarray:
 
 
 def _is_deep_png(path: Path) -> bool:
-    """Whether it is a colour PNG of 16 bits, which Pillow reduces to 8 without a word."""
+    """Whether it is a PNG of several channels of 16 bits, which Pillow reduces to 8 without a word."""
     with path.open("rb") as file:
         head = file.read(26)
-    return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 26 and head[24] == 16 and head[25] in (2, 6)
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
 
 
 def _is_deep_tiff(path: Path) -> bool:
@@ -178,39 +206,48 @@ def _is_deep_tiff(path: Path) -> bool:
 
 
 def _read_tiff(path: Path) -> tuple[np.ndarray, list[str]]:
+    """(row, column, channel), upright and without alpha, and what the user should know of it."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as tiff:
             count, page = len(tiff.pages), tiff.pages.first
-            pixels = page.asarray()
-            planar = page.planarconfig == 2
+            pixels = _decode_page(page)
             orientation: Any = page.tags.get("Orientation")
     except Exception as error:  # tifffile lets struct, zlib and codec errors through
         raise _damaged(path, error) from error
-    if count > 1:
-        raise UnreadableError(
-            "one picture", came=f"{path.name} with {count} pages", do="Save the page as a file of its own."
-        )
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    elif planar:
-        pixels = np.moveaxis(pixels, 0, -1)
-    return _upright_tiff(pixels, int(orientation.value) if orientation else 1)
-
-
-def _upright_tiff(pixels: np.ndarray, orientation: int) -> tuple[np.ndarray, list[str]]:
-    """Apply TIFF 6.0's tag 274 and drop an alpha channel."""
+    _require_one_page(path, count)
     notes = []
-    if pixels.shape[-1] in (2, 4):
+    if pixels.shape[-1] == (4 if page.photometric == _RGB else 2):
         pixels = pixels[..., :-1]
-        notes.append("the picture's alpha channel was ignored")
-    if orientation in range(2, 9):
-        if orientation >= 5:
-            pixels = pixels.transpose(1, 0, 2)
-        if orientation in (3, 4, 7, 8):
-            pixels = pixels[::-1]
-        if orientation in (2, 3, 6, 7):
-            pixels = pixels[:, ::-1]
-        notes.append("the picture's EXIF rotation was applied: the mask lies on the upright picture")
+        notes.append(_ALPHA)
+    if orientation and orientation.value in range(2, 9):
+        pixels = _turned(pixels, orientation.value)
+        notes.append(_TURNED)
     return pixels, notes
+
+
+def _decode_page(page: Any) -> np.ndarray:
+    """(row, column, channel) of a TIFF page; raises ValueError for what these axes and colours can't say."""
+    from PIL import Image
+
+    if page.photometric not in (_BLACK_IS_ZERO, _RGB) or page.imagedepth != 1 or page.dtype.kind not in "uif":
+        raise ValueError("the pixels are neither grey values from black to white nor RGB")
+    # Pillow's own limit: a damaged size must not fill the memory.
+    if page.imagelength * page.imagewidth > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
+        raise ValueError(f"{page.imagelength} x {page.imagewidth} pixels are too many")
+    pixels = page.asarray()
+    if pixels.ndim == 2:
+        return pixels[..., None]
+    return np.moveaxis(pixels, 0, -1) if page.planarconfig == _PLANAR else pixels
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels upright, by TIFF 6.0's tag 274."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -12,24 +11,25 @@ from typing import Any
 import numpy as np
 
 from medseg.io.atomic import atomic_path
+from medseg.io.raster import encode_jpeg
 from medseg.reports.overlay import colour_of, draw_overlay, to_display
 from medseg.reports.record import plain
 from medseg.volume import Mask
 
 LONG_SIDE = 1600  # px of an embedded picture: sharp on A4 and on most screens, a page of about 1 MB
-BARS = 24
 
 _UNITS = {
     "percent": "%",
     "1": "",
-    "none": "",
+    "count": "",
+    "ratio": "",
+    "dimensionless": "",
     "mm2": "mm²",
     "mm3": "mm³",
     "um": "µm",
     "px2": "px²",
     "deg": "°",
 }
-_PASSED = ("pass", "passed", "ok", "good")
 
 
 def write_page(
@@ -54,7 +54,7 @@ def write_page(
         image: (C, row, column), C 1 or 3, the photograph.
         mask: (row, column), the labels on its grid.
         measurements: name to {"value": number, list, dict or None, "unit": str, "reason": str when None}.
-        quality: what the checks found; the same entries, or plain values.
+        quality: {"verdict": "pass" or "warn", ...}; empty when nothing was checked.
         warnings: sentences for the reader; empty when nothing is odd.
         provenance: bundle, weights, versions, input and date; may be nested.
         field: (row, column) bool, True where the picture was analysed.
@@ -62,6 +62,7 @@ def write_page(
     from jinja2 import Environment, StrictUndefined
 
     made_by = dict(_flat(plain(provenance)))
+    numbers = plain(measurements)
     overlay = draw_overlay(image, mask, field)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -77,8 +78,9 @@ def write_page(
         reduced=max(overlay.shape) > LONG_SIDE,
         legend=_legend(mask),
         has_field=field is not None,
-        measurements=[_row(name, entry) for name, entry in plain(measurements).items()],
-        quality=[_row(name, entry) for name, entry in plain(quality).items()],
+        measurements=[_row(name, entry) for name, entry in numbers.items() if entry["value"] is not None],
+        unknown=_unknown(numbers),
+        checked=bool(quality),
         provenance=made_by,
         readable=readable,
     )
@@ -95,10 +97,8 @@ def readable(name: str) -> str:
 def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
     """What the banner lists, in words; empty when all is well."""
     concerns = [str(warning) for warning in warnings]
-    verdict = quality.get("verdict")
-    if isinstance(verdict, Mapping):
-        verdict = verdict.get("value")
-    if verdict is not None and str(verdict).lower() not in _PASSED and not concerns:
+    verdict = quality.get("verdict", "pass")
+    if verdict != "pass" and not concerns:
         concerns.append(f"The quality check ended with: {verdict}")
     return concerns
 
@@ -116,26 +116,35 @@ def _legend(mask: Mask) -> list[dict[str, Any]]:
 
 def _data_url(picture: np.ndarray) -> str:
     """A (row, column, 3) uint8 picture as a JPEG data URL, at most LONG_SIDE px long."""
-    from PIL import Image
-
-    small = Image.fromarray(picture)
-    small.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=90, subsampling=0)  # halved colour would smear the thin contours
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, LONG_SIDE)).decode("ascii")
 
 
-def _row(name: str, entry: Any) -> dict[str, Any]:
-    """One line of a table: a readable name and its text, or its histogram."""
-    if not (isinstance(entry, dict) and "value" in entry):
-        entry = {"value": entry}
-    value, unit = entry["value"], str(entry.get("unit") or "")
-    name = name.removesuffix(f"_{unit}") if unit else name
-    unit = _UNITS.get(unit, unit)
-    reason = entry.get("reason") or ("no reason was given" if value is None else "")
+def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the table: a readable name and its text, or its histogram."""
+    value, unit = entry["value"], str(entry["unit"])
     histogram = _histogram(value)
-    text = "" if histogram else _text(value, unit)
-    return {"name": readable(name), "text": text, "unit": unit, "reason": reason, "histogram": histogram}
+    text = "" if histogram else _text(value, _UNITS.get(unit, unit))
+    return {
+        "name": _without_unit(name, unit),
+        "text": text,
+        "unit": _UNITS.get(unit, unit),
+        "reason": entry.get("reason", ""),
+        "histogram": histogram,
+    }
+
+
+def _unknown(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Reason to the readable names of what could not be measured for it."""
+    unknown: dict[str, list[str]] = {}
+    for name, entry in measurements.items():
+        if entry["value"] is None:
+            named = f"{_without_unit(name, entry['unit']).lower()} ({entry['unit']})"
+            unknown.setdefault(entry.get("reason") or "no reason was given", []).append(named)
+    return unknown
+
+
+def _without_unit(name: str, unit: str) -> str:
+    return readable(name.removesuffix(f"_{unit.replace('²', '2').replace('³', '3')}"))
 
 
 def _text(value: Any, unit: str) -> str:
@@ -165,35 +174,17 @@ def _number(value: float) -> str:
 
 
 def _histogram(value: Any) -> dict[str, Any] | None:
-    """Bars and axis of {"edges", "counts"} or of five numbers or more; None for any other value.
-
-    The bars' heights are 0 to 1; "low" and "high" are the ends of the axis, in the unit of the value.
-    """
-    if isinstance(value, dict) and {"edges", "counts"} <= value.keys():
-        edges, counts = _finite(value["edges"]), _finite(value["counts"])
-        said = f"{_number(sum(counts))} counted"
-    elif isinstance(value, list) and len(numbers := _finite(value)) >= 5:
-        said = f"{len(numbers)} values, median {_number(float(np.median(numbers)))}"
-        bins = min(BARS, max(5, round(len(numbers) ** 0.5)))
-        counts, edges = (array.tolist() for array in np.histogram(numbers, bins))
-    else:
+    """Bars (0 to 1) and axis of {"edges", "counts"}; None for any other value."""
+    if not (isinstance(value, dict) and value.get("counts") and value.get("edges")):
         return None
-    if not edges or not counts:
-        return None
-    top = max([*counts, 1e-9])
+    counts, edges = value["counts"], value["edges"]
+    top = max(*counts, 1)
     return {
-        "bars": [max(count, 0) / top for count in counts],
+        "bars": [count / top for count in counts],
         "low": _number(edges[0]),
         "high": _number(edges[-1]),
-        "said": said,
+        "said": f"{_number(sum(counts))} counted",
     }
-
-
-def _finite(values: Any) -> list[float]:
-    """The numbers of a list; what else stands in it is left out."""
-    if not isinstance(values, list):
-        return []
-    return [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

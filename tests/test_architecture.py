@@ -1,0 +1,90 @@
+"""Arrows between modules point one way, and only named modules import heavy libraries."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "medseg"
+EVERYWHERE = {"medseg", "medseg.errors", "medseg.volume"}
+
+# What each module or package may import of medseg, besides itself, errors and volume.
+ALLOWED = {
+    "__init__": set(),  # by name, on first use
+    "errors": set(),
+    "volume": set(),
+    "io": set(),
+    "fundus": set(),
+    "phantoms": set(),
+    "measurements": set(),
+    "metrics": set(),
+    "quality": set(),
+    "bundle": set(),
+    "inference": set(),
+    "transforms": {"io", "fundus"},
+    "reports": {"io"},
+    "pipeline": {"bundle", "inference", "io", "quality", "reports"},
+    "training": {"bundle", "io", "metrics"},
+    "cli": {"bundle", "io", "pipeline", "training"},
+}
+
+# Library to the modules that may import it.
+ONLY_IN = {
+    "nibabel": {"io"},
+    "tifffile": {"io"},
+    "PIL": {"io"},
+    "pydicom": {"io"},
+    "itk": {"io"},
+    "mlflow": {"training"},
+    "ignite": {"training", "pipeline"},
+    "jinja2": {"reports"},
+    "tqdm": {"cli"},
+}
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def part(file):
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_is_in_the_table():
+    assert {part(file) for file in modules()} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_arrows(file):
+    own = part(file)
+    for name in imports(file):
+        if name.startswith("medseg."):
+            target = name.split(".")[1]
+            known = target in ALLOWED
+            assert not known or target in ALLOWED[own] | {own, "errors", "volume"}, f"{own} imports {name}"
+        library = name.split(".")[0]
+        assert own in ONLY_IN.get(library, {own}), f"{own} imports {library}"
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_size_and_manners(file):
+    source = file.read_text()
+    assert len(source.splitlines()) <= 400
+    tree = ast.parse(source)
+    asserts = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert not asserts, f"library code checks input by raising, not by assert: lines {asserts}"
+    long = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 70
+    ]
+    assert not long
