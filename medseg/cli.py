@@ -104,8 +104,8 @@ def _info(options: argparse.Namespace) -> int:
 
     print(f"medseg {__version__}, Python {sys.version.split()[0]}")
     for task in tasks():
-        metadata = open_bundle(task).metadata
-        print(f"{task} {metadata['version']}: {metadata['task']}")
+        bundle = open_bundle(task)
+        print(f"{task} {bundle.metadata['version']}: {bundle.metadata['task']}\n  {bundle.root}")
     return EXIT_DONE
 
 
@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "check-data", _check_data, "report what is wrong with a data set")
     check.add_argument("manifest", help="path, or name of a shipped manifest")
 
-    _command(commands, "info", _info, "versions and tasks")
+    _command(commands, "info", _info, "versions, tasks and where their bundles are")
     ui = _command(commands, "ui", _ui, "open MLflow's page on the experiments")
     ui.add_argument("--port", type=int, default=5000)
     return parser

@@ -31,21 +31,24 @@ def find_field(picture: np.ndarray) -> Field:
     """Find the field of view and check that the picture looks like a retina.
 
     The bright region is separated from the dark surround on a thumbnail, a circle is fitted to the
-    part of its border that the frame does not cut (Kasa 1976, with outliers trimmed), and the field
-    is the region's convex hull within that circle. Without such a circle the field is the frame.
+    part of its border that neither the frame nor a black bar cuts (Kasa 1976, with outliers trimmed),
+    and the field is the region's convex hull within that circle. Without such a circle the field is
+    the frame.
 
     Args:
         picture: (C, row, column) with C 1 or 3, any real type.
 
     Raises:
-        UnsuitableError: the picture is blank, or the field is smaller than 200 px across.
+        UnsuitableError: the picture is blank, not finite or a mere strip, or the field is smaller than
+            200 px across.
     """
+    _require_sound(picture)
     step = max(1, round(max(picture.shape[1:]) / THUMBNAIL_PX))
     small = _thumbnail(picture, step)
     brightness = _brightness(small)
     warnings = _colour_warnings(small)
     region = _bright_region(brightness)
-    circle = _fit_circle(region) if region is not None else None
+    circle = _find_circle(region) if region is not None else None
     if region is None or circle is None:
         mask = np.ones(picture.shape[1:], dtype=bool)
         diameter_px = float(max(picture.shape[1:]))
@@ -62,6 +65,21 @@ def find_field(picture: np.ndarray) -> Field:
     return Field(mask, diameter_px, tuple(warnings))
 
 
+def _require_sound(picture: np.ndarray) -> None:
+    if picture.dtype.kind == "f" and not np.isfinite(picture).all():
+        raise UnsuitableError(
+            "a fundus photograph with finite pixel values",
+            came="a picture with infinite or undefined ones",
+            do="Check the export from the camera.",
+        )
+    if min(picture.shape[1:]) < MIN_DIAMETER_PX // 2:
+        raise UnsuitableError(
+            f"a fundus photograph at least {MIN_DIAMETER_PX // 2} px high and wide",
+            came=f"{picture.shape[2]}x{picture.shape[1]} px",
+            do="Use the photograph in its original size.",
+        )
+
+
 def _thumbnail(picture: np.ndarray, step: int) -> np.ndarray:
     """(C, row, column) means of step x step blocks, float64; the last partial block is left out."""
     channels, rows, columns = picture.shape[0], picture.shape[1] // step, picture.shape[2] // step
@@ -73,14 +91,14 @@ def _brightness(small: np.ndarray) -> np.ndarray:
     """The brightest channel, smoothed, scaled so that the bright end is 1."""
     from scipy.ndimage import gaussian_filter
 
-    low, high = float(small.min()), float(np.percentile(small.max(axis=0), 99))
-    if not np.isfinite([low, high]).all() or high - low < 1e-3 * max(abs(high), 1.0):
+    low, high = min(0.0, float(small.min())), float(np.percentile(small.max(axis=0), 99))
+    if np.ptp(small, axis=(1, 2)).max() < 1e-3 * max(abs(high), 1.0):
         raise UnsuitableError(
             "a fundus photograph",
             came=f"a blank picture (every pixel near {high:g})",
             do="Check the export from the camera.",
         )
-    return gaussian_filter(small.max(axis=0), 1.0) / high
+    return gaussian_filter(small.max(axis=0) - low, 1.0) / (high - low)
 
 
 def _bright_region(brightness: np.ndarray) -> np.ndarray | None:
@@ -107,6 +125,18 @@ def _bright_region(brightness: np.ndarray) -> np.ndarray | None:
         return None
     sizes = np.bincount(components.ravel())[1:]
     return components == 1 + int(sizes.argmax())
+
+
+def _find_circle(region: np.ndarray) -> tuple[float, float, float] | None:
+    """As _fit_circle; where black bars instead of the frame cut the field, within their box."""
+    from scipy import ndimage
+
+    circle = _fit_circle(region)
+    if circle is None:
+        box = ndimage.find_objects(region.astype(np.uint8))[0]
+        inner = _fit_circle(region[box])
+        circle = inner and (inner[0] + box[0].start, inner[1] + box[1].start, inner[2])
+    return circle
 
 
 def _fit_circle(region: np.ndarray) -> tuple[float, float, float] | None:
@@ -146,14 +176,32 @@ def _field_mask(
 ) -> np.ndarray:
     """The region's convex hull within the circle, drawn on the picture's own grid."""
     from scipy.spatial import ConvexHull
-    from skimage.draw import polygon2mask
 
     points = np.argwhere(region)
     corners = (points[ConvexHull(points).vertices] + 0.5) * step - 0.5
     # The hull runs through the centres of the outermost blocks; the field reaches to their far side.
     corners += np.sign(corners - corners.mean(axis=0)) * step / 2
     row, column = ((value + 0.5) * step - 0.5 for value in circle[:2])
-    return polygon2mask(shape, corners) & _disc((row, column, circle[2] * step), shape)
+    # Both are convex, so each row is one run of pixels: fast and lean on large photographs.
+    left, right = _runs(corners, shape[0])
+    half = np.sqrt(np.maximum(0.0, (circle[2] * step) ** 2 - (np.arange(shape[0]) - row) ** 2))
+    left, right = np.maximum(left, column - half), np.minimum(right, column + half)
+    columns = np.arange(shape[1])
+    return (left[:, None] <= columns) & (columns <= right[:, None])
+
+
+def _runs(corners: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last column of a convex polygon in each row; inf and -inf where it has none."""
+    left, right = np.full(rows, np.inf), np.full(rows, -np.inf)
+    for ends in zip(corners, np.roll(corners, 1, axis=0), strict=True):
+        (top, start), (bottom, end) = sorted(map(tuple, ends))
+        inside = np.arange(max(0, int(np.ceil(top))), min(rows, int(np.floor(bottom)) + 1))
+        if top == bottom:  # its neighbours end where it does
+            continue
+        columns = start + (inside - top) * (end - start) / (bottom - top)
+        left[inside] = np.minimum(left[inside], columns)
+        right[inside] = np.maximum(right[inside], columns)
+    return left, right
 
 
 def _colour_warnings(small: np.ndarray) -> list[str]:

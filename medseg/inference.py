@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,19 +16,19 @@ def pick_device(name: str = "auto") -> torch.device:
     """The torch device for `auto`, `cpu`, `cuda` or `cuda:N`; auto takes a GPU when there is one.
 
     Raises:
-        UsageError: an unknown name, or cuda where there is none.
+        UsageError: an unknown name, or a GPU that is not there.
     """
-    kind = name.split(":")[0]
-    if kind not in ("auto", "cpu", "cuda"):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise UsageError(
-            "a device: auto, cpu or cuda", came=name, do=did_you_mean(name, ["auto", "cpu", "cuda"])
+            "a device: auto, cpu, cuda or cuda:N", came=name, do=did_you_mean(name, ["auto", "cpu", "cuda"])
         )
-    available = torch.cuda.is_available()
-    if kind == "cuda" and not available:
-        raise UsageError("a GPU that torch can use", came="none", do="Use --device cpu.")
-    if kind == "auto":
-        return torch.device("cuda" if available else "cpu")
-    return torch.device(name)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(f"a GPU that torch can use as {name}", came=f"{count} GPUs", do="Use --device cpu.")
+    return device
 
 
 class FlipInferer(Inferer):
@@ -68,7 +69,8 @@ class AutocastInferer(Inferer):
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if inputs.ndim == 4 else torch.channels_last_3d
+        inputs = inputs.contiguous(memory_format=layout)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.enabled):
             return self.inferer(inputs, network, *args, **kwargs).float()
 

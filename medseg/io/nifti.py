@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +29,8 @@ def read(path: Path) -> Volume:
     import nibabel as nib
 
     try:
-        if path.name.lower().endswith(".gz"):
-            _verify_gzip(path)
-        image = nib.load(path)
+        image: Any = nib.load(path)
+        _require_all_voxels(image.dataobj, path)
         array = np.asanyarray(image.dataobj)
     except Exception as error:  # nibabel lets zlib, header and memory errors through
         raise UnreadableError(
@@ -57,13 +58,18 @@ def read(path: Path) -> Volume:
     return Volume(array[None], affine=affine, source=str(path))
 
 
-def _verify_gzip(path: Path) -> None:
-    """Compare gzip's checksum: nibabel stops reading before it."""
+def _require_all_voxels(voxels: Any, path: Path) -> None:
+    """Raise ValueError where the file ends before its header says, before memory is taken for it."""
     import gzip
 
-    with gzip.open(path) as stream:
-        while stream.read(1 << 20):
-            pass
+    length = path.stat().st_size
+    if path.name.lower().endswith(".gz"):
+        # To the end, where gzip compares its checksum: nibabel stops before it.
+        with gzip.open(path) as stream:
+            length = sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
+    needed = voxels.offset + math.prod(int(n) for n in voxels.shape) * voxels.dtype.itemsize
+    if length < needed:
+        raise ValueError(f"it holds {length} of {needed} bytes")
 
 
 def read_mask(path: Path, labels: dict[int, str]) -> Mask:

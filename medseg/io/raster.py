@@ -53,7 +53,7 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
         )
     # A palette's index is the label; its colours are for the eye.
     values = _read_tiff(path)[0] if _is_deep_tiff(path) else np.asarray(_decode(path)[0])
-    if values.ndim == 3 and (values == values[..., :1]).all():
+    if values.ndim == 3 and (values[..., 1:] == values[..., :1]).all():
         values = values[..., 0]
     if values.ndim != 2:
         raise LabelError(
@@ -132,12 +132,14 @@ def _decode(path: Path) -> tuple[Image, bool]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            picture.verify()  # the checksums of a PNG, which decoding passes over
-        with Image.open(path) as picture:
+        # By file, not by path: Pillow maps a grey TIFF's path into memory and then turns it wrongly.
+        with path.open("rb") as file:
+            Image.open(file).verify()  # the checksums of a PNG, which decoding passes over
+            file.seek(0)
+            picture = Image.open(file)
             pages = getattr(picture, "n_frames", 1)
-            upright = ImageOps.exif_transpose(picture)
             turned = picture.getexif().get(_EXIF_ORIENTATION) in range(2, 9)
+            upright = ImageOps.exif_transpose(picture)
     except UnidentifiedImageError as error:
         raise UnreadableError(
             "a picture (PNG, JPEG, TIFF)",
@@ -172,14 +174,17 @@ def _read_with_pillow(path: Path) -> tuple[np.ndarray, list[str]]:
         notes.append("a 16-bit colour PNG was read at 8 bits a channel")
     if picture.has_transparency_data:
         notes.append(_ALPHA)
-    return _pixels(picture), notes
+    try:
+        return _pixels(picture), notes
+    except ValueError as error:  # a colour space that Pillow decodes but can't convert
+        raise _damaged(path, error) from error
 
 
 def _pixels(picture: Image) -> np.ndarray:
     """(row, column, channel) with one or three channels."""
     if picture.mode in _DEEP_MODES:
         return np.asarray(picture)[..., None]
-    if picture.mode in ("1", "L", "LA", "La"):
+    if picture.mode in ("1", "L", "LA"):
         return np.asarray(picture.convert("L"))[..., None]
     return np.asarray(picture.convert("RGB"))
 

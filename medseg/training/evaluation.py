@@ -37,8 +37,13 @@ class CaseScores:
 
     def attach(self, engine: Engine) -> None:
         """Called by MONAI's engines for each handler."""
+        engine.add_event_handler(Events.STARTED, self._clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
         engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _clear(self) -> None:
+        self.rows.clear()
+        self.for_threshold.clear()
 
     def _score(self, engine: Engine) -> None:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
@@ -98,4 +103,4 @@ def _number(value: float | None) -> str:
 
 
 def _plane(tensor: Any) -> np.ndarray:
-    return np.asarray(tensor)[0]
+    return np.asarray(tensor.cpu())[0]

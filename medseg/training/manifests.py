@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ SPLITS = ("training", "validation", "test")
 REQUIRED = ("name", "description", "labels", "licence", "publisher", "citation", "urls", *SPLITS)
 IMAGE_KEYS = ("image",)
 LABEL_KEYS = ("label", "label_2nd", "given_field")
+FILE_KEYS = (*IMAGE_KEYS, *LABEL_KEYS)
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -37,7 +38,7 @@ def read_manifest(manifest: str | Path) -> dict[str, Any]:
 
     Raises:
         UsageError: no such manifest.
-        DataError: it is no JSON or lacks a required entry.
+        DataError: it is no JSON, lacks a required entry or has one of the wrong kind.
     """
     path = Path(manifest)
     if not path.is_file():
@@ -45,29 +46,19 @@ def read_manifest(manifest: str | Path) -> dict[str, Any]:
     if not path.is_file():
         known = [file.stem for file in shipped_manifests().glob("*.json")]
         raise UsageError("a manifest", came=str(manifest), do=did_you_mean(str(manifest), known))
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError("a manifest in JSON", came=f"{path.name}: {error}", do="Correct it.") from error
-    missing = [key for key in REQUIRED if key not in content]
-    if missing:
-        raise DataError(
-            f"a manifest with {', '.join(REQUIRED)}",
-            came=f"{path.name} without {', '.join(missing)}",
-            do="Add what is missing.",
-        )
+    content = _parse(path)
     for split in SPLITS:
         content[split] = [item for entry in content[split] for item in _expand(entry)]
     return content
 
 
 def load_items(
-    manifests: Sequence[str | Path], split: str, keys: Sequence[str] = ("image", "label")
+    manifests: str | Path | Sequence[str | Path], split: str, keys: Sequence[str] = ("image", "label")
 ) -> list[dict[str, str]]:
     """The items of one split of several manifests, with paths that can be opened.
 
     Args:
-        manifests: paths, or names of shipped manifests.
+        manifests: paths, or names of shipped manifests; one or several.
         split: training, validation or test.
         keys: entries to keep, image and label files or `subject`; an item without one goes without.
 
@@ -79,7 +70,7 @@ def load_items(
         raise UsageError(f"a split: {', '.join(SPLITS)}", came=split, do=did_you_mean(split, SPLITS))
     items = [
         {key: _resolve(key, item[key]) for key in keys if key in item}
-        for manifest in manifests
+        for manifest in _listed(manifests)
         for item in read_manifest(manifest)[split]
     ]
     if not items:
@@ -90,18 +81,18 @@ def load_items(
 def check_manifest(manifest: str | Path) -> list[str]:
     """What is wrong with a data set: one sentence a finding, none when it is sound.
 
-    Looks for missing files, unreadable files, labels of another size or with unknown values,
-    subjects in more than one split, and files with the same content.
+    Looks for missing files, unreadable files, labels of another size or with unknown values, subjects
+    in more than one split, images with the same content, and files that do not have the SHA-256 that
+    the manifest's entry `sha256` (path to digest) may name.
     """
     content = read_manifest(manifest)
-    labels = {int(value): name for value, name in content["labels"].items()}
     problems: list[str] = []
     subjects: dict[str, set[str]] = defaultdict(set)
     images: dict[str, list[str]] = defaultdict(list)
     for split in SPLITS:
         for index, item in enumerate(content[split]):
             subjects[item.get("subject", "")].add(split)
-            problems += _check_item(item, f"{split}[{index}]", labels, images)
+            problems += _check_item(item, f"{split}[{index}]", content, images)
     problems += [
         f"subject {name or '(none given)'} is in {', '.join(sorted(found))}"
         for name, found in subjects.items()
@@ -113,13 +104,13 @@ def check_manifest(manifest: str | Path) -> list[str]:
     return problems
 
 
-def require_sound(manifests: Iterable[str | Path]) -> None:
+def require_sound(manifests: str | Path | Sequence[str | Path]) -> None:
     """Refuse to train on what check_manifest would report.
 
     Raises:
         DataError: the first findings of the first manifest that has any.
     """
-    for manifest in manifests:
+    for manifest in _listed(manifests):
         problems = check_manifest(manifest)
         if problems:
             raise DataError(
@@ -129,49 +120,102 @@ def require_sound(manifests: Iterable[str | Path]) -> None:
             )
 
 
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError("a manifest in JSON", came=f"{path.name}: {error}", do="Correct it.") from error
+    missing = [key for key in REQUIRED if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise DataError(
+            f"a manifest with {', '.join(REQUIRED)}",
+            came=f"{path.name} without {', '.join(missing)}",
+            do="Add what is missing.",
+        )
+    wrong = [split for split in SPLITS if not _is_item_list(content[split])]
+    if not _is_label_map(content["labels"]):
+        wrong.append("labels")
+    if not isinstance(content.get("sha256", {}), dict):
+        wrong.append("sha256")
+    if wrong:
+        raise DataError(
+            "splits that are lists of items (key to path), labels {value: name}, sha256 {path: digest}",
+            came=f"another kind of {', '.join(wrong)} in {path.name}",
+            do="Compare with a shipped manifest.",
+        )
+    return content
+
+
+def _is_item_list(split: Any) -> bool:
+    return isinstance(split, list) and all(
+        isinstance(item, dict) and all(isinstance(item.get(key, ""), str) for key in (*FILE_KEYS, "subject"))
+        for item in split
+    )
+
+
+def _is_label_map(labels: Any) -> bool:
+    return isinstance(labels, dict) and bool(labels) and all(value.isdecimal() for value in labels)
+
+
+def _listed(manifests: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    """One name alone is a list of one, not of its letters."""
+    return [manifests] if isinstance(manifests, (str, Path)) else manifests
+
+
 def _check_item(
-    item: dict[str, str], where: str, labels: dict[int, str], images: dict[str, list[str]]
+    item: dict[str, str], where: str, content: dict[str, Any], images: dict[str, list[str]]
 ) -> list[str]:
     problems = [f"{where} has no {key}" for key in ("image", "label", "subject") if not item.get(key)]
-    shape: tuple[int, ...] | None = None
-    for key in (*IMAGE_KEYS, *LABEL_KEYS):
-        if not item.get(key):
-            continue
-        path = Path(_resolve(key, item[key]))
+    files = {key: Path(_resolve(key, item[key])) for key in FILE_KEYS if item.get(key)}
+    for key, path in files.items():
         if not path.is_file():
             problems.append(f"{where} {key}: the file {item[key]} is missing")
             continue
+        digest = sha256(path)
+        if key in IMAGE_KEYS:
+            images[digest].append(f"{item[key]} ({where})")
+        if content.get("sha256", {}).get(item[key], digest) != digest:
+            problems.append(f"{where} {key}: the file {item[key]} has another SHA-256 than the manifest says")
+    labels = {int(value): name for value, name in content["labels"].items()}
+    return problems + _check_content({k: path for k, path in files.items() if path.is_file()}, where, labels)
+
+
+def _check_content(files: dict[str, Path], where: str, labels: dict[int, str]) -> list[str]:
+    """Whether the files of an item can be read and have the image's size."""
+    problems: list[str] = []
+    image_shape: tuple[int, ...] | None = None
+    for key, path in files.items():
         try:
             if key in IMAGE_KEYS:
-                images[sha256(path)].append(item[key])
-                found = read_volume(path).array.shape[1:]
+                image_shape = shape = read_volume(path).array.shape[1:]
             else:
-                found = read_mask(path, labels).array.shape
+                shape = read_mask(path, labels).array.shape
         except MedsegError as error:
             problems.append(f"{where} {key}: {error}")
             continue
-        shape = shape or found
-        if found != shape:
-            problems.append(f"{where} {key}: size {found}, but the image has {shape}")
+        if image_shape not in (None, shape):
+            problems.append(f"{where} {key}: size {shape}, but the image has {image_shape}")
     return problems
 
 
 def _expand(entry: dict[str, str]) -> list[dict[str, str]]:
     """An item a file for an entry whose paths are patterns (images/*.png, labels/*.png).
 
-    A label belongs to the image whose name it has, alone or before a sign (12.png, 12_mask.png). Each
-    image gets a subject of its own.
+    A label belongs to the image whose name it has, alone or before a sign (12.png, 12_mask.png); it is
+    no image itself, though it may lie in the same folder. Each image gets a subject of its own.
 
     Raises:
-        DataError: an image with no label or with several.
+        DataError: a pattern that does not start from MEDSEG_DATA, an image with no or several labels.
     """
     if "*" not in entry.get("image", ""):
         return [entry]
+    candidates = {key: _glob(entry[key]) for key in LABEL_KEYS if key in entry}
+    taken = {path for paths in candidates.values() for path in paths}
     items = []
-    for image in sorted(data_root().glob(entry["image"])):
+    for image in (path for path in _glob(entry["image"]) if path not in taken):
         item = {"image": _relative(image), "subject": f"{entry.get('subject', 'subject')}_{image.stem}"}
-        for key in set(LABEL_KEYS) & set(entry):
-            found = [path for path in data_root().glob(entry[key]) if _belongs(path.stem, image.stem)]
+        for key, paths in candidates.items():
+            found = [path for path in paths if _belongs(path.stem, image.stem)]
             if len(found) != 1:
                 raise DataError(
                     f"one file of {entry[key]} for {image.name}",
@@ -183,6 +227,16 @@ def _expand(entry: dict[str, str]) -> list[dict[str, str]]:
     return items or [entry]
 
 
+def _glob(pattern: str) -> list[Path]:
+    """The files of a pattern, without hidden ones (.DS_Store, ._12.png)."""
+    if Path(pattern).is_absolute():
+        raise DataError(
+            "a pattern that starts from MEDSEG_DATA", came=pattern, do="Write it without the folder's path."
+        )
+    files = (path for path in data_root().glob(pattern) if path.is_file())
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
 def _belongs(label: str, image: str) -> bool:
     return label == image or (label.startswith(image) and not label[len(image)].isalnum())
 
@@ -192,4 +246,4 @@ def _relative(path: Path) -> str:
 
 
 def _resolve(key: str, value: str) -> str:
-    return str(data_root() / value) if key in (*IMAGE_KEYS, *LABEL_KEYS) else value
+    return str(data_root() / value) if key in FILE_KEYS else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from medseg import __version__
+from medseg.errors import MedsegError
 
 DEFAULT_STORE = Path("experiments") / "mlflow.db"
 
@@ -40,18 +42,24 @@ def run_tracked(
         experiment: MLflow experiment, made when it is new.
         parameters: what to compare runs by; nested names are joined by a dot.
         run_name: shown by MLflow; None takes the time.
+
+    Raises:
+        MedsegError: the loss is infinite or no number.
     """
     with _mlflow_run(experiment, run_name, _flatten(parameters)) as log_metric:
         losses: list[float] = []
 
+        def on_start_of_epoch(engine: Engine) -> None:
+            # At its end the schedule has already set the next epoch's.
+            log_metric("learning_rate", engine.optimizer.param_groups[0]["lr"], engine.state.epoch)
+
         def on_iteration(engine: Engine) -> None:
-            losses.append(float(engine.state.output[0]["loss"]))
+            losses.append(_finite(float(engine.state.output[0]["loss"]), engine.state.epoch))
 
         def on_epoch(engine: Engine) -> None:
             epoch = engine.state.epoch
             log_metric("train_loss", sum(losses) / len(losses), epoch)
             losses.clear()
-            log_metric("learning_rate", engine.optimizer.param_groups[0]["lr"], epoch)
             for name, value in engine.state.metrics.items():
                 log_metric(name, float(value), epoch)
 
@@ -59,6 +67,7 @@ def run_tracked(
             for name, value in engine.state.metrics.items():
                 log_metric(name, float(value), trainer.state.epoch)
 
+        trainer.add_event_handler(Events.EPOCH_STARTED, on_start_of_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, on_iteration)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, on_epoch)
         validator.add_event_handler(Events.COMPLETED, on_validation)
@@ -77,14 +86,14 @@ def _mlflow_run(experiment: str, run_name: str | None, parameters: dict[str, str
     experiment_id = found.experiment_id if found else client.create_experiment(experiment)
     name = run_name or datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
     run_id = client.create_run(experiment_id, run_name=name, tags={"medseg.version": __version__}).info.run_id
-    for key, value in parameters.items():
-        client.log_param(run_id, key, value)
 
     def log_metric(key: str, value: float, step: int) -> None:
         client.log_metric(run_id, key, value, step=step)
 
     status = "FAILED"
     try:
+        for key, value in parameters.items():
+            client.log_param(run_id, key, value)
         yield log_metric
         status = "FINISHED"
     except KeyboardInterrupt:
@@ -92,6 +101,16 @@ def _mlflow_run(experiment: str, run_name: str | None, parameters: dict[str, str
         raise
     finally:
         client.set_terminated(run_id, status)
+
+
+def _finite(loss: float, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise MedsegError(
+            "a training loss that is a number",
+            came=f"{loss} in epoch {epoch}",
+            do="Lower learning_rate, or switch autocast off.",
+        )
+    return loss
 
 
 def _flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

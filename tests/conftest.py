@@ -1,0 +1,147 @@
+"""Data for several test modules: the real data sets where they are, a phantom one, an MLflow store."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+# Tests need no network.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+CHECKOUT = Path(__file__).parents[1]
+PHANTOM_PX = 240
+
+
+@dataclass(frozen=True)
+class PhantomData:
+    """A data set of phantoms; `save` writes its manifest after a change of `content`."""
+
+    folder: Path
+    manifest: Path
+    content: dict[str, Any]
+
+    def save(self) -> None:
+        self.manifest.write_text(json.dumps(self.content))
+
+
+@pytest.fixture
+def data_root(monkeypatch):
+    """The folder of the real data sets, also set as MEDSEG_DATA."""
+    root = Path(os.environ.get("MEDSEG_DATA", CHECKOUT / "../shared/data")).resolve()
+    if not root.is_dir():
+        pytest.skip(f"the real data sets are not here: no folder {root} (MEDSEG_DATA)")
+    monkeypatch.setenv("MEDSEG_DATA", str(root))
+    return root
+
+
+@pytest.fixture
+def phantom_data(phantom_folder, tmp_path, monkeypatch):
+    """A copy of the phantom data set that a test may damage: 3 training, 1 validation, 2 test items.
+
+    MEDSEG_DATA is its folder. Test items have a second observer, the last one a given field too.
+    """
+    folder = tmp_path / "phantom_data"
+    shutil.copytree(phantom_folder, folder)
+    monkeypatch.setenv("MEDSEG_DATA", str(folder))
+    manifest = folder / "phantoms.json"
+    return PhantomData(folder, manifest, json.loads(manifest.read_text()))
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory):
+    """The phantom data set itself: read only."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    splits = {"training": [0, 1, 2], "validation": [3], "test": [4, 5]}
+    content = {
+        "name": "phantoms",
+        "description": "synthetic fundus photographs",
+        "labels": {"0": "background", "1": "vessel"},
+        **dict.fromkeys(("licence", "publisher", "citation"), "none"),
+        "urls": [],
+        **{split: [_write_item(folder, seed) for seed in seeds] for split, seeds in splits.items()},
+    }
+    (folder / "phantoms.json").write_text(json.dumps(content))
+    return folder
+
+
+def _write_item(folder, seed):
+    picture, mask, field = phantom(seed)
+    item = {"image": f"{seed}.png", "label": f"{seed}_label.png", "subject": f"phantom_{seed}"}
+    pixels = {"image": picture, "label": mask * 255}
+    if seed in (4, 5):
+        pixels["label_2nd"] = np.roll(mask, 1, axis=0)
+    if seed == 5:
+        pixels["given_field"] = field.astype(np.uint8) * 255
+    for key in ("label_2nd", "given_field"):
+        if key in pixels:
+            item[key] = f"{seed}_{key}.png"
+    for key, array in pixels.items():
+        write_png(folder / item[key], array)
+    return item
+
+
+@functools.cache
+def phantom(seed):
+    from medseg.phantoms import fundus
+
+    return fundus(PHANTOM_PX, seed)
+
+
+def write_png(path, array):
+    from PIL import Image
+
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """An MLflow database without runs; making one takes seconds, copying it nothing."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def mlflow_client(empty_store, tmp_path, monkeypatch):
+    """A client of a store of the test's own, which MLFLOW_TRACKING_URI names."""
+    from mlflow import MlflowClient
+
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+
+
+@pytest.fixture(scope="session")
+def run_medseg():
+    """The command line in this process; leaves logging, threads and determinism as they were."""
+
+    def run(*arguments: object) -> int:
+        import torch
+        from monai.utils import set_determinism
+
+        from medseg.cli import main
+
+        root, threads = logging.getLogger(), torch.get_num_threads()
+        handlers, level = root.handlers[:], root.level
+        torch.set_num_threads(1)
+        try:
+            return main([str(argument) for argument in arguments])
+        finally:
+            torch.set_num_threads(threads)
+            set_determinism(None)
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            logging.getLogger("medseg").setLevel(logging.NOTSET)
+
+    return run

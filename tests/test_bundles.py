@@ -1,0 +1,215 @@
+"""Each bundle passes MONAI's own checks and is consistent with itself."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medseg import bundle as bundles
+from medseg.errors import UsageError, WeightsError
+
+TASKS = bundles.tasks()
+ROOT = Path(__file__).parents[1]
+
+
+def config(task, name):
+    return str(bundles.find(task) / "configs" / name)
+
+
+def monai_bundle(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(params=TASKS)
+def task(request):
+    return request.param
+
+
+def test_there_is_a_bundle():
+    assert "retinal_vessel" in TASKS
+
+
+def test_has_all_files(task):
+    root = bundles.find(task)
+    names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    required = {
+        f"configs/{name}" for name in ("metadata.json", "inference.yaml", "train.yaml", "evaluate.yaml")
+    }
+    assert names >= required | {"configs/logging.conf", "models/model.pt", "docs/README.md", "LICENSE"}
+    assert not [name for name in names if name.endswith(".py")], "configuration only"
+    assert (root / "models" / "model.pt").stat().st_size < 5e6
+
+
+def test_weights_are_pinned(task):
+    pinned = yaml.safe_load(Path(config(task, "inference.yaml")).read_text())["weights_sha256"]
+    assert pinned == bundles.sha256(bundles.find(task) / "models" / "model.pt")
+    assert pinned == yaml.safe_load(Path(config(task, "evaluate.yaml")).read_text())["weights_sha256"]
+
+
+def test_versions_agree(task):
+    metadata = bundles.open_bundle(task).metadata
+    assert metadata["version"] in metadata["changelog"]
+    pins = dict(
+        line.strip().split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    assert metadata["monai_version"] == pins["monai"]
+    assert metadata["pytorch_version"] == pins["torch"]
+    assert metadata["numpy_version"] == pins["numpy"]
+    for name, required in metadata["required_packages_version"].items():
+        assert required == pins.get(name, required)
+
+
+def test_verify_metadata(task, data_root):
+    schema = data_root / "monai_schema" / "meta_schema_20240725.json"
+    assert json.loads(Path(config(task, "metadata.json")).read_text())["schema"].endswith(schema.name)
+    output = monai_bundle(
+        "verify_metadata", "--meta_file", config(task, "metadata.json"), "--filepath", str(schema)
+    )
+    assert "metadata is verified with no error" in output
+
+
+@pytest.mark.slow
+def test_verify_net_in_out(task):
+    output = monai_bundle(
+        "verify_net_in_out",
+        *("--net_id", "network_def"),
+        *("--meta_file", config(task, "metadata.json"), "--config_file", config(task, "inference.yaml")),
+    )
+    assert "data shape of network is verified with no error" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "name"), [("ckpt_export", "model.ts"), ("onnx_export", "model.onnx")])
+def test_export(task, command, name, tmp_path):
+    exported = tmp_path / name
+    shape = bundles.open_bundle(task).metadata["network_data_format"]["inputs"]["image"]
+    monai_bundle(
+        command,
+        *("--net_id", "network_def", "--filepath", str(exported)),
+        *("--ckpt_file", str(bundles.find(task) / "models" / "model.pt")),
+        *("--meta_file", config(task, "metadata.json"), "--config_file", config(task, "inference.yaml")),
+        *("--input_shape", str([1, shape["num_channels"], *shape["spatial_shape"]])),
+    )
+    assert_same_output(task, exported, [1, shape["num_channels"], *shape["spatial_shape"]])
+
+
+def assert_same_output(task, exported, shape):
+    import numpy as np
+    import torch
+
+    parser = bundles.parse(bundles.open_bundle(task), "inference.yaml")
+    network = bundles.load_weights(
+        parser.get_parsed_content("network_def"), bundles.find(task) / "models" / "model.pt"
+    )
+    torch.manual_seed(0)
+    image = torch.randn(shape)
+    with torch.no_grad():
+        expected = network(image).numpy()
+    if exported.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+        found = session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]
+    else:
+        with torch.no_grad():
+            found = torch.jit.load(str(exported))(image).numpy()
+    assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), [("inference.yaml", "infer"), ("train.yaml", "train")])
+def test_check_properties(task, name, kind, request):
+    from monai.bundle import ConfigWorkflow
+
+    if kind == "train":
+        request.getfixturevalue("data_root")
+    workflow = ConfigWorkflow(workflow_type=kind, config_file=config(task, name))
+    workflow.initialize()
+    assert not workflow.check_properties()
+    logging.getLogger().handlers.clear()
+
+
+def test_misspelt_key_gets_the_near_one(task):
+    with pytest.raises(UsageError, match="Did you mean threshold"):
+        bundles.parse(bundles.open_bundle(task), "inference.yaml", overrides={"treshold": 0.4})
+    with pytest.raises(UsageError, match="Did you mean overlap"):
+        bundles.parse(
+            bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::overlapp": 0.4}
+        )
+
+
+def test_nested_override_is_taken(task):
+    parser = bundles.parse(
+        bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::overlap": 0.125}
+    )
+    assert parser["inferer"]["inferer"]["overlap"] == 0.125
+
+
+def test_misspelt_option_of_monai_is_refused(task, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", config(task, "inference.yaml")]
+        + ["--output_dirr", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.strip().endswith("Did you mean output_dir?")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_task():
+    with pytest.raises(UsageError, match="Did you mean retinal_vessel"):
+        bundles.open_bundle("retina_vessels")
+
+
+class TestWeights:
+    @pytest.fixture
+    def network(self):
+        import torch
+
+        return torch.nn.Linear(2, 1)
+
+    def test_other_hash(self, network, tmp_path):
+        import torch
+
+        torch.save(network.state_dict(), tmp_path / "model.pt")
+        with pytest.raises(WeightsError, match="weights with the SHA-256 abc") as caught:
+            bundles.load_weights(network, tmp_path / "model.pt", "abc")
+        assert bundles.sha256(tmp_path / "model.pt") in str(caught.value)
+
+    def test_missing(self, network, tmp_path):
+        with pytest.raises(WeightsError, match="no file"):
+            bundles.load_weights(network, tmp_path / "model.pt")
+
+    def test_of_another_network(self, network, tmp_path):
+        import torch
+
+        torch.save(torch.nn.Linear(3, 1).state_dict(), tmp_path / "model.pt")
+        with pytest.raises(WeightsError, match="size mismatch"):
+            bundles.load_weights(network, tmp_path / "model.pt")
+
+    def test_with_code_in_it(self, network, tmp_path):
+        import torch
+
+        torch.save({"model": Path("/")}, tmp_path / "model.pt")
+        with pytest.raises(WeightsError, match="UnpicklingError"):
+            bundles.load_weights(network, tmp_path / "model.pt")
+
+    def test_the_pinned_one(self, network, tmp_path):
+        import torch
+
+        torch.save(network.state_dict(), tmp_path / "model.pt")
+        loaded = bundles.load_weights(
+            torch.nn.Linear(2, 1), tmp_path / "model.pt", bundles.sha256(tmp_path / "model.pt")
+        )
+        assert torch.equal(loaded.weight, network.weight)
+        assert not loaded.training

@@ -1,0 +1,170 @@
+"""The command line: what is written, what is said, and the exit codes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data as pictures
+
+from medseg import phantoms
+from medseg.cli import main
+
+TASK = "retinal_vessel"
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photographs") / "photo.jpg"
+    Image.fromarray(phantoms.fundus(500, seed=2)[0]).save(path, quality=95)
+    return path
+
+
+@pytest.fixture
+def medseg(run_medseg):
+    return run_medseg
+
+
+def test_one_photograph(medseg, photograph, tmp_path, capsys):
+    assert medseg("segment", TASK, photograph, "-o", tmp_path / "out", "--pixel-spacing-mm", "0.01") == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "photo")
+    record = json.loads((tmp_path / "out" / "photo" / "measurements.json").read_text())
+    assert record["warnings"] == []
+    assert record["measurements"]["field_area_mm2"]["value"] > 0
+
+
+def test_one_bad_file_does_not_stop_the_rest(medseg, photograph, tmp_path, capsys):
+    folder = tmp_path / "in"
+    (folder / "more").mkdir(parents=True)
+    (folder / "empty.jpg").touch()
+    (folder / "photo.jpg").write_bytes(photograph.read_bytes())
+    (folder / "photo.png").write_text("not a picture")
+    (folder / "zz.jpg").write_bytes(photograph.read_bytes())
+    assert medseg("segment", TASK, folder, "-o", tmp_path / "out") == 4
+    said = capsys.readouterr()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "zz"}
+    assert "empty.jpg, which is empty (0 bytes)" in said.err
+    assert "photo.png, which is in no known picture format" in said.err
+    assert "2 of 4 rejected" in said.err
+
+
+def test_same_names_from_two_folders(medseg, photograph, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "photo.jpg").write_bytes(photograph.read_bytes())
+    assert medseg("segment", TASK, photograph, str(other / "*.jpg"), "-o", tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "photo-2"}
+
+
+def test_a_rejected_case_leaves_the_earlier_result_and_says_so(medseg, photograph, tmp_path, capsys):
+    source = tmp_path / "photo.jpg"
+    source.write_bytes(photograph.read_bytes())
+    assert medseg("segment", TASK, source, "-o", tmp_path / "out") == 0
+    before = (tmp_path / "out" / "photo" / "segmentation.png").read_bytes()
+    source.write_bytes(photograph.read_bytes()[:2000])
+    assert medseg("segment", TASK, source, "-o", tmp_path / "out") == 3
+    assert "An earlier result in its folder was left as it was" in capsys.readouterr().err
+    assert (tmp_path / "out" / "photo" / "segmentation.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "which is empty (0 bytes)"),
+        (b"GIF89a but not really", "photo.jpg"),
+        (b"%PDF-1.7", "which is in no known picture format"),
+    ],
+    ids=["empty", "broken", "other"],
+)
+def test_not_an_image(medseg, tmp_path, capsys, content, message):
+    source = tmp_path / "photo.jpg"
+    source.write_bytes(content)
+    assert medseg("segment", TASK, source, "-o", tmp_path / "out") == 3
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_truncated(medseg, photograph, tmp_path, capsys):
+    source = tmp_path / "photo.jpg"
+    source.write_bytes(photograph.read_bytes()[:-3000])
+    assert medseg("segment", TASK, source, "-o", tmp_path / "out") == 3
+    assert "can't be decoded" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder(medseg, tmp_path, capsys):
+    assert medseg("segment", TASK, tmp_path, "-o", tmp_path / "out") == 3
+    assert "image files" in capsys.readouterr().err
+
+
+def test_a_cat(medseg, tmp_path, capsys):
+    Image.fromarray(pictures.chelsea()).save(tmp_path / "cat.png")
+    assert medseg("segment", TASK, tmp_path / "cat.png", "-o", tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out" / "cat" / "measurements.json").read_text())
+    assert "no round field of view" in record["warnings"][0]
+    assert "warning: no round field of view" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["segment", "retinal_vesel", "PHOTO", "-o", "OUT"], "Did you mean retinal_vessel?"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--set", "treshold=0.4"], "Did you mean threshold?"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--set", "threshold"], "--set KEY=VALUE"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--device", "gpu"], "a device: auto, cpu or cuda"),
+        (["evaluate", TASK, "--set", "splitt=test"], "Did you mean split?"),
+        (["train", TASK, "--set", "learning_rat=1"], "Did you mean learning_rate?"),
+        (["check-data", "chase_db"], "Did you mean chase_db1?"),
+    ],
+)
+def test_misspelt_names(medseg, photograph, tmp_path, capsys, arguments, message):
+    filled = {"PHOTO": str(photograph), "OUT": str(tmp_path / "out")}
+    assert medseg(*(filled.get(argument, argument) for argument in arguments)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "inf", "nan", "wide"])
+def test_a_pixel_size_that_is_none(photograph, value):
+    with pytest.raises(SystemExit) as caught:
+        main(["segment", TASK, str(photograph), "-o", "out", f"--pixel-spacing-mm={value}"])
+    assert caught.value.code == 2
+
+
+def test_output_that_is_a_file(medseg, photograph, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert medseg("segment", TASK, photograph, "-o", tmp_path / "out") == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_info_names_the_bundle_and_its_folder(medseg, capsys):
+    assert medseg("info") == 0
+    said = capsys.readouterr().out
+    assert TASK in said
+    assert "bundles" in said
+
+
+@pytest.mark.slow
+def test_three_entries_give_the_same_mask(medseg, photograph, tmp_path):
+    import medseg as package
+    from medseg.bundle import find
+    from medseg.io import read_mask
+
+    assert medseg("segment", TASK, photograph, "-o", tmp_path / "cli") == 0
+    python = package.segment(photograph, task=TASK, device="cpu").mask
+    config = find(TASK) / "configs" / "inference.yaml"
+    done = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)]
+        + ["--input", str(photograph), "--output_dir", str(tmp_path / "monai")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    for folder in ("cli", "monai"):
+        mask = read_mask(tmp_path / folder / "photo" / "segmentation.png", python.labels)
+        assert np.array_equal(mask.array, python.array), folder
+        assert (tmp_path / folder / "photo" / "report.html").is_file()

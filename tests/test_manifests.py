@@ -1,0 +1,359 @@
+"""Shipped manifests tell the truth, and every kind of unsound data set is found before it is used."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medseg.bundle import sha256
+from medseg.errors import DataError, UsageError
+from medseg.training.manifests import (
+    FILE_KEYS,
+    REQUIRED,
+    SPLITS,
+    check_manifest,
+    load_items,
+    read_manifest,
+    require_sound,
+    shipped_manifests,
+)
+
+SHIPPED = sorted(path.stem for path in shipped_manifests().glob("*.json"))
+HERE = ("chase_db1", "hrf")  # under shared/data
+# retina.csv's names for the splits.
+CSV_SPLIT = {"training": "train", "validation": "val", "test": "test"}
+
+
+def test_the_shipped_ones():
+    assert SHIPPED == ["chase_db1", "drive", "hrf", "les_av", "stare"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_manifest_is_complete(name):
+    content = read_manifest(name)
+    assert content["name"] == name
+    assert all(content[key] for key in REQUIRED if key not in SPLITS)
+    assert content["labels"] == {"0": "background", "1": "vessel"}
+    items = [item for split in SPLITS for item in content[split]]
+    assert items
+    assert all(item["image"] and item["label"] and item["subject"] for item in items)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_splits_share_no_subject_and_no_file(name):
+    content = read_manifest(name)
+    for key in ("subject", *FILE_KEYS):
+        found = [{item[key] for item in content[split] if key in item} for split in SPLITS]
+        assert len(set().union(*found)) == sum(len(values) for values in found), key
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", HERE)
+def test_splits_are_those_of_the_data(name, data_root):
+    folder = {"chase_db1": "chase_db1/", "hrf": "hrf_half/"}[name]
+    with (data_root / "retina" / "retina.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["image"].startswith(folder)]
+    content = read_manifest(name)
+    for split in SPLITS:
+        expected = {
+            (f"retina/{row['image']}", row["subject"]) for row in rows if row["split"] == CSV_SPLIT[split]
+        }
+        assert {(item["image"], item["subject"]) for item in content[split]} == expected
+        assert len(content[split]) == len(expected) > 0
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", HERE)
+def test_recorded_hashes_are_those_of_the_files(name, data_root):
+    content = read_manifest(name)
+    used = {item[key] for split in SPLITS for item in content[split] for key in FILE_KEYS if key in item}
+    assert set(content["sha256"]) == used
+    wrong = [file for file, digest in content["sha256"].items() if sha256(data_root / file) != digest]
+    assert not wrong
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", HERE)
+def test_real_data_is_sound(name, data_root):
+    assert check_manifest(name) == []
+
+
+def test_phantom_data_is_sound(phantom_data):
+    assert check_manifest(phantom_data.manifest) == []
+    require_sound([phantom_data.manifest])
+
+
+def damage_missing(data):
+    (data.folder / "1.png").unlink()
+
+
+def damage_missing_label(data):
+    (data.folder / "4_label_2nd.png").unlink()
+
+
+def damage_truncated(data):
+    path = data.folder / "1.png"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def damage_no_image(data):
+    (data.folder / "1.png").write_text("not a picture")
+
+
+def damage_label_size(data):
+    Image.fromarray(np.zeros((240, 200), np.uint8)).save(data.folder / "2_label.png")
+
+
+def damage_field_size(data):
+    Image.fromarray(np.full((20, 24), 255, np.uint8)).save(data.folder / "5_given_field.png")
+
+
+def damage_values(data):
+    label = np.asarray(Image.open(data.folder / "2_label.png")).copy()
+    label[0, 0] = 7
+    Image.fromarray(label).save(data.folder / "2_label.png")
+
+
+def damage_subject(data):
+    data.content["test"][0]["subject"] = "phantom_0"
+
+
+def damage_copy(data):
+    shutil.copy(data.folder / "0.png", data.folder / "1.png")
+
+
+def damage_copy_across(data):
+    shutil.copy(data.folder / "0.png", data.folder / "4.png")
+
+
+def damage_listed_twice(data):
+    data.content["training"].append(dict(data.content["training"][0]))
+
+
+def damage_without_label(data):
+    del data.content["validation"][0]["label"]
+
+
+def damage_without_subject(data):
+    data.content["training"][1]["subject"] = ""
+
+
+def damage_hash(data):
+    data.content["sha256"] = {"1_label.png": sha256(data.folder / "0_label.png")}
+
+
+@pytest.mark.parametrize(
+    ("damage", "finding"),
+    [
+        (damage_missing, ["training[1] image", "1.png is missing"]),
+        (damage_missing_label, ["test[0] label_2nd", "4_label_2nd.png is missing"]),
+        (damage_truncated, ["training[1] image", "can't be decoded"]),
+        (damage_no_image, ["training[1] image", "no known picture format"]),
+        (damage_label_size, ["training[2] label", "size (240, 200), but the image has (240, 240)"]),
+        (damage_field_size, ["test[1] given_field", "size (20, 24), but the image has (240, 240)"]),
+        (damage_values, ["training[2] label", "label values [0, 1]", "7"]),
+        (damage_subject, ["subject phantom_0", "test, training"]),
+        (damage_copy, ["same image content", "0.png (training[0])", "1.png (training[1])"]),
+        (damage_copy_across, ["same image content", "0.png (training[0])", "4.png (test[0])"]),
+        (damage_listed_twice, ["same image content", "0.png (training[0])", "0.png (training[3])"]),
+        (damage_without_label, ["validation[0] has no label"]),
+        (damage_without_subject, ["training[1] has no subject"]),
+        (damage_hash, ["training[1] label", "1_label.png", "another SHA-256"]),
+    ],
+)
+def test_one_damage_is_one_finding_and_refused(phantom_data, damage, finding):
+    damage(phantom_data)
+    phantom_data.save()
+    problems = check_manifest(phantom_data.manifest)
+    assert len(problems) == 1, problems
+    assert all(part in problems[0] for part in finding), problems
+    with pytest.raises(DataError) as refused:
+        require_sound([phantom_data.manifest])
+    assert problems[0] in str(refused.value)
+    assert "medseg check-data" in refused.value.do
+
+
+def test_sizes_are_compared_with_the_image_alone(phantom_data):
+    """Without it, a label says nothing about the other's size."""
+    damage_field_size(phantom_data)
+    (phantom_data.folder / "5.png").unlink()
+    assert [problem.split(": ")[0] for problem in check_manifest(phantom_data.manifest)] == ["test[1] image"]
+
+
+def test_require_sound_reads_every_manifest(phantom_data):
+    other = phantom_data.folder / "other.json"
+    shutil.copy(phantom_data.manifest, other)
+    damage_without_subject(phantom_data)
+    phantom_data.save()
+    require_sound(other)
+    with pytest.raises(DataError, match="phantoms"):
+        require_sound([other, phantom_data.manifest])
+
+
+@pytest.mark.parametrize(("name", "meant"), [("chase_db", "chase_db1"), ("hfr", "hrf"), ("DRIVE", None)])
+def test_unknown_manifest(name, meant):
+    with pytest.raises(UsageError) as error:
+        read_manifest(name)
+    assert error.value.came == name
+    expected = f"Did you mean {meant}?" if meant else f"Known names: {', '.join(SHIPPED)}."
+    assert error.value.do == expected
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"name": "phantoms",}', "\xff"])
+def test_damaged_json(phantom_data, text):
+    phantom_data.manifest.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"a manifest in JSON; came: phantoms\.json"):
+        read_manifest(phantom_data.manifest)
+
+
+@pytest.mark.parametrize("text", ["3", "null", "[]", "{}", '"training"'])
+def test_json_of_another_kind(phantom_data, text):
+    phantom_data.manifest.write_text(text)
+    with pytest.raises(DataError, match="without name"):
+        read_manifest(phantom_data.manifest)
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_required_entry(phantom_data, key):
+    del phantom_data.content[key]
+    phantom_data.save()
+    with pytest.raises(DataError, match=rf"phantoms\.json without {key}\."):
+        read_manifest(phantom_data.manifest)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training", None),
+        ("training", {"image": "0.png"}),
+        ("validation", ["0.png"]),
+        ("test", [{"image": 3}]),
+        ("test", [{"image": "0.png", "label": "0_label.png", "subject": 7}]),
+        ("labels", ["background", "vessel"]),
+        ("labels", {"background": 0}),
+        ("labels", {}),
+        ("sha256", "abc"),
+    ],
+)
+def test_entry_of_the_wrong_kind(phantom_data, key, value):
+    phantom_data.content[key] = value
+    phantom_data.save()
+    with pytest.raises(DataError, match=f"another kind of {key} in phantoms.json"):
+        check_manifest(phantom_data.manifest)
+
+
+def test_items(phantom_data):
+    items = load_items([phantom_data.manifest], "validation")
+    assert items == [
+        {"image": str(phantom_data.folder / "3.png"), "label": str(phantom_data.folder / "3_label.png")}
+    ]
+    keys = ["image", "label_2nd", "given_field", "subject"]
+    first, second = load_items(phantom_data.manifest, "test", keys)
+    assert first == {
+        "image": str(phantom_data.folder / "4.png"),
+        "label_2nd": str(phantom_data.folder / "4_label_2nd.png"),
+        "subject": "phantom_4",
+    }
+    assert second["given_field"] == str(phantom_data.folder / "5_given_field.png")
+
+
+def test_items_of_several_manifests(phantom_data):
+    other = phantom_data.folder / "other.json"
+    other.write_text(json.dumps(phantom_data.content | {"training": [{"image": "x.png", "label": "y.png"}]}))
+    items = load_items([phantom_data.manifest, other], "training")
+    assert [Path(item["image"]).name for item in items] == ["0.png", "1.png", "2.png", "x.png"]
+
+
+def test_unknown_split(phantom_data):
+    with pytest.raises(UsageError, match="Did you mean training"):
+        load_items([phantom_data.manifest], "train")
+
+
+def test_empty_split(phantom_data):
+    phantom_data.content["validation"] = []
+    phantom_data.save()
+    with pytest.raises(DataError, match="items in the split validation; came: none"):
+        load_items([phantom_data.manifest], "validation")
+
+
+@pytest.fixture
+def patterns(tmp_path, monkeypatch):
+    """Touch files under MEDSEG_DATA and expand an entry over them."""
+    monkeypatch.setenv("MEDSEG_DATA", str(tmp_path))
+
+    def expand(files, **entry):
+        for file in files:
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).touch()
+        content = {key: {"0": "background", "1": "vessel"} if key == "labels" else [] for key in REQUIRED}
+        (tmp_path / "manifest.json").write_text(json.dumps(content | {"test": [entry]}))
+        return read_manifest(tmp_path / "manifest.json")["test"]
+
+    return expand
+
+
+def test_pattern(patterns):
+    files = ["images/1.png", "images/12.png", "images/2.jpg", "images/.DS_Store", "images/._1.png"]
+    files += ["labels/1_mask.png", "labels/12.png", "labels/2-manual.gif", "fields/1.fov.png"]
+    files += ["fields/12 fov.png", "fields/2.png"]
+    items = patterns(files, image="images/*", label="labels/*", given_field="fields/*", subject="clinic")
+    assert items == [
+        {
+            "image": image,
+            "label": f"labels/{label}",
+            "given_field": f"fields/{field}",
+            "subject": f"clinic_{Path(image).stem}",
+        }
+        for image, label, field in (
+            ("images/1.png", "1_mask.png", "1.fov.png"),
+            ("images/12.png", "12.png", "12 fov.png"),
+            ("images/2.jpg", "2-manual.gif", "2.png"),
+        )
+    ]
+
+
+def test_pattern_of_one_kind_of_file(patterns):
+    files = ["images/1.png", "images/1.txt", "labels/1.png", "labels/1_other.gif"]
+    assert patterns(files, image="images/*.png", label="labels/*.png") == [
+        {"image": "images/1.png", "label": "labels/1.png", "subject": "subject_1"}
+    ]
+
+
+def test_labels_beside_the_images_are_no_images(patterns):
+    files = ["eyes/1.png", "eyes/1_mask.png", "eyes/2.png", "eyes/2_mask.png"]
+    items = patterns(files, image="eyes/*.png", label="eyes/*_mask.png")
+    assert [(item["image"], item["label"]) for item in items] == [
+        ("eyes/1.png", "eyes/1_mask.png"),
+        ("eyes/2.png", "eyes/2_mask.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "came"),
+    [
+        ([], "none"),
+        (["labels/120.png"], "none"),  # another image's number
+        (["labels/012.png"], "none"),
+        (["labels/12.png", "labels/12_mask.png"], "12.png, 12_mask.png"),
+    ],
+)
+def test_pattern_with_no_or_several_labels(patterns, labels, came):
+    with pytest.raises(DataError) as error:
+        patterns(["images/12.png", *labels], image="images/*.png", label="labels/*.png")
+    assert error.value.required == "one file of labels/*.png for 12.png"
+    assert error.value.came == came
+
+
+def test_pattern_from_elsewhere(patterns, tmp_path):
+    with pytest.raises(DataError, match="starts from MEDSEG_DATA"):
+        patterns(["images/1.png"], image=f"{tmp_path}/images/*.png", label="labels/*.png")
+
+
+def test_pattern_without_files_is_found(patterns, tmp_path):
+    patterns([], image="images/*.png", label="labels/*.png", subject="clinic")
+    problems = check_manifest(tmp_path / "manifest.json")
+    assert problems[0] == "test[0] image: the file images/*.png is missing"

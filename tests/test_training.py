@@ -1,0 +1,319 @@
+"""The training configuration: what it shares with inference, and that a real, tiny training works."""
+
+import re
+import shutil
+import traceback
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from mlflow import MlflowClient
+from monai.bundle import ConfigParser
+from monai.bundle.reference_resolver import ReferenceResolver
+
+from medseg.bundle import check_key, load_weights, open_bundle, parse, run_workflow
+from medseg.errors import DataError, UsageError
+
+BUNDLE = open_bundle("retinal_vessel")
+CONFIGS = [["train.yaml"], ["inference.yaml"], ["train.yaml", "evaluate.yaml"]]
+SMALL_NETWORK = {"channels": [4, 8], "strides": [1], "num_res_units": 0}
+# A second: three items, four patches of each an epoch.
+TINY = {
+    "epochs": 2,
+    "val_interval": 1,
+    "patches_per_image": 4,
+    "patch_px": 64,
+    "batch_size": 4,
+    "num_workers": 0,
+    "autocast": False,
+    "field_diameter_px": 128,
+    "validate::inferer::inferer::inferer::roi_size": [128, 128],
+    **{f"network_def::{key}": value for key, value in SMALL_NETWORK.items()},
+}
+
+
+def config(*files):
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE.config(name)) for name in files])
+    return parser
+
+
+def walk(node, path=""):
+    """Every value of a configuration with its path."""
+    if isinstance(node, (dict, list)):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from walk(value, f"{path}::{key}".removeprefix("::"))
+    else:
+        yield path, node
+
+
+def steps(parser, section):
+    """Transforms of a section by the last part of their name."""
+    return {step["_target_"].split(".")[-1]: step for step in parser[f"{section}::transforms"]}
+
+
+# --- the configurations ---
+
+
+@pytest.mark.parametrize("files", CONFIGS, ids="+".join)
+def test_no_number_is_a_string(files):
+    """YAML 1.1 as PyYAML reads it: 1e-3 is a string, and so is 1.0e3."""
+    values = dict(walk(config(*files).config))
+    assert len(values) > 50
+    strings = [path for path, value in values.items() if isinstance(value, str) and _is_number(value)]
+    assert not strings
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_types():
+    train = config("train.yaml")
+    for key in (
+        "seed",
+        "epochs",
+        "val_interval",
+        "patches_per_image",
+        "patch_px",
+        "batch_size",
+        "num_workers",
+    ):
+        assert type(train[key]) is int, key
+    for key in ("learning_rate", "weight_decay", "threshold"):
+        assert type(train[key]) is float, key
+    assert train["autocast"] is True
+    assert train["train::dataloader::shuffle"] is True
+    assert config("train.yaml", "evaluate.yaml")["autocast"] is False
+    assert train["labels"] == {0: "background", 1: "vessel"}
+    assert all(
+        type(value) is float for value in config("inference.yaml")["result::plausible::vessel_area_fraction"]
+    )
+
+
+@pytest.mark.parametrize("files", CONFIGS, ids="+".join)
+def test_every_reference_has_its_key(files):
+    parser = config(*files)
+    references = {
+        name.lstrip("@")
+        for _, value in walk(parser.config)
+        if isinstance(value, str)
+        for name in ReferenceResolver.match_refs_pattern(value)
+    }
+    # MONAI's pattern ignores an @ in a text; a plain search must find no more.
+    text = "\n".join(str(value) for _, value in walk(parser.config))
+    assert references == {name.replace("#", "::") for name in re.findall(r"@([\w#:]*\w)", text)}
+    assert len(references) > 15
+    for name in references:
+        check_key(parser, name)
+
+
+@pytest.mark.parametrize("key", ["network_def", "threshold", "labels", "field_diameter_px", "flip_axes"])
+def test_training_and_inference_share(key):
+    assert config("train.yaml")[key] == config("inference.yaml")[key]
+
+
+@pytest.mark.parametrize("section", ["train::preprocessing", "validate::preprocessing"])
+@pytest.mark.parametrize("name", ["LoadVolumed", "FindFieldd", "ResizeFieldd", "NormalizeFieldd"])
+def test_training_and_inference_prepare_images_alike(section, name):
+    ours = dict(steps(config("train.yaml"), section)[name])
+    theirs = dict(steps(config("inference.yaml"), "preprocessing")[name])
+    only_labels = {"LoadVolumed": ("label_keys", "labels"), "ResizeFieldd": ("keys",)}.get(name, ())
+    for key in only_labels:
+        ours.pop(key)
+        theirs.pop(key, None)
+    assert ours == theirs
+    assert "_target_" in ours
+
+
+@pytest.mark.parametrize("section", ["train::preprocessing", "validate::preprocessing"])
+def test_steps_come_in_the_order_of_inference(section):
+    order = [
+        name
+        for name in steps(config("train.yaml"), section)
+        if name in steps(config("inference.yaml"), "preprocessing")
+    ]
+    theirs = [name for name in steps(config("inference.yaml"), "preprocessing") if name in order]
+    assert order == theirs
+    assert len(order) >= 4
+
+
+def test_validation_infers_as_inference():
+    train, inference = config("train.yaml"), config("inference.yaml")
+    assert train["validate::inferer::inferer"] == inference["inferer"]
+    assert train["validate::postprocessing"] == inference["postprocessing"]
+
+
+@pytest.mark.parametrize("epochs", [10, 100])
+def test_learning_rate_covers_the_training(epochs):
+    """Through the configuration's own schedule and handler, with three iterations an epoch."""
+    parser = parse(BUNDLE, "train.yaml", overrides={"epochs": epochs, "device": "cpu"})
+    full = parser["learning_rate"]
+    handlers = [h for h in parser["train::handlers"] if h["_target_"] == "LrScheduleHandler"]
+    assert len(handlers) == 1
+    handler = parser.get_parsed_content(f"train::handlers::{parser['train::handlers'].index(handlers[0])}")
+    optimizer = parser.get_parsed_content("optimizer")
+    engine, rates = Engine(lambda engine, batch: optimizer.step()), []
+    handler.attach(engine)
+    engine.add_event_handler(Events.EPOCH_STARTED, lambda: rates.append(optimizer.param_groups[0]["lr"]))
+    engine.run([0, 1, 2], max_epochs=epochs)
+    top = rates.index(max(rates))
+    assert 0 < top <= 0.3 * epochs
+    assert 0 < rates[0] <= 0.2 * full
+    assert rates[top] == pytest.approx(full)
+    assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
+    assert 0 <= rates[-1] < 0.05 * full
+    assert rates[epochs // 2] > 0.4 * full
+
+
+@pytest.mark.parametrize("override", [{"epochss": 5}, {"train::dataloader::batchsize": 2}])
+def test_misspelt_override(phantom_data, override):
+    meant = "Did you mean epochs?" if "epochss" in override else "Did you mean batch_size?"
+    with pytest.raises(UsageError) as error:
+        run_workflow(BUNDLE, "train.yaml", overrides=TINY | override)
+    assert error.value.came in override
+    assert error.value.do == meant
+
+
+# --- a training ---
+
+
+@pytest.fixture(scope="module")
+def train(run_medseg, phantom_folder, empty_store):
+    """Train on phantoms by the command line, into a folder that gets an MLflow store of its own."""
+
+    def run(output, manifest=phantom_folder / "phantoms.json", **overrides):
+        output.mkdir(exist_ok=True)
+        shutil.copy(empty_store, output / "mlflow.db")
+        pairs = [part for key, value in (TINY | overrides).items() for part in ("--set", f"{key}={value}")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MEDSEG_DATA", str(manifest.parent))
+            patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{output / 'mlflow.db'}")
+            arguments = ["train", "retinal_vessel", "--manifest", manifest, "--output_dir", output]
+            return run_medseg(*arguments, *pairs)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(train, tmp_path_factory):
+    output = tmp_path_factory.mktemp("trained")
+    assert train(output) == 0
+    return output
+
+
+def runs(output):
+    """The training's runs and, for each metric of a run, its values by step."""
+    client = MlflowClient(f"sqlite:///{output / 'mlflow.db'}")
+    found = client.get_experiment_by_name("retinal_vessel")
+    for run in client.search_runs([found.experiment_id]) if found else []:
+        yield (
+            run,
+            {
+                name: {
+                    metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)
+                }
+                for name in run.data.metrics
+            },
+        )
+
+
+def state(output):
+    return torch.load(output / "models" / "model.pt", weights_only=True)
+
+
+def test_training_is_tracked(trained):
+    ((run, logged),) = runs(trained)
+    assert run.info.status == "FINISHED"
+    assert {key: run.data.params[key] for key in ("seed", "epochs", "patch_px", "field_diameter_px")} == {
+        "seed": "7",
+        "epochs": "2",
+        "patch_px": "64",
+        "field_diameter_px": "128",
+    }
+    assert set(logged) == {"train_loss", "learning_rate", "train_dice", "val_dice"}
+    assert all(set(values) == {1, 2} for values in logged.values())
+    assert all(0 < loss < 5 for loss in logged["train_loss"].values())
+    assert all(0 <= dice <= 1 for name in ("train_dice", "val_dice") for dice in logged[name].values())
+    assert logged["val_dice"][2] > 0
+    assert logged["learning_rate"] == pytest.approx({1: 0.0004, 2: 0.0022})
+
+
+def test_weights_can_be_loaded(trained):
+    parser = parse(BUNDLE, "train.yaml", overrides=TINY)
+    network = load_weights(parser.get_parsed_content("network_def"), trained / "models" / "model.pt")
+    assert not network.training
+    saved = state(trained)
+    assert set(saved) == set(network.state_dict())
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, saved[name]), name
+        assert torch.isfinite(tensor).all(), name
+
+
+def test_the_seed_decides(trained, train, tmp_path):
+    assert train(tmp_path / "same") == train(tmp_path / "other", seed=8) == 0
+    first, again, other = state(trained), state(tmp_path / "same"), state(tmp_path / "other")
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first if name.endswith("conv.weight"))
+
+
+def test_a_training_shorter_than_the_interval_is_validated(train, tmp_path):
+    assert train(tmp_path, val_interval=10) == 0
+    assert state(tmp_path)
+    ((_, logged),) = runs(tmp_path)
+    assert set(logged["val_dice"]) == {2}
+
+
+def break_augmentation(monkeypatch, error):
+    """Raise from the middle of the first epoch."""
+    from medseg.transforms import RandColourMixd
+
+    calls = []
+
+    def call(self, data):
+        calls.append(1)
+        if len(calls) == 6:
+            raise error
+        return data
+
+    monkeypatch.setattr(RandColourMixd, "__call__", call)
+
+
+def test_a_training_that_fails(train, tmp_path, monkeypatch):
+    break_augmentation(monkeypatch, ArithmeticError("broken on purpose"))
+    with pytest.raises(RuntimeError) as error:
+        train(tmp_path)
+    assert "broken on purpose" in "".join(traceback.format_exception(error.value))
+    ((run, logged),) = runs(tmp_path)
+    assert run.info.status == "FAILED"
+    assert set(logged) == {"learning_rate"}
+
+
+def test_a_training_whose_loss_is_no_number(train, tmp_path, capsys):
+    """The message comes through MONAI's wrapping."""
+    assert train(tmp_path, loss="$lambda pred, label: (pred * float('nan')).mean()") == 1
+    assert "came: nan in epoch 1" in capsys.readouterr().err
+    ((run, _),) = runs(tmp_path)
+    assert run.info.status == "FAILED"
+    assert not (tmp_path / "models" / "model.pt").exists()
+
+
+def test_a_training_that_is_stopped(train, tmp_path, monkeypatch, capsys):
+    break_augmentation(monkeypatch, KeyboardInterrupt())
+    assert train(tmp_path) == 1
+    assert "medseg: stopped" in capsys.readouterr().err
+    ((run, _),) = runs(tmp_path)
+    assert run.info.status == "KILLED"
+
+
+def test_training_refuses_an_unsound_data_set(train, phantom_data, tmp_path, capsys):
+    phantom_data.content["validation"][0]["subject"] = "phantom_0"
+    phantom_data.save()
+    assert train(tmp_path, phantom_data.manifest) == DataError.exit_code
+    assert "subject phantom_0 is in training, validation" in capsys.readouterr().err
+    assert list(runs(tmp_path)) == []
+    assert not (tmp_path / "models").exists()

@@ -1,0 +1,90 @@
+"""The wheel carries the bundles: three entries work without the checkout and without a network."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medseg import phantoms
+
+ROOT = Path(__file__).parents[1]
+PYTHON_ENTRY = """
+import medseg
+assert {site!r} in medseg.__file__, medseg.__file__
+medseg.segment("photo.png", task="retinal_vessel", device="cpu").save("python")
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    ignored = shutil.ignore_patterns(".git", ".venv", "out", "experiments", "*cache*")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=source, check=True, capture_output=True,
+    )  # fmt: skip
+    shutil.rmtree(source)
+    return next(folder.glob("*.whl"))
+
+
+def test_contents(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "medseg/bundles/retinal_vessel/models/model.pt" in names
+    assert "medseg/bundles/retinal_vessel/configs/inference.yaml" in names
+    assert "medseg/data_manifests/chase_db1.json" in names
+    assert "medseg/reports/page.html.j2" in names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_three_entries_without_checkout_and_network(wheel, tmp_path):
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    here = tmp_path / "here"
+    here.mkdir()
+    Image.fromarray(phantoms.fundus(400, seed=3)[0]).save(here / "photo.png")
+    config = site / "medseg" / "bundles" / "retinal_vessel" / "configs" / "inference.yaml"
+    entries = {
+        "cli": ["-m", "medseg.cli", "segment", "retinal_vessel", "photo.png", "-o", "cli", "--device", "cpu"],
+        "python": ["-c", PYTHON_ENTRY.format(site=str(site))],
+        "monai": ["-m", "monai.bundle", "run", "--config_file", str(config)]
+        + ["--input", "photo.png", "--output_dir", "monai"],
+    }
+    # A name space without a network card, where the system lets us make one.
+    alone = ["unshare", "--net"] if _can_unshare() else []
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    for name, entry in entries.items():
+        done = subprocess.run(
+            [*alone, sys.executable, *entry],
+            cwd=here,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
+    masks = [
+        np.asarray(Image.open(here / folder / "segmentation.png"))
+        for folder in ("cli/photo", "python", "monai/photo")
+    ]
+    assert masks[0].any()
+    assert np.array_equal(masks[0], masks[1])
+    assert np.array_equal(masks[0], masks[2])
+
+
+def _can_unshare():
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
