@@ -157,8 +157,7 @@ def test_nested_override_is_taken(task):
 
 def test_misspelt_option_of_monai_is_refused(task, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", config(task, "inference.yaml")]
-        + ["--output_dirr", str(tmp_path)],
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", config(task, "inference.yaml"), "--output_dirr", str(tmp_path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode != 0

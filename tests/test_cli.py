@@ -159,8 +159,7 @@ def test_three_entries_give_the_same_mask(medseg, photograph, tmp_path):
     python = package.segment(photograph, task=TASK, device="cpu").mask
     config = find(TASK) / "configs" / "inference.yaml"
     done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)]
-        + ["--input", str(photograph), "--output_dir", str(tmp_path / "monai")],
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config), "--input", str(photograph), "--output_dir", str(tmp_path / "monai")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

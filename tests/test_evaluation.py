@@ -303,7 +303,6 @@ def test_evaluate_needs_fitting_weights(medseg_evaluate, weights, tmp_path, caps
 
 
 @pytest.mark.data
-@pytest.mark.slow
 def test_second_observer_of_chase(data_root):
     """As shared/data's README and the literature have it: reading, field and Dice are right together."""
     dice = []

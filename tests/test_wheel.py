@@ -59,8 +59,17 @@ def test_three_entries_without_checkout_and_network(wheel, tmp_path):
     entries = {
         "cli": ["-m", "medseg.cli", "segment", "retinal_vessel", "photo.png", "-o", "cli", "--device", "cpu"],
         "python": ["-c", PYTHON_ENTRY.format(site=str(site))],
-        "monai": ["-m", "monai.bundle", "run", "--config_file", str(config)]
-        + ["--input", "photo.png", "--output_dir", "monai"],
+        "monai": [
+            "-m",
+            "monai.bundle",
+            "run",
+            "--config_file",
+            str(config),
+            "--input",
+            "photo.png",
+            "--output_dir",
+            "monai",
+        ],
     }
     # A name space without a network card, where the system lets us make one.
     alone = ["unshare", "--net"] if _can_unshare() else []
