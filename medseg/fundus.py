@@ -10,6 +10,7 @@ from medseg.errors import UnsuitableError
 
 THUMBNAIL_PX = 384
 MIN_DIAMETER_PX = 200
+DIM = 0.4  # of the bright end: most of every field is at least so bright
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,8 @@ def _bright_region(brightness: np.ndarray) -> np.ndarray | None:
         ]
     )
     rows, columns = brightness.shape
-    inside = float(np.median(brightness[rows // 4 : -rows // 4, columns // 4 : -columns // 4]))
+    middle = float(np.median(brightness[rows // 4 : -rows // 4, columns // 4 : -columns // 4]))
+    inside = max(middle, DIM)  # a small field may lie beside the middle of its frame
     dark = float(np.median(corners))
     if dark > 0.5 * inside:
         return None

@@ -8,10 +8,11 @@ probability or an empty field a DataError. A score is None, never 0 or NaN, wher
     sensitivity, average precision, clDice     no positives in the reference
     specificity                                no negatives in the reference
     balanced accuracy, ROC AUC                 one class only in the reference
-    MCC                                        one class only in the reference or in the prediction
+    MCC                                        one class only in the reference
 
 Dice is always defined, so that false positives on a healthy scan count: an empty reference gives 1.0
-with an empty prediction and 0.0 with any other.
+with an empty prediction and 0.0 with any other. MCC is 0.0 for a prediction of one class, so that a
+case that failed stays in the mean.
 """
 
 from __future__ import annotations
@@ -66,9 +67,15 @@ class Confusion:
 
     @property
     def mcc(self) -> float | None:
-        """Matthews correlation, -1 to 1 (Matthews 1975); scikit-learn gives 0.0 where this is None."""
+        """Matthews correlation, -1 to 1 (Matthews 1975).
+
+        A prediction of one class gives 0.0 (Chicco & Jurman 2020).
+        """
         tp, fp, fn, tn = self.tp, self.fp, self.fn, self.tn
-        return _ratio(tp * tn - fp * fn, math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+        if not (tp + fn and tn + fp):
+            return None
+        product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+        return (tp * tn - fp * fn) / math.sqrt(product) if product else 0.0
 
 
 def confusion(prediction: np.ndarray, truth: np.ndarray, field: np.ndarray | None = None) -> Confusion:

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,5 +145,16 @@ def run_medseg():
             root.handlers[:] = handlers
             root.setLevel(level)
             logging.getLogger("medseg").setLevel(logging.NOTSET)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def monai_bundle():
+    """`python -m monai.bundle` in a process of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "monai.bundle", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     return run

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,12 +18,14 @@ def config(task, name):
     return str(bundles.find(task) / "configs" / name)
 
 
-def monai_bundle(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout + done.stderr
+@pytest.fixture
+def output_of(monai_bundle):
+    def run(*arguments):
+        done = monai_bundle(*arguments)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout + done.stderr
+
+    return run
 
 
 @pytest.fixture(params=TASKS)
@@ -69,18 +69,18 @@ def test_versions_agree(task):
         assert required == pins.get(name, required)
 
 
-def test_verify_metadata(task, data_root):
+def test_verify_metadata(output_of, task, data_root):
     schema = data_root / "monai_schema" / "meta_schema_20240725.json"
     assert json.loads(Path(config(task, "metadata.json")).read_text())["schema"].endswith(schema.name)
-    output = monai_bundle(
+    output = output_of(
         "verify_metadata", "--meta_file", config(task, "metadata.json"), "--filepath", str(schema)
     )
     assert "metadata is verified with no error" in output
 
 
 @pytest.mark.slow
-def test_verify_net_in_out(task):
-    output = monai_bundle(
+def test_verify_net_in_out(output_of, task):
+    output = output_of(
         "verify_net_in_out",
         *("--net_id", "network_def"),
         *("--meta_file", config(task, "metadata.json"), "--config_file", config(task, "inference.yaml")),
@@ -90,10 +90,10 @@ def test_verify_net_in_out(task):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "name"), [("ckpt_export", "model.ts"), ("onnx_export", "model.onnx")])
-def test_export(task, command, name, tmp_path):
+def test_export(output_of, task, command, name, tmp_path):
     exported = tmp_path / name
     shape = bundles.open_bundle(task).metadata["network_data_format"]["inputs"]["image"]
-    monai_bundle(
+    output_of(
         command,
         *("--net_id", "network_def", "--filepath", str(exported)),
         *("--ckpt_file", str(bundles.find(task) / "models" / "model.pt")),
@@ -155,11 +155,8 @@ def test_nested_override_is_taken(task):
     assert parser["inferer"]["inferer"]["overlap"] == 0.125
 
 
-def test_misspelt_option_of_monai_is_refused(task, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", config(task, "inference.yaml"), "--output_dirr", str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_misspelt_option_of_monai_is_refused(monai_bundle, task, tmp_path):
+    done = monai_bundle("run", "--config_file", config(task, "inference.yaml"), "--output_dirr", tmp_path)
     assert done.returncode != 0
     assert done.stderr.strip().endswith("Did you mean output_dir?")
     assert not list(tmp_path.iterdir())

@@ -1,8 +1,6 @@
 """The command line: what is written, what is said, and the exit codes."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -150,7 +148,7 @@ def test_info_names_the_bundle_and_its_folder(medseg, capsys):
 
 
 @pytest.mark.slow
-def test_three_entries_give_the_same_mask(medseg, photograph, tmp_path):
+def test_three_entries_give_the_same_mask(medseg, monai_bundle, photograph, tmp_path):
     import medseg as package
     from medseg.bundle import find
     from medseg.io import read_mask
@@ -158,10 +156,9 @@ def test_three_entries_give_the_same_mask(medseg, photograph, tmp_path):
     assert medseg("segment", TASK, photograph, "-o", tmp_path / "cli") == 0
     python = package.segment(photograph, task=TASK, device="cpu").mask
     config = find(TASK) / "configs" / "inference.yaml"
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config), "--input", str(photograph), "--output_dir", str(tmp_path / "monai")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = monai_bundle(
+        "run", "--config_file", config, "--input", photograph, "--output_dir", tmp_path / "monai"
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     for folder in ("cli", "monai"):
         mask = read_mask(tmp_path / folder / "photo" / "segmentation.png", python.labels)

@@ -88,6 +88,7 @@ class TestPictures:
         volume = read_volume(_save(tmp_path / name, colours, **options))
         assert (volume.array.dtype, volume.affine, volume.warnings) == (np.uint8, None, ())
         assert volume.source == str(tmp_path / name)
+        assert volume.array.flags.writeable
         np.testing.assert_array_equal(volume.array, colours.transpose(2, 0, 1))
 
     def test_jpeg_in_rgb_grey_and_cmyk(self, tmp_path, colours):
@@ -504,7 +505,8 @@ class TestNifti:
     @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
     def test_values_and_type_come_as_they_are(self, tmp_path, kind, dtype):
         array = np.arange(60).reshape(3, 4, 5).astype(dtype)
-        volume = read_volume(self._save(tmp_path / "a.nii.gz", array, AFFINES["oblique"], kind))
+        volume = read_volume(self._save(tmp_path / "a.nii", array, AFFINES["oblique"], kind))
+        assert volume.array.flags.writeable
         assert volume.array.dtype == dtype
         np.testing.assert_array_equal(volume.array, array[None])
         np.testing.assert_allclose(volume.affine, AFFINES["oblique"], rtol=1e-6)
@@ -535,6 +537,7 @@ class TestNifti:
         np.testing.assert_array_equal(read_volume(path).array, array[None])
         _refused(self._save(tmp_path / "a.nii", np.stack([array] * 5, axis=-1)), match=r"\(2, 3, 4, 5\)")
         _refused(self._save(tmp_path / "a.nii", array[0]), match=r"\(3, 4\)")
+        _refused(self._save(tmp_path / "a.nii", array[:0]), match=r"\(0, 3, 4\)")
 
     def test_what_is_no_image_of_numbers_in_space(self, tmp_path):
         colours = np.zeros((2, 3, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])

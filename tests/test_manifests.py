@@ -337,7 +337,7 @@ def test_labels_beside_the_images_are_no_images(patterns):
     [
         ([], "none"),
         (["labels/120.png"], "none"),  # another image's number
-        (["labels/012.png"], "none"),
+        (["labels/ab-12.png"], "none"),
         (["labels/12.png", "labels/12_mask.png"], "12.png, 12_mask.png"),
     ],
 )

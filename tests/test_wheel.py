@@ -48,10 +48,8 @@ def test_contents(wheel):
 
 def test_three_entries_without_checkout_and_network(wheel, tmp_path):
     site = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True)
     here = tmp_path / "here"
     here.mkdir()
     Image.fromarray(phantoms.fundus(400, seed=3)[0]).save(here / "photo.png")
@@ -60,15 +58,8 @@ def test_three_entries_without_checkout_and_network(wheel, tmp_path):
         "cli": ["-m", "medseg.cli", "segment", "retinal_vessel", "photo.png", "-o", "cli", "--device", "cpu"],
         "python": ["-c", PYTHON_ENTRY.format(site=str(site))],
         "monai": [
-            "-m",
-            "monai.bundle",
-            "run",
-            "--config_file",
-            str(config),
-            "--input",
-            "photo.png",
-            "--output_dir",
-            "monai",
+            *("-m", "monai.bundle", "run", "--config_file", str(config)),
+            *("--input", "photo.png", "--output_dir", "monai"),
         ],
     }
     # A name space without a network card, where the system lets us make one.

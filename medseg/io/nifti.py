@@ -40,7 +40,7 @@ def read(path: Path) -> Volume:
         ) from error
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
-    if array.ndim != 3:
+    if array.ndim != 3 or not array.size:
         raise UnreadableError(
             "a volume with three axes",
             came=f"{path.name} with the shape {array.shape}",

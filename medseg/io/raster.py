@@ -40,7 +40,9 @@ def read(path: Path) -> Volume:
         pixels, notes = _read_tiff(path)
     else:
         pixels, notes = _read_with_pillow(path)
-    return Volume(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)), source=str(path), warnings=tuple(notes))
+    # A copy: what Pillow hands out is read-only.
+    array = np.array(np.moveaxis(pixels, -1, 0), order="C")
+    return Volume(array, source=str(path), warnings=tuple(notes))
 
 
 def read_mask(path: Path, labels: dict[int, str]) -> Mask:

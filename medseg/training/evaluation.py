@@ -45,7 +45,7 @@ class CaseScores:
         self.rows.clear()
         self.for_threshold.clear()
 
-    def _score(self, engine: Engine) -> None:
+    def _score(self, engine: Any) -> None:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             item = {**batch, **output}
             probability, prediction, truth = (_plane(item[key]) for key in ("probability", "pred", "label"))

@@ -49,11 +49,12 @@ def run_tracked(
     with _mlflow_run(experiment, run_name, _flatten(parameters)) as log_metric:
         losses: list[float] = []
 
-        def on_start_of_epoch(engine: Engine) -> None:
+        # Any: MONAI's engines carry more than ignite's types know.
+        def on_start_of_epoch(engine: Any) -> None:
             # At its end the schedule has already set the next epoch's.
             log_metric("learning_rate", engine.optimizer.param_groups[0]["lr"], engine.state.epoch)
 
-        def on_iteration(engine: Engine) -> None:
+        def on_iteration(engine: Any) -> None:
             losses.append(_finite(float(engine.state.output[0]["loss"]), engine.state.epoch))
 
         def on_epoch(engine: Engine) -> None:

@@ -1,0 +1,170 @@
+"""Flips are averaged as said, autocast gives float32 back, a device that isn't there is refused."""
+
+import pytest
+import torch
+from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
+
+from medseg.errors import UsageError
+from medseg.inference import AutocastInferer, FlipInferer, pick_device
+
+
+@pytest.fixture
+def network():
+    """Convolutions whose kernels have no symmetry."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 3, padding=1)
+    ).eval()
+
+
+@pytest.fixture
+def image():
+    return torch.randn(1, 3, 40, 56, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.inference_mode():
+        yield
+
+
+WINDOWS = SlidingWindowInferer(roi_size=(32, 32), overlap=0.25, mode="gaussian")
+
+
+class TestFlipInferer:
+    @pytest.mark.parametrize("inner", [SimpleInferer(), WINDOWS], ids=["simple", "windows"])
+    def test_no_axes_pass_the_answer_through(self, network, image, inner):
+        assert torch.equal(FlipInferer(inner)(image, network), inner(image, network))
+
+    @pytest.mark.parametrize(
+        ("axes", "flips"),
+        [
+            ([2], [(), (2,)]),
+            ([3], [(), (3,)]),
+            ([2, 3], [(), (2,), (3,), (2, 3)]),
+        ],
+    )
+    def test_axes_give_the_mean_of_all_mirrored_copies(self, network, image, axes, flips):
+        copies = [torch.flip(network(torch.flip(image, flip)), flip) for flip in flips]
+        found = FlipInferer(SimpleInferer(), axes)(image, network)
+        torch.testing.assert_close(found, torch.stack(copies).mean(dim=0))
+        assert not torch.allclose(found, copies[0], atol=1e-3)
+
+    def test_three_axes_give_eight_copies(self):
+        seen = []
+
+        def network(volume):
+            seen.append(volume.clone())
+            return volume[:, :1]
+
+        volume = torch.randn(1, 2, 4, 5, 6)
+        found = FlipInferer(SimpleInferer(), (2, 3, 4))(volume, network)
+        assert len({copy.numpy().tobytes() for copy in seen}) == 8
+        torch.testing.assert_close(found, volume[:, :1])
+
+    def test_nothing_changes_for_an_equivariant_network(self, image):
+        def network(pixels):
+            return pixels.square().sum(dim=1, keepdim=True)
+
+        torch.testing.assert_close(FlipInferer(SimpleInferer(), (2, 3))(image, network), network(image))
+
+    def test_the_result_mirrors_as_the_image_does(self, network, image):
+        infer = FlipInferer(SimpleInferer(), (2, 3))
+        mirrored = torch.flip(infer(torch.flip(image, (3,)), network), (3,))
+        torch.testing.assert_close(mirrored, infer(image, network))
+
+    def test_leaves_its_input_alone(self, network, image):
+        before = image.clone()
+        FlipInferer(WINDOWS, (2, 3))(image, network)
+        assert torch.equal(image, before)
+
+    def test_hands_further_arguments_on(self, image):
+        def network(pixels, gain, offset=0.0):
+            return pixels[:, :1] * gain + offset
+
+        found = FlipInferer(SimpleInferer(), (2,))(image, network, 2.0, offset=1.0)
+        torch.testing.assert_close(found, image[:, :1] * 2 + 1)
+
+
+class _Watched(Inferer):
+    """Remembers what it was given and the type that a convolution gives in it."""
+
+    def __call__(self, inputs, network, *args, **kwargs):
+        self.inputs, answer = inputs, network(inputs)
+        self.dtype = answer.dtype
+        return answer
+
+
+class TestAutocastInferer:
+    def test_computes_in_bfloat16_and_returns_float32(self, network, image):
+        watched = _Watched()
+        found = AutocastInferer(watched)(image, network)
+        assert (watched.dtype, found.dtype) == (torch.bfloat16, torch.float32)
+        torch.testing.assert_close(found, network(image), rtol=0.05, atol=0.05)
+        assert not torch.equal(found, network(image))
+
+    def test_disabled_it_changes_nothing(self, network, image):
+        watched = _Watched()
+        found = AutocastInferer(watched, enabled=False)(image, network)
+        assert (watched.dtype, found.dtype) == (torch.float32, torch.float32)
+        torch.testing.assert_close(found, network(image))
+
+    def test_channels_come_last_in_memory(self, network, image):
+        watched = _Watched()
+        AutocastInferer(watched)(image, network)
+        assert watched.inputs.is_contiguous(memory_format=torch.channels_last)
+        torch.manual_seed(0)
+        found = AutocastInferer(watched)(torch.randn(1, 2, 4, 5, 6), torch.nn.Conv3d(2, 3, 3))
+        assert watched.inputs.is_contiguous(memory_format=torch.channels_last_3d)
+        assert (found.shape, found.dtype) == ((1, 3, 2, 3, 4), torch.float32)
+
+    def test_around_flips_around_windows(self, network, image):
+        found = AutocastInferer(FlipInferer(WINDOWS, (2, 3)))(image, network)
+        plain = FlipInferer(WINDOWS, (2, 3))(image, network)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, plain, rtol=0.05, atol=0.05)
+
+
+class TestPickDevice:
+    @pytest.fixture
+    def gpus(self, monkeypatch):
+        def have(count):
+            monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+            monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+        return have
+
+    @pytest.mark.parametrize(
+        ("count", "name", "device"),
+        [
+            (0, "auto", "cpu"),
+            (2, "auto", "cuda"),
+            (0, "cpu", "cpu"),
+            (2, "cpu", "cpu"),
+            (2, "cuda", "cuda"),
+            (2, "cuda:1", "cuda:1"),
+        ],
+    )
+    def test_known(self, gpus, count, name, device):
+        gpus(count)
+        assert pick_device(name) == torch.device(device)
+
+    @pytest.mark.parametrize(
+        ("count", "name", "match"),
+        [
+            (0, "cuda", "came: 0 GPUs. Use --device cpu"),
+            (0, "cuda:0", "came: 0 GPUs"),
+            (2, "cuda:2", "a GPU that torch can use as cuda:2; came: 2 GPUs"),
+            (2, "cuda:x", "came: cuda:x"),
+            (2, "cuda:", "came: cuda:"),
+            (2, "cpu:banana", "came: cpu:banana"),
+            (2, "cdua", "Did you mean cuda"),
+            (2, "tpu", "a device: auto, cpu, cuda or cuda:N; came: tpu"),
+            (2, "", "a device"),
+        ],
+    )
+    def test_refused(self, gpus, count, name, match):
+        gpus(count)
+        with pytest.raises(UsageError, match=match) as caught:
+            pick_device(name)
+        assert caught.value.exit_code == 2
