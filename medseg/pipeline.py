@@ -122,7 +122,7 @@ class SegmentationResult:
         directory.mkdir(parents=True, exist_ok=True)
         write_mask(self.mask, directory / "segmentation.png")
         write_picture(reports.draw_overlay(self.image, self.mask, self.field), directory / "overlay.png")
-        shared = {
+        shared: dict[str, Any] = {
             "measurements": self.measurements,
             "quality": self.quality,
             "warnings": self.warnings,

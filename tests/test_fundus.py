@@ -65,6 +65,12 @@ class TestPhantoms:
     def test_cut_by_the_frame(self, eye, rows, columns):
         _check(eye[0][:, rows, columns], eye[1][rows, columns])
 
+    def test_reaches_to_the_frame_that_cuts_it(self):
+        picture, field = (plane[..., 200:-201, 250:] for plane in _phantom(1001))
+        mask = find_field(picture).mask
+        for edge in (np.s_[0], np.s_[-1], np.s_[:, 0]):
+            assert mask[edge].sum() == pytest.approx(field[edge].sum(), abs=15)
+
     @pytest.mark.parametrize("bar_px", [40, 80, 100, 150, 200])
     @pytest.mark.parametrize("sides", ["top", "top and bottom", "left and right"])
     def test_cut_by_black_bars(self, eye, bar_px, sides):

@@ -1,5 +1,6 @@
 """What is read is what the file holds, upright; what can't be read so is refused, in three parts."""
 
+import gzip
 import sys
 import zlib
 
@@ -326,8 +327,6 @@ class TestDamaged:
     def test_a_checksum_that_fails_is_heeded(self, tmp_path, examples, name):
         """A stored block of zlib decodes whatever its bytes are; only the checksum knows better."""
         if name.endswith(".gz"):
-            import gzip
-
             raw = gzip.compress(gzip.decompress(examples[name]), compresslevel=0)
         else:
             (tmp_path / "whole.png").write_bytes(examples[name])
@@ -530,6 +529,19 @@ class TestNifti:
         volume = read_volume(tmp_path / "a.nii")
         assert volume.array.dtype.isnative
         np.testing.assert_array_equal(volume.array[0], array)
+
+    @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+    def test_a_header_that_promises_more_is_refused_before_memory_is_taken(self, tmp_path, name):
+        image = nib.Nifti1Image(np.zeros((20, 20, 20), np.int16), np.eye(4))
+        nib.save(image, tmp_path / name)
+        image.header.set_data_shape((30000, 30000, 30000))
+        head = image.header.binaryblock
+        opener = gzip.open if name.endswith(".gz") else open
+        with opener(tmp_path / name, "rb") as file:
+            rest = file.read()[len(head) :]
+        with opener(tmp_path / name, "wb") as file:
+            file.write(head + rest)
+        _refused(tmp_path / name, match=r"it holds 163\d\d of 54000000000\d+ bytes")
 
     def test_one_time_point_is_a_volume_and_more_are_not(self, tmp_path):
         array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)

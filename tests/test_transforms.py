@@ -96,6 +96,7 @@ class TestLoadVolumed:
     def test_16_bits_stay(self, tmp_path):
         deep = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
         image = LoadVolumed("image", channels=1)({"image": _save(tmp_path / "a.png", deep)})["image"]
+        assert image.dtype == torch.int32  # torch computes little on uint16
         np.testing.assert_array_equal(image[0], deep)
 
     @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
@@ -162,6 +163,8 @@ class TestResizeAndRestore:
         assert {there[key].shape[1:] for key in ("image", "field", "label", "probability")} == {
             there["image"].shape[1:]
         }
+        *_, height, width = there["image"].meta["field_box"].tolist()
+        assert there["image"].shape[1] / height == pytest.approx(there["image"].shape[2] / width, rel=0.01)
         back = RestoreFieldd(["label", "probability"])(there)
         found = {key: np.asarray(back[key][0]) for key in ("label", "probability")}
         assert found["probability"].shape == field.shape
@@ -198,6 +201,29 @@ class TestResizeAndRestore:
         mass = np.asarray(back)
         assert (mass.sum(axis=1) @ rows) / mass.sum() == pytest.approx(304, abs=0.2)
         assert (mass.sum(axis=0) @ columns) / mass.sum() == pytest.approx(210, abs=0.2)
+
+    def test_a_structure_lies_where_the_box_and_the_scale_put_it(self):
+        picture, _, field = _phantom(701)
+        spot = np.zeros(field.shape, np.float32)
+        spot[330:371, 60:71] = 1  # near the edge, where the ways to place pixel centres differ most
+        there = ResizeFieldd(["image", "label"], 200)(_item(picture, field, label=spot))
+        top, left, height, width = there["image"].meta["field_box"].tolist()
+        mass = np.asarray(there["label"][0])
+        rows, columns = (np.arange(n) + 0.5 for n in mass.shape)
+        row, column = (mass.sum(axis=1) @ rows) / mass.sum(), (mass.sum(axis=0) @ columns) / mass.sum()
+        assert row == pytest.approx((350.5 - top) * mass.shape[0] / height, abs=0.05)
+        assert column == pytest.approx((65.5 - left) * mass.shape[1] / width, abs=0.05)
+
+    def test_thin_lines_keep_their_weight_when_a_photograph_shrinks(self):
+        picture, _, field = _phantom(701)
+        lines = np.zeros(field.shape, np.float32)
+        lines[:, 101:600:49] = 1
+        there = ResizeFieldd(["image", "label"], 160)(_item(picture, field, label=lines))
+        _, left, _, width = there["image"].meta["field_box"].tolist()
+        row = np.asarray(there["label"][0, 80])
+        scale = len(row) / width
+        between = ((np.arange(101, 600, 49) + 25 - left) * scale).astype(int)
+        np.testing.assert_allclose(np.diff(np.cumsum(row)[between]), scale, rtol=0.03)
 
     def test_leaves_its_input_alone(self):
         item = _item(*_phantom(400)[::2])

@@ -73,7 +73,7 @@ def check_labels(values: np.ndarray, labels: dict[int, str], name: str) -> np.nd
         LabelError: a value that `labels` does not name, such as a fraction.
     """
     found = set(np.unique(values).tolist())
-    if set(labels) == {0, 1} and found <= {0, 255} and found != {0}:
+    if set(labels) == {0, 1} and found <= {0, 255}:
         values, found = values // 255, {0, 1}
     unknown = sorted(found - set(labels))
     if unknown:
