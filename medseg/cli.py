@@ -136,8 +136,16 @@ def _overrides(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError("--set KEY=VALUE", came=pair, do="Write it with an equals sign.")
-        overrides[key] = yaml.safe_load(value)
+        overrides[key] = _number(yaml.safe_load(value))
     return overrides
+
+
+def _number(value: Any) -> Any:
+    """1e-3 as the number that it is; YAML 1.1 wants 1.0e-3 and reads this as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:

@@ -128,12 +128,12 @@ def assert_same_output(task, exported, shape):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("inference.yaml", "infer"), ("train.yaml", "train")])
-def test_check_properties(task, name, kind, request):
+def test_check_properties(task, name, kind, request, tmp_path):
     from monai.bundle import ConfigWorkflow
 
     if kind == "train":
         request.getfixturevalue("data_root")
-    workflow = ConfigWorkflow(workflow_type=kind, config_file=config(task, name))
+    workflow = ConfigWorkflow(workflow_type=kind, config_file=config(task, name), output_dir=str(tmp_path))
     workflow.initialize()
     assert not workflow.check_properties()
     logging.getLogger().handlers.clear()

@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import data as pictures
 
 from medseg import phantoms
-from medseg.cli import main
+from medseg.cli import _overrides, main
 
 TASK = "retinal_vessel"
 
@@ -113,7 +113,7 @@ def test_a_cat(medseg, tmp_path, capsys):
         (["segment", "retinal_vesel", "PHOTO", "-o", "OUT"], "Did you mean retinal_vessel?"),
         (["segment", TASK, "PHOTO", "-o", "OUT", "--set", "treshold=0.4"], "Did you mean threshold?"),
         (["segment", TASK, "PHOTO", "-o", "OUT", "--set", "threshold"], "--set KEY=VALUE"),
-        (["segment", TASK, "PHOTO", "-o", "OUT", "--device", "gpu"], "a device: auto, cpu or cuda"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--device", "gpu"], "a device: auto, cpu, cuda or cuda:N"),
         (["evaluate", TASK, "--set", "splitt=test"], "Did you mean split?"),
         (["train", TASK, "--set", "learning_rat=1"], "Did you mean learning_rate?"),
         (["check-data", "chase_db"], "Did you mean chase_db1?"),
@@ -124,6 +124,12 @@ def test_misspelt_names(medseg, photograph, tmp_path, capsys, arguments, message
     assert medseg(*(filled.get(argument, argument) for argument in arguments)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_values_of_overrides_are_what_they_look_like():
+    pairs = ["a=1e-3", "b=0.5", "c=[2, 3]", "d=null", "e=run/model.pt", "f=true"]
+    expected = {"a": 0.001, "b": 0.5, "c": [2, 3], "d": None, "e": "run/model.pt", "f": True}
+    assert _overrides(pairs) == expected
 
 
 @pytest.mark.parametrize("value", ["-1", "0", "inf", "nan", "wide"])

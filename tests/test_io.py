@@ -188,6 +188,13 @@ class TestPictures:
         said = ("the picture's EXIF rotation was applied: the mask lies on the upright picture",)
         assert read_volume(path).warnings == (said if turn > 1 else ())
 
+    def test_a_phone_photograph_with_previews_is_its_first_picture(self, tmp_path, colours):
+        pages = [Image.fromarray(colours), Image.fromarray(255 - colours)]
+        pages[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=pages[1:], quality=100)
+        assert (
+            np.abs(read_volume(tmp_path / "a.jpg").array.astype(int) - colours.transpose(2, 0, 1)).mean() < 20
+        )
+
     def test_several_pages_are_refused(self, tmp_path, colours):
         pages = [Image.fromarray(colours), Image.fromarray(255 - colours)]
         for name in ("a.tif", "a.gif", "a.png", "a.webp"):

@@ -51,7 +51,7 @@ def walk(node, path=""):
 
 def steps(parser, section):
     """Transforms of a section by the last part of their name."""
-    return {step["_target_"].split(".")[-1]: step for step in parser[f"{section}::transforms"]}
+    return {step["_target_"].split(".")[-1]: step for step in parser[section]}
 
 
 # --- the configurations ---
@@ -119,11 +119,13 @@ def test_training_and_inference_share(key):
     assert config("train.yaml")[key] == config("inference.yaml")[key]
 
 
-@pytest.mark.parametrize("section", ["train::preprocessing", "validate::preprocessing"])
+@pytest.mark.parametrize(
+    "section", ["train::deterministic_transforms", "validate::preprocessing::transforms"]
+)
 @pytest.mark.parametrize("name", ["LoadVolumed", "FindFieldd", "ResizeFieldd", "NormalizeFieldd"])
 def test_training_and_inference_prepare_images_alike(section, name):
     ours = dict(steps(config("train.yaml"), section)[name])
-    theirs = dict(steps(config("inference.yaml"), "preprocessing")[name])
+    theirs = dict(steps(config("inference.yaml"), "preprocessing::transforms")[name])
     only_labels = {"LoadVolumed": ("label_keys", "labels"), "ResizeFieldd": ("keys",)}.get(name, ())
     for key in only_labels:
         ours.pop(key)
@@ -132,14 +134,16 @@ def test_training_and_inference_prepare_images_alike(section, name):
     assert "_target_" in ours
 
 
-@pytest.mark.parametrize("section", ["train::preprocessing", "validate::preprocessing"])
+@pytest.mark.parametrize(
+    "section", ["train::deterministic_transforms", "validate::preprocessing::transforms"]
+)
 def test_steps_come_in_the_order_of_inference(section):
     order = [
         name
         for name in steps(config("train.yaml"), section)
-        if name in steps(config("inference.yaml"), "preprocessing")
+        if name in steps(config("inference.yaml"), "preprocessing::transforms")
     ]
-    theirs = [name for name in steps(config("inference.yaml"), "preprocessing") if name in order]
+    theirs = [name for name in steps(config("inference.yaml"), "preprocessing::transforms") if name in order]
     assert order == theirs
     assert len(order) >= 4
 

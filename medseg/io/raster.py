@@ -139,7 +139,8 @@ def _decode(path: Path) -> tuple[Image, bool]:
             Image.open(file).verify()  # the checksums of a PNG, which decoding passes over
             file.seek(0)
             picture = Image.open(file)
-            pages = getattr(picture, "n_frames", 1)
+            # A phone's MPO is a JPEG with previews behind it; the first picture is the photograph.
+            pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
             turned = picture.getexif().get(_EXIF_ORIENTATION) in range(2, 9)
             upright = ImageOps.exif_transpose(picture)
     except UnidentifiedImageError as error:
