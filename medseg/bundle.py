@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,14 @@ _MONAI_OPTIONS = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
     "workflow_type", "workflow_name", "properties_path",
 )  # fmt: skip
+
+
+# Where a workflow reads and writes and what it is called: not what it computes.
+_NOT_PARAMETERS = {
+    "_meta_", "imports", "initialize", "run", "finalize", "config_files", "bundle_root", "dataset_dir",
+    "output_dir", "ckpt_dir", "cache_dir", "experiment", "run_name", "parent_run", "resume", "register",
+}  # fmt: skip
+_running: ContextVar[Mapping[str, Any] | None] = ContextVar("overrides of the running workflow", default=None)
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,9 @@ def run_workflow(bundle: Bundle, *files: str, overrides: Mapping[str, Any]) -> N
     from monai.bundle import ConfigWorkflow
 
     parse(bundle, *files, overrides=overrides)
-    with typed_errors():
+    token = _running.set(overrides)
+    with typed_errors(), ExitStack() as stack:
+        stack.callback(_running.reset, token)
         workflow = ConfigWorkflow(
             config_file=[str(bundle.config(name)) for name in files],
             workflow_type="infer" if "inference.yaml" in files else "train",
@@ -152,16 +164,80 @@ def check_arguments(bundle_root: str | Path, files: Sequence[str]) -> None:
     Raises:
         SystemExit: an option that is neither a key of the configuration nor one of MONAI's own.
     """
-    if not sys.argv[0].endswith("__main__.py") or sys.argv[1:2] != ["run"]:
-        return
     parser = parse(open_bundle(str(bundle_root)), *files)
-    for argument in sys.argv[2:]:
-        key = argument[2:].split("=")[0]
-        if argument.startswith("--") and key not in _MONAI_OPTIONS:
-            try:
-                check_key(parser, key)
-            except UsageError as error:
-                raise SystemExit(f"medseg: {error}") from error
+    for key in _monai_overrides():
+        try:
+            check_key(parser, key)
+        except UsageError as error:
+            raise SystemExit(f"medseg: {error}") from error
+
+
+def configuration(bundle_root: str | Path, files: Sequence[str]) -> dict[str, str]:
+    """What the running workflow computes with, flattened: names joined by dots, values as text.
+
+    Overrides are those of `run_workflow`, else those on the command line of `python -m monai.bundle run`.
+    Expressions and references stay as they are written. Paths and names of runs are left out.
+    """
+    overrides = _running.get()
+    parser = parse(
+        open_bundle(str(bundle_root)),
+        *files,
+        overrides=_monai_overrides() if overrides is None else overrides,
+    )
+    content: Any = parser.config
+    return dict(_flat({key: value for key, value in content.items() if key not in _NOT_PARAMETERS}))
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    nested = isinstance(value, list) and any(isinstance(entry, (dict, list)) for entry in value)
+    if isinstance(value, dict) or nested:
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _flat(entry, f"{name}.{key}".removeprefix("."))
+    else:
+        yield name, str(value)
+
+
+def _monai_overrides() -> dict[str, Any]:
+    """Key to value of the command line, when this is `python -m monai.bundle run`."""
+    import yaml
+
+    if not sys.argv[0].endswith("__main__.py") or sys.argv[1:2] != ["run"]:
+        return {}
+    overrides = {}
+    for argument, following in zip(sys.argv[2:], [*sys.argv[3:], "--"], strict=True):
+        if argument.startswith("--"):
+            key, equals, value = argument[2:].partition("=")
+            text = value if equals else "true" if following.startswith("--") else following
+            overrides[key] = text if text.startswith(("$", "@", "%")) else yaml.safe_load(text)
+    return {key: value for key, value in overrides.items() if key not in _MONAI_OPTIONS}
+
+
+def load_ensemble(network: torch.nn.Module, folder: str | Path) -> torch.nn.Module:
+    """The mean of the networks that a cross-validation trained (fold_*/models/model.pt in its folder).
+
+    Raises:
+        WeightsError: there are none, or one doesn't fit; see load_weights.
+    """
+    from medseg.networks import Ensemble
+
+    files = fold_weights(folder)
+    return Ensemble([load_weights(copy.deepcopy(network), file) for file in files]).eval()
+
+
+def fold_weights(folder: str | Path) -> list[Path]:
+    """The files of the weights that a cross-validation left in its folder.
+
+    Raises:
+        WeightsError: there are none.
+    """
+    files = sorted(Path(folder).glob("fold_*/models/model.pt"))
+    if not files:
+        raise WeightsError(
+            "the output_dir of a cross-validation, with fold_*/models/model.pt",
+            came=str(folder),
+            do="Run `medseg train TASK --folds 5 --output_dir DIR` first.",
+        )
+    return files
 
 
 @contextmanager

@@ -13,11 +13,14 @@ from typing import Any
 from medseg import __version__
 from medseg.errors import MedsegError, UsageError
 
-EXIT_DONE, EXIT_OTHER, EXIT_USAGE, EXIT_ALL_REJECTED, EXIT_SOME_REJECTED = 0, 1, 2, 3, 4
+EXIT_DONE, EXIT_OTHER, EXIT_USAGE, EXIT_ALL_REJECTED, EXIT_SOME_REJECTED, EXIT_WORSE = 0, 1, 2, 3, 4, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code (0 done, 1 other, 2 usage, 3 all and 4 some rejected)."""
+    """Run one command and return its exit code.
+
+    0 done, 1 other, 2 usage, 3 all and 4 some inputs rejected, 5 the second of two runs is worse.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -70,16 +73,41 @@ def _segment(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     overrides = _overrides(options.set)
-    overrides |= _given(options, "epochs", "output_dir", manifests="manifest")
-    return _run(options.task, ["train.yaml"], overrides)
+    overrides |= _given(options, "epochs", "output_dir", "resume", manifests="manifest")
+    if options.folds is None:
+        return _run(options.task, ["train.yaml"], overrides)
+
+    from medseg.bundle import open_bundle
+    from medseg.training.folds import cross_validate
+
+    cross_validate(open_bundle(options.task), options.folds, overrides)
+    return EXIT_DONE
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     overrides = _overrides(options.set)
-    overrides |= _given(options, "split", "output_dir", "weights", manifests="manifest")
-    if options.weights:
-        overrides["weights_sha256"] = None
-    return _run(options.task, ["train.yaml", "evaluate.yaml"], overrides)
+    overrides |= _given(options, "split", "output_dir", manifests="manifest")
+    if not options.weights:
+        return _run(options.task, ["train.yaml", "evaluate.yaml"], overrides)
+    overrides["weights_sha256"] = None
+    if len(options.weights) == 1:
+        overrides["weights"] = options.weights[0]
+        return _run(options.task, ["train.yaml", "evaluate.yaml"], overrides)
+    return _evaluate_several(options, overrides)
+
+
+def _evaluate_several(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    """Score several weights in folders of their own, and compare each with the first."""
+    from medseg.training.comparison import compare_runs
+
+    output = Path(options.output_dir or "out/evaluation")
+    folders = [output / f"weights_{number}" for number in range(1, len(options.weights) + 1)]
+    for weights, folder in zip(options.weights, folders, strict=True):
+        own = {"weights": weights, "output_dir": str(folder)}
+        _run(options.task, ["train.yaml", "evaluate.yaml"], overrides | own)
+    for number, folder in enumerate(folders[1:], start=2):
+        print(compare_runs(str(folders[0]), str(folder), output / f"1_against_{number}"))
+    return EXIT_DONE
 
 
 def _run(task: str, files: list[str], overrides: dict[str, Any]) -> int:
@@ -87,6 +115,25 @@ def _run(task: str, files: list[str], overrides: dict[str, Any]) -> int:
 
     run_workflow(open_bundle(task), *files, overrides=overrides)
     return EXIT_DONE
+
+
+def _compare_runs(options: argparse.Namespace) -> int:
+    from medseg.training.comparison import compare_runs
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    comparison = compare_runs(options.first, options.second, Path(options.output), options.score)
+    print(comparison)
+    return EXIT_WORSE if comparison.verdict == "worse" else EXIT_DONE
+
+
+def _sync(options: argparse.Namespace) -> int:
+    from medseg.training.tracking import deliver
+
+    if deliver(Path(options.folder) / "tracking"):
+        print(f"{options.folder}: the tracking server has everything")
+        return EXIT_DONE
+    print(f"medseg: {options.folder}: the tracking server can't be reached; nothing is lost", file=sys.stderr)
+    return EXIT_OTHER
 
 
 def _check_data(options: argparse.Namespace) -> int:
@@ -179,6 +226,17 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--manifest", action="append", help="data manifest, by path or name; may be repeated")
     train.add_argument("--epochs", type=int)
     train.add_argument("--output_dir", metavar="DIR")
+    train.add_argument(
+        "--resume", action="store_true", default=None, help="go on where an interrupted training stopped"
+    )
+    train.add_argument(
+        "--folds",
+        type=int,
+        nargs="?",
+        const=5,
+        metavar="N",
+        help="cross-validate by subject (default: 5 folds)",
+    )
     _add_set(train)
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a bundle's weights on a split of a data set")
@@ -187,9 +245,23 @@ def _parser() -> argparse.ArgumentParser:
         "--manifest", action="append", help="data manifest, by path or name; may be repeated"
     )
     evaluate.add_argument("--split", help="training, validation or test (default)")
-    evaluate.add_argument("--weights", metavar="FILE", help="weights other than the bundle's own")
+    evaluate.add_argument(
+        "--weights",
+        metavar="FILE",
+        action="append",
+        help="weights other than the bundle's own; several are compared with the first",
+    )
     evaluate.add_argument("--output_dir", metavar="DIR")
     _add_set(evaluate)
+
+    compare = _command(commands, "compare-runs", _compare_runs, "is the second run better than the first?")
+    compare.add_argument("first", help="MLflow run (id or name), or a folder with scores.csv")
+    compare.add_argument("second")
+    compare.add_argument("-o", "--output", default="out/comparison", metavar="OUT")
+    compare.add_argument("--score", default="dice", help="what decides (default: dice)")
+
+    sync = _command(commands, "sync", _sync, "send what a training could not while the server was away")
+    sync.add_argument("folder", help="the training's output_dir")
 
     check = _command(commands, "check-data", _check_data, "report what is wrong with a data set")
     check.add_argument("manifest", help="path, or name of a shipped manifest")

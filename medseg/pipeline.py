@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -142,7 +142,7 @@ class ResultBuilder:
 
     Args:
         bundle_root: the bundle's folder.
-        weights: the file that the network was loaded from.
+        weights: the files that the network was loaded from; several make an ensemble.
         labels: value to name.
         measure: called with the mask and the field.
         plausible: see medseg.quality.check_ranges.
@@ -151,13 +151,14 @@ class ResultBuilder:
     def __init__(
         self,
         bundle_root: str | Path,
-        weights: str | Path,
+        weights: Sequence[str | Path],
         labels: Mapping[int | str, str],
         measure: Callable[[Mask, np.ndarray | None], dict[str, dict[str, Any]]],
         plausible: Mapping[str, tuple[float, float]],
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
-        self.weights_sha256 = sha256(weights)
+        digests = [sha256(file) for file in weights]
+        self.weights_sha256 = digests[0] if len(digests) == 1 else digests
         self.labels = {int(value): name for value, name in labels.items()}
         self.measure = measure
         self.plausible = plausible

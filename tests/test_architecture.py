@@ -18,13 +18,15 @@ ALLOWED = {
     "phantoms": set(),
     "measurements": set(),
     "metrics": set(),
+    "statistics": {"metrics"},
     "quality": set(),
-    "bundle": set(),
+    "networks": set(),
+    "bundle": {"networks"},
     "inference": set(),
     "transforms": {"io", "fundus"},
     "reports": {"io"},
     "pipeline": {"bundle", "inference", "io", "quality", "reports"},
-    "training": {"bundle", "io", "metrics"},
+    "training": {"bundle", "inference", "io", "metrics", "reports", "statistics"},
     "cli": {"bundle", "io", "pipeline", "training"},
 }
 
@@ -38,7 +40,9 @@ ONLY_IN = {
     "mlflow": {"training"},
     "ignite": {"training", "pipeline"},
     "jinja2": {"reports"},
-    "tqdm": {"cli"},
+    "matplotlib": {"training"},
+    "psutil": {"training"},
+    "tqdm": {"cli", "training"},
 }
 
 

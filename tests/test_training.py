@@ -1,10 +1,15 @@
 """The training configuration: what it shares with inference, and that a real, tiny training works."""
 
+import json
 import math
+import os
 import re
 import shutil
 import traceback
+from pathlib import Path
 
+import mlflow
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -13,11 +18,16 @@ from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.losses import DiceCELoss
 
-from medseg.bundle import check_key, load_weights, open_bundle, parse, run_workflow
+from medseg.bundle import check_key, load_weights, open_bundle, parse, run_workflow, sha256
 from medseg.errors import DataError, UsageError
 
 BUNDLE = open_bundle("retinal_vessel")
-CONFIGS = [["train.yaml"], ["inference.yaml"], ["train.yaml", "evaluate.yaml"]]
+CONFIGS = [
+    ["train.yaml"],
+    ["inference.yaml"],
+    ["train.yaml", "evaluate.yaml"],
+    ["train.yaml", "multi_gpu_train.yaml"],
+]
 SMALL_NETWORK = {"channels": [4, 8], "strides": [1], "num_res_units": 0}
 # A second: three items, four patches of each an epoch.
 TINY = {
@@ -29,7 +39,7 @@ TINY = {
     "num_workers": 0,
     "autocast": False,
     "field_diameter_px": 128,
-    "validate::inferer::inferer::inferer::roi_size": [128, 128],
+    "validate::inferer::inferer::roi_size": [128, 128],
     **{f"network_def::{key}": value for key, value in SMALL_NETWORK.items()},
 }
 
@@ -89,8 +99,6 @@ def test_types():
     for key in ("learning_rate", "weight_decay", "threshold"):
         assert type(train[key]) is float, key
     assert train["autocast"] is True
-    assert train["train::dataloader::shuffle"] is True
-    assert config("train.yaml", "evaluate.yaml")["autocast"] is False
     assert train["labels"] == {0: "background", 1: "vessel"}
     assert all(
         type(value) is float for value in config("inference.yaml")["result::plausible::vessel_area_fraction"]
@@ -150,7 +158,7 @@ def test_steps_come_in_the_order_of_inference(section):
 
 def test_validation_infers_as_inference():
     train, inference = config("train.yaml"), config("inference.yaml")
-    assert train["validate::inferer::inferer"] == inference["inferer"]
+    assert train["validate::inferer"] == inference["inferer"]
     assert train["validate::postprocessing"] == inference["postprocessing"]
 
 
@@ -176,9 +184,14 @@ def test_learning_rate_covers_the_training(epochs):
     assert rates[epochs // 2] > 0.4 * full
 
 
-@pytest.mark.parametrize("override", [{"epochss": 5}, {"train::dataloader::batchsize": 2}])
-def test_misspelt_override(phantom_data, override):
-    meant = "Did you mean epochs?" if "epochss" in override else "Did you mean batch_size?"
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ({"epochss": 5}, "Did you mean epochs?"),
+        ({"train::dataloader::batch_sampler::batchsize": 2}, "Did you mean batch_size?"),
+    ],
+)
+def test_misspelt_override(phantom_data, override, meant):
     with pytest.raises(UsageError) as error:
         run_workflow(BUNDLE, "train.yaml", overrides=TINY | override)
     assert error.value.came in override
@@ -194,11 +207,13 @@ def train(run_medseg, phantom_folder, empty_store):
 
     def run(output, manifest=phantom_folder / "phantoms.json", **overrides):
         output.mkdir(exist_ok=True)
-        shutil.copy(empty_store, output / "mlflow.db")
+        if not (output / "mlflow.db").exists():
+            shutil.copy(empty_store, output / "mlflow.db")
         pairs = [part for key, value in (TINY | overrides).items() for part in ("--set", f"{key}={value}")]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MEDSEG_DATA", str(manifest.parent))
             patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{output / 'mlflow.db'}")
+            patch.chdir(output)
             arguments = ["train", "retinal_vessel", "--manifest", manifest, "--output_dir", output]
             return run_medseg(*arguments, *pairs)
 
@@ -241,12 +256,48 @@ def test_training_is_tracked(trained):
         "patch_px": "64",
         "field_diameter_px": "128",
     }
-    assert set(logged) == {"train_loss", "learning_rate", "train_dice", "val_dice"}
-    assert all(set(values) == {1, 2} for values in logged.values())
+    curves = {"train_loss", "learning_rate", "train_dice", "val_dice"}
+    stages = {f"seconds/{stage}" for stage in ("load", "transform", "wait", "step", "validate")}
+    assert {name for name in logged if not name.startswith(("final/", "system/"))} == curves | stages
+    assert all(set(logged[name]) == {1, 2} for name in curves | stages)
+    assert set(logged["system/cpu_utilization_percentage"]) == {1, 2}
+    assert logged["final/dice"] == {
+        2: pytest.approx(json.loads((trained / "scores.json").read_text())["scores"]["dice"]["mean"])
+    }
     assert all(0 < loss < 5 for loss in logged["train_loss"].values())
     assert all(0 <= dice <= 1 for name in ("train_dice", "val_dice") for dice in logged[name].values())
     assert logged["val_dice"][2] > 0
     assert logged["learning_rate"] == pytest.approx({1: 0.0004, 2: 0.0022})
+
+
+def test_where_a_run_comes_from(trained):
+    """All of the configuration, the data by their content, versions and machine."""
+    ((run, _),) = runs(trained)
+    assert run.data.params["train.random_transforms.3.prob"] == "0.5"
+    assert run.data.params["network_def.channels"] == "[4, 8]"
+    assert not any("output_dir" in name or str(trained) in value for name, value in run.data.params.items())
+    tags = run.data.tags
+    assert tags["version.torch"] == torch.__version__
+    assert tags["machine.cores"] == str(os.cpu_count())
+    assert tags["weights.sha256"] == sha256(trained / "models" / "model.pt")
+    datasets = {entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs}
+    assert set(datasets) == {"phantoms/training", "phantoms/validation"}
+    assert len(set(datasets.values())) == 2
+
+
+def test_what_a_run_keeps(trained):
+    ((run, _),) = runs(trained)
+    client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
+
+    def kept(folder=None):
+        return {Path(file.path).name for file in client.list_artifacts(run.info.run_id, folder)}
+
+    assert kept() == {"cases", "curves.png", "images", "scores", "weights"}
+    assert kept("cases") == {"3.jpg"}
+    assert kept("scores") == {"scores.csv", "scores.json"}
+    assert {name.split("+")[0] for name in kept("images")} == {"worst", "median", "best"}
+    copy = client.download_artifacts(run.info.run_id, "weights/model.pt", str(trained))
+    assert sha256(copy) == run.data.tags["weights.sha256"]
 
 
 def test_weights_can_be_loaded(trained):
@@ -274,6 +325,57 @@ def test_a_training_shorter_than_the_interval_is_validated(train, tmp_path):
     assert set(logged["val_dice"]) == {2}
 
 
+def test_an_earlier_training_is_not_overwritten(trained, train, capsys):
+    before = sha256(trained / "models" / "model.pt")
+    assert train(trained) == UsageError.exit_code
+    assert "--resume" in capsys.readouterr().err
+    assert sha256(trained / "models" / "model.pt") == before
+    assert len(list(runs(trained))) == 1
+
+
+def test_resuming_a_finished_training_changes_nothing(trained, train):
+    before = sha256(trained / "models" / "checkpoint.pt")
+    assert train(trained, resume="true") == 0
+    assert sha256(trained / "models" / "checkpoint.pt") == before
+    assert len(list(runs(trained))) == 1
+
+
+def test_resuming_with_other_parameters(trained, train, capsys):
+    assert train(trained, resume="true", learning_rate=0.5) == UsageError.exit_code
+    assert "learning_rate 0.004 then, 0.5 now" in capsys.readouterr().err
+
+
+def test_no_better_score_ends_a_training(train, tmp_path, monkeypatch):
+    """A learning rate of almost nothing: the first validation stays the best, or nearly so."""
+    scores = iter([0.5, 0.4, 0.6, 0.6, 0.1, 0.9])
+    monkeypatch.setattr("monai.handlers.MeanDice.compute", lambda self: torch.tensor(next(scores)))
+    monkeypatch.setattr("monai.engines.SupervisedTrainer._register_metrics", lambda *_: None)
+    assert train(tmp_path, epochs=6, patience=2) == 0
+    ((run, logged),) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert logged["val_dice"] == pytest.approx({1: 0.5, 2: 0.4, 3: 0.6, 4: 0.6, 5: 0.1})
+    saved = torch.load(tmp_path / "models" / "checkpoint.pt", weights_only=True)["standing"]
+    assert (saved["best_epoch"], saved["epoch"], saved["over"], saved["finished"]) == (3, 5, True, True)
+
+
+def test_a_model_for_the_registry(train, tmp_path):
+    assert train(tmp_path, register="vessels") == 0
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    ((run, _),) = runs(tmp_path)
+    (version,) = client.search_model_versions("name = 'vessels'")
+    assert version.run_id == run.info.run_id
+    model = mlflow.pytorch.load_model(str(tmp_path / "mlflow_model"))
+    signature = mlflow.models.get_model_info(str(tmp_path / "mlflow_model")).signature
+    assert signature.inputs.inputs[0].shape == (-1, 3, -1, -1)
+    assert signature.outputs.inputs[0].shape == (-1, 1, -1, -1)
+    picture = np.random.default_rng(0).normal(size=(2, 3, 32, 48)).astype(np.float32)
+    parser = parse(BUNDLE, "train.yaml", overrides=TINY)
+    network = load_weights(parser.get_parsed_content("network_def"), tmp_path / "models" / "model.pt")
+    with torch.no_grad():
+        expected = network(torch.as_tensor(picture)).numpy()
+        assert model(torch.as_tensor(picture)).numpy() == pytest.approx(expected, abs=1e-5)
+
+
 def break_augmentation(monkeypatch, error):
     """Raise from the middle of the first epoch."""
     from medseg.transforms import RandColourMixd
@@ -296,7 +398,8 @@ def test_a_training_that_fails(train, tmp_path, monkeypatch):
     assert "broken on purpose" in "".join(traceback.format_exception(error.value))
     ((run, logged),) = runs(tmp_path)
     assert run.info.status == "FAILED"
-    assert set(logged) == {"learning_rate"}
+    assert logged == {}
+    assert not (tmp_path / "models" / "model.pt").exists()
 
 
 def test_a_training_whose_loss_is_no_number(train, tmp_path, monkeypatch, capsys):

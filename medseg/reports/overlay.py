@@ -10,6 +10,7 @@ from medseg.volume import Mask
 # Cyan, pale yellow, violet, blue. Chosen by search: they keep the largest CIELAB distance (30 or more) from
 # each other and from orange-red and dark grey, for normal, protan, deutan and tritan vision (Machado 2009).
 COLOURS = np.array([(0, 230, 255), (255, 255, 190), (190, 0, 255), (0, 130, 190)], np.uint8)
+MISSED, AGREED, FALSE_ALARM = COLOURS[:3]
 FIELD_COLOUR = np.array((200, 200, 200), np.uint8)
 
 # One pixel of line per this many on the long side: a line stays visible when the picture fills a screen.
@@ -41,6 +42,33 @@ def draw_overlay(image: np.ndarray, mask: Mask, field: np.ndarray | None = None)
     grown = _grow(labels, width)
     line = grown != labels
     picture[line] = COLOURS[(grown[line].astype(np.int64) - 1) % len(COLOURS)]
+    return picture
+
+
+def draw_errors(
+    image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, field: np.ndarray | None = None
+) -> np.ndarray:
+    """Paint agreement (pale yellow), misses (cyan) and false alarms (violet) over the darkened picture.
+
+    A pixel with one label in the reference and another in the mask counts as missed.
+
+    Args:
+        image: (C, row, column), C 1 or 3; see `to_display`.
+        prediction: (row, column), labels.
+        truth: (row, column), labels of the reference.
+        field: (row, column) bool, True where labels are compared; None compares everywhere.
+
+    Returns:
+        (row, column, 3) uint8, RGB, on the grid of the image.
+    """
+    picture = to_display(image)
+    compared = np.ones(truth.shape, bool) if field is None else field
+    for what, array in (("a mask", prediction), ("a reference", truth), ("a field", compared)):
+        _check_grid(what, array, picture)
+    picture = (picture * 0.6).astype(np.uint8)
+    picture[compared & (truth > 0)] = MISSED
+    picture[compared & (truth == 0) & (prediction > 0)] = FALSE_ALARM
+    picture[compared & (truth > 0) & (prediction == truth)] = AGREED
     return picture
 
 

@@ -59,21 +59,16 @@ def write_page(
         provenance: bundle, weights, versions, input and date; may be nested.
         field: (row, column) bool, True where the picture was analysed.
     """
-    from jinja2 import Environment, StrictUndefined
-
     made_by = dict(_flat(plain(provenance)))
     numbers = plain(measurements)
     overlay = draw_overlay(image, mask, field)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
-    html = template.render(
+    html = render(
+        "page.html.j2",
         title=readable(made_by.get("task") or made_by.get("bundle") or "Segmentation"),
         case=made_by.get("input", ""),
         concerns=_concerns(quality, warnings),
-        photograph=_data_url(to_display(image)),
-        overlay=_data_url(overlay),
+        photograph=data_url(to_display(image)),
+        overlay=data_url(overlay),
         size=overlay.shape[1::-1],
         reduced=max(overlay.shape) > LONG_SIDE,
         legend=_legend(mask),
@@ -86,6 +81,25 @@ def write_page(
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from a template beside this file; all values are escaped.
+
+    Args:
+        template: its file name.
+        values: what the template names; one that is missing is an error.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FunctionLoader(lambda name: files("medseg.reports").joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
 
 
 def readable(name: str) -> str:
@@ -114,9 +128,9 @@ def _legend(mask: Mask) -> list[dict[str, Any]]:
     ]
 
 
-def _data_url(picture: np.ndarray) -> str:
-    """A (row, column, 3) uint8 picture as a JPEG data URL, at most LONG_SIDE px long."""
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, LONG_SIDE)).decode("ascii")
+def data_url(picture: np.ndarray, long_side: int = LONG_SIDE) -> str:
+    """A (row, column, 3) uint8 picture as a JPEG data URL, made smaller to `long_side` px."""
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, long_side)).decode("ascii")
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:

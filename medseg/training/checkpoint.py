@@ -1,0 +1,101 @@
+"""Everything that a training needs to go on after a kill, in one file that is whole or not there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medseg.errors import MedsegError, UsageError, WeightsError
+from medseg.io.atomic import atomic_path
+
+NAME = "checkpoint.pt"
+MODEL_NAME = "model.pt"
+
+# Where a run computes, not what: these may change before a resume.
+FREE_TO_CHANGE = {"device", "num_workers"}
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint, in full or not at all; objects with a state are saved by it.
+
+    Raises:
+        MedsegError: it can't be written; an earlier one stays as it was.
+    """
+    stored = {name: _state(value) for name, value in content.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Through a file object: torch would write the temporary name into the file.
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.save(stored, file)
+    except (OSError, RuntimeError) as error:  # torch's own for a full disk
+        raise MedsegError(
+            "a checkpoint that can be written",
+            came=f"{path} ({str(error)[:100]})",
+            do="Make room in its folder, then go on by --resume.",
+        ) from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint: tensors and plain values alone.
+
+    Raises:
+        WeightsError: the file can't be read.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds
+        raise WeightsError(
+            "a checkpoint that can be read",
+            came=f"{path.name} ({type(error).__name__})",
+            do="Train again in another output_dir.",
+        ) from error
+    return content
+
+
+def require_same(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse to go on with other parameters: the result would be neither's.
+
+    Raises:
+        UsageError: with the parameters that differ.
+    """
+    names = {*saved, *now} - FREE_TO_CHANGE
+    changed = sorted(name for name in names if saved.get(name) != now.get(name))
+    if changed:
+        came = "; ".join(f"{name} {saved.get(name)} then, {now.get(name)} now" for name in changed[:5])
+        raise UsageError(
+            "the parameters that the training began with",
+            came=f"{len(changed)} others: {came}",
+            do="Give the same parameters, or train anew in another output_dir.",
+        )
+
+
+def generators() -> dict[str, Any]:
+    """The state of every global random generator, as torch.load takes it back with weights_only."""
+    # NumPy's are the global ones on purpose: code that medseg calls may draw from them.
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, np.int64)), *rest],
+        "python": list(random.getstate()),
+    }
+
+
+def restore_generators(state: Mapping[str, Any]) -> None:
+    """Put the generators where `generators` found them."""
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+def _state(value: Any) -> Any:
+    return value.state_dict() if hasattr(value, "state_dict") else value

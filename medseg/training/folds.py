@@ -1,0 +1,138 @@
+"""Cross-validation by subject: every case is scored by a network that never saw its subject."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medseg.bundle import Bundle, parse, run_workflow
+from medseg.errors import UsageError
+from medseg.training.evaluation import SCORES_CSV, write_json, write_scores
+from medseg.training.manifests import load_items
+from medseg.training.past_runs import read_rows
+from medseg.training.results import log_scores
+from medseg.training.tracking import Tracker, mark_killed_runs, tracked
+
+STATE = "cross_validation.json"
+Owner = tuple[str, str]  # data set, subject
+
+
+def fold_items(
+    manifests: str | Sequence[str],
+    split: str,
+    fold: Sequence[int] | None,
+    keys: Sequence[str] = ("image", "label"),
+) -> list[dict[str, str]]:
+    """The items of a split: the manifests' own, or those of one fold of a cross-validation.
+
+    Folds divide the subjects of training and validation together, each data set evenly; the test split
+    is never touched. The fold's subjects are its validation, all others its training.
+
+    Args:
+        manifests: names or paths, one or several.
+        split: training or validation.
+        fold: (number from 0, number of folds); None for the manifests' own split.
+        keys: entries to keep; see load_items.
+
+    Raises:
+        UsageError: an impossible fold, or fewer subjects than folds.
+    """
+    if fold is None:
+        return load_items(manifests, split, keys)
+    number, count = fold
+    items: list[dict[str, str]] = []
+    owners: list[Owner] = []
+    for source in [manifests] if isinstance(manifests, str) else manifests:
+        for part in ("training", "validation"):
+            items += load_items(source, part, keys)
+            owners += [(source, item["subject"]) for item in load_items(source, part, ["subject"])]
+    subjects = set(owners)
+    if not (2 <= count <= len(subjects) and 0 <= number < count):
+        raise UsageError(
+            f"2 to {len(subjects)} folds (as many as subjects), and a fold of them counted from 0",
+            came=f"fold {number} of {count}",
+            do="Choose another number of folds.",
+        )
+    held_out = _dealt(subjects, count)[number]
+    return [
+        item
+        for item, owner in zip(items, owners, strict=True)
+        if (owner in held_out) == (split == "validation")
+    ]
+
+
+def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> None:
+    """Train a network a fold, and pool the scores of the cases that each had not seen.
+
+    One MLflow run holds the pooled scores and is the parent of the folds' runs. output_dir gets
+    fold_<number>/ and the pooled scores.csv and scores.json. With `resume` finished folds are kept.
+
+    Args:
+        bundle: with train.yaml.
+        folds: at least 2.
+        overrides: see medseg.bundle.parse.
+
+    Raises:
+        UsageError: see fold_items and medseg.training.run.train.
+    """
+    config = parse(bundle, "train.yaml", overrides=overrides)
+    for number in range(folds or 1):  # before the first training
+        fold_items(config["manifests"], "validation", [number, folds])
+    output_dir, resume = Path(config["output_dir"]), bool(config["resume"])
+    state = output_dir / STATE
+    position = _saved_position(state, folds, resume)
+    mark_killed_runs()
+    name = config["run_name"] or f"{folds} folds"
+    tracker = Tracker(
+        output_dir / "tracking", experiment=config["experiment"], run_name=name, resume_at=position
+    )
+    with tracked(tracker):
+        if position is None:
+            tracker.parameters({"folds": folds, "manifests": config["manifests"], **overrides})
+            write_json(state, {"folds": folds, "position": tracker.position})
+            tracker.commit()
+        for number in range(folds):
+            own = {
+                "fold": [number, folds],
+                "output_dir": str(output_dir / f"fold_{number}"),
+                "run_name": f"{name}: fold {number}",
+                "parent_run": tracker.key,
+            }
+            run_workflow(bundle, "train.yaml", overrides={**overrides, **own})
+        _pool(output_dir, folds)
+        log_scores(tracker, output_dir, 0)
+
+
+def _dealt(subjects: Iterable[Owner], count: int) -> list[set[Owner]]:
+    """Subjects of each fold: dealt out in turn, data set by data set, each shuffled by one seed."""
+    folds: list[set[Owner]] = [set() for _ in range(count)]
+    turn = itertools.cycle(folds)
+    for _, of_one_set in itertools.groupby(sorted(subjects), key=lambda owner: owner[0]):
+        for owner in np.random.default_rng(0).permutation(list(of_one_set)).tolist():
+            next(turn).add((owner[0], owner[1]))
+    return folds
+
+
+def _saved_position(state: Path, folds: int, resume: bool) -> int | None:
+    if not state.is_file():
+        return None
+    saved = json.loads(state.read_text(encoding="utf-8"))
+    if not resume or saved["folds"] != folds:
+        raise UsageError(
+            "an output_dir without another cross-validation",
+            came=f"{state.parent} with {saved['folds']} folds",
+            do="Go on with it by --resume and the same --folds, or choose another --output_dir.",
+        )
+    return int(saved["position"])
+
+
+def _pool(output_dir: Path, folds: int) -> None:
+    files = [output_dir / f"fold_{number}" / SCORES_CSV for number in range(folds)]
+    read = [row for file in files for row in read_rows(file)]
+    rows = [{"case": row.case, "subject": row.subject, **row.scores} for row in read]
+    write_scores(rows, output_dir, {"split": f"held out in {folds} folds"})

@@ -1,0 +1,294 @@
+"""What an earlier run scored: read from a folder, or from MLflow."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from medseg.errors import DataError, MedsegError, UsageError, did_you_mean
+
+SCORES_CSV, PARAMETERS_JSON, PICTURES = "scores.csv", "parameters.json", "cases"
+ARTIFACT_FOLDER = "scores"
+
+_RUN_ID = re.compile("[0-9a-f]{32}")
+_CONTEXT = "mlflow.data.context"
+_CODE_TAGS = ("git.", "version.", "medseg.")  # what a run was made by, as telling as its parameters
+
+
+class CaseRow(NamedTuple):
+    """One line of scores.csv; a score is None where the cell is empty."""
+
+    case: str
+    subject: str
+    scores: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """The scores of one run and where they came from.
+
+    `name` is for the reader, `source` says where the run is. `parameters` are text, as MLflow keeps
+    them. `pictures` is the folder of the overlays <case>.jpg; a run of MLflow has `run_id` instead and
+    fetches them one by one. `warnings` concern this run alone.
+    """
+
+    name: str
+    source: str
+    rows: tuple[CaseRow, ...]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    dataset_digest: str | None = None
+    pictures: Path | None = None
+    run_id: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def load_run(reference: str) -> RunScores:
+    """Read what `reference` stands for.
+
+    An existing folder is always read as a folder, without MLflow; anything else is the id, else the
+    name, of a run in the MLflow store that `tracking_uri` names.
+
+    Args:
+        reference: a folder with scores.csv and perhaps parameters.json (flat; its "dataset_digest" says
+            which data were scored) and cases/<case>.jpg; or an MLflow run id or name.
+
+    Raises:
+        UsageError: nothing or several runs are called that.
+        DataError: no scores, or scores that can't be trusted.
+        MedsegError: MLflow is missing or doesn't answer.
+    """
+    if os.path.isdir(reference):  # as in `picture`, Path's own raises for a name that is too long
+        return _from_folder(Path(reference))
+    return _from_mlflow(str(reference))
+
+
+def picture(run: RunScores, case: str, scratch: Path) -> Path | None:
+    """The overlay of a case as a file, None if the run has none.
+
+    Args:
+        run: of which run.
+        case: as in its scores.
+        scratch: an existing folder for what has to be fetched.
+    """
+    name = f"{case}.jpg"
+    if Path(name).name != name:  # a case name from a file must not lead to another folder
+        return None
+    if run.pictures:
+        path = run.pictures / name
+        return path if os.path.isfile(path) else None
+    if run.run_id is None:
+        return None
+    from mlflow.exceptions import MlflowException
+
+    target = scratch / run.run_id
+    target.mkdir(exist_ok=True)
+    try:
+        return Path(_client().download_artifacts(run.run_id, f"{PICTURES}/{name}", str(target)))
+    except MlflowException:
+        return None
+
+
+def _from_folder(folder: Path) -> RunScores:
+    name = "/".join(folder.resolve().parts[-2:])  # more of the path may name a person
+    scores = folder / SCORES_CSV
+    if not scores.is_file():
+        raise DataError(
+            f"a folder with {SCORES_CSV}",
+            came=f"{name}, which has none",
+            do="Run medseg evaluate with this output folder; for an MLflow run of this name pass its id.",
+        )
+    parameters = _read_parameters(folder / PARAMETERS_JSON)
+    return RunScores(
+        name=name,
+        source="folder",
+        rows=read_rows(scores),
+        parameters=parameters,
+        dataset_digest=parameters.get("dataset_digest"),
+        pictures=folder / PICTURES if (folder / PICTURES).is_dir() else None,
+    )
+
+
+def _read_parameters(path: Path) -> dict[str, str]:
+    """Parameters as text; none without the file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise _unreadable(path, "JSON", error) from error
+    if not isinstance(content, dict):
+        raise _unreadable(path, "a JSON object of names and values", f"a {type(content).__name__}")
+    # str, as MLflow does it: the same value must look the same from both.
+    return {name: str(value) for name, value in content.items()}
+
+
+def read_rows(path: Path) -> tuple[CaseRow, ...]:
+    """The lines of scores.csv.
+
+    Raises:
+        DataError: no case, a case twice, a missing column, or a cell that is neither empty nor a number.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            header, lines = list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, "comma-separated text in UTF-8", error) from error
+    scores = [name for name in header if name not in ("case", "subject")]
+    if not {"case", "subject"} <= set(header) or not scores or len(set(header)) < len(header):
+        came = f"the columns {', '.join(header) or '(none)'}"
+        raise _unreadable(path, "the columns case, subject and at least one score, each once", came)
+    if not lines:
+        raise _unreadable(path, "at least one case", "none")
+    rows = tuple(_row(path, line, scores) for line in lines)
+    twice = [name for name, count in Counter(row.case for row in rows).items() if count > 1]
+    if twice:
+        raise _unreadable(path, "each case once", f"{', '.join(twice[:5])} more than once")
+    return rows
+
+
+def _row(path: Path, line: Mapping[str | None, Any], scores: list[str]) -> CaseRow:
+    if None in line or None in line.values():
+        raise _unreadable(path, "a cell for each column", f"more or fewer for case {line['case']}")
+    if not line["case"] or not line["subject"]:
+        raise _unreadable(path, "a case and a subject in each line", f"case {line['case']!r} without one")
+    numbers = {name: _number(path, line["case"], name, line[name]) for name in scores}
+    return CaseRow(line["case"], line["subject"], numbers)
+
+
+def _number(path: Path, case: str, name: str, text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        required = "finite numbers, or nothing where a score is undefined,"
+        raise _unreadable(path, required, f"{text!r} as {name} of {case}")
+    return value
+
+
+def _unreadable(path: Path, required: str, came: object) -> DataError:
+    return DataError(
+        f"{required} in {path.name}", came=str(came), do="Score the run again, or repair the file."
+    )
+
+
+def _from_mlflow(reference: str) -> RunScores:
+    client = _client()
+    with _plain_errors():
+        run = _find(client, reference)
+        run_id, name = run.info.run_id, run.info.run_name or run.info.run_id
+        artifact = f"{ARTIFACT_FOLDER}/{SCORES_CSV}"
+        if artifact not in {entry.path for entry in client.list_artifacts(run_id, ARTIFACT_FOLDER)}:
+            do = "Choose a run that was evaluated."
+            raise DataError(f"a run with the artifact {artifact}", came=f"{name} ({run_id})", do=do)
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = read_rows(Path(client.download_artifacts(run_id, artifact, scratch)))
+    tags = {key: value for key, value in run.data.tags.items() if key.startswith(_CODE_TAGS)}
+    status = run.info.status
+    return RunScores(
+        name=name,
+        source=f"MLflow run {run_id}",
+        rows=rows,
+        parameters={**run.data.params, **tags},
+        dataset_digest=_digest(run),
+        run_id=run_id,
+        warnings=() if status == "FINISHED" else (f"its status in MLflow is {status}",),
+    )
+
+
+def _client() -> Any:
+    """MLflow's client of the store; never makes a store, as MLflow would."""
+    try:
+        from mlflow import MlflowClient
+    except ImportError as error:
+        do = "Check the path of the folder, or install MLflow with: pip install 'medseg[train]'"
+        raise UsageError("a folder, or MLflow to look up a run", came="neither", do=do) from error
+    from medseg.training.tracking import tracking_uri
+
+    uri = tracking_uri()
+    database = uri.removeprefix("sqlite:///").partition("?")[0]
+    if uri.startswith("sqlite:///") and not os.path.exists(database):
+        do = "Check the path of the folder, or name the store with MLFLOW_TRACKING_URI."
+        raise UsageError("a folder, or a run in an MLflow store", came=f"no folder, and no {database}", do=do)
+    with _plain_errors():
+        return MlflowClient(uri)
+
+
+def _find(client: Any, reference: str) -> Any:
+    """The run with this id, else the only one with this name."""
+    from mlflow.exceptions import MlflowException
+
+    if _RUN_ID.fullmatch(reference):
+        try:
+            return client.get_run(reference)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+    experiments = {entry.experiment_id: entry.name for entry in _all(client.search_experiments)}
+    quote = '"' if "'" in reference else "'"
+    named = f"attributes.run_name = {quote}{reference}{quote}"
+    runs = list(_all(client.search_runs, list(experiments), filter_string=named)) if experiments else []
+    if len(runs) == 1:
+        return runs[0]
+    required = "a folder with scores, or the id or name of one MLflow run"
+    if not runs:
+        latest = client.search_runs(list(experiments), max_results=20) if experiments else []
+        known = {run.info.run_name or run.info.run_id for run in latest}
+        do = did_you_mean(reference, known) if known else "The MLflow store has no runs."
+        raise UsageError(required, came=reference, do=do)
+    lines = [f"{run.info.run_id} ({experiments[run.info.experiment_id]}, {_started(run)})" for run in runs]
+    more = f" and {len(lines) - 10} more" if len(lines) > 10 else ""
+    do = f"Pass the id of one: {', '.join(lines[:10])}{more}."
+    raise UsageError(required, came=f"{reference}, the name of {len(runs)} runs", do=do)
+
+
+def _all(search: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+    """Every page of one of MLflow's searches."""
+    token = None
+    while True:
+        page = search(*arguments, page_token=token, **options)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _started(run: Any) -> str:
+    start = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    return f"started {start:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _digest(run: Any) -> str | None:
+    """The digests of the data that were scored: all inputs but those logged as training data."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    contexts = [{tag.key: tag.value for tag in entry.tags}.get(_CONTEXT) for entry in inputs]
+    pairs = list(zip(contexts, (entry.dataset.digest for entry in inputs), strict=True))
+    scored = [digest for context, digest in pairs if context not in ("training", "train")]
+    return ", ".join(sorted(set(scored or [digest for _, digest in pairs]))) or None
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """MLflow's errors as medseg's, without the password that an address may hold."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        came = re.sub(r"//[^/@\s]+@", "//", str(error).partition("\n")[0])
+        do = "Check MLFLOW_TRACKING_URI, and that the server runs."
+        raise MedsegError("an MLflow store that answers", came=came, do=do) from error

@@ -1,0 +1,81 @@
+"""How a training goes along: seconds by stage, a bar with the time left, a line an epoch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+logger = logging.getLogger(__name__)
+
+
+class Stages:
+    """Seconds of the current epoch by stage.
+
+    load and transform are what the samples cost wherever they were made, summed over workers; wait is
+    how long the network stood still for them; step is the network with loss, backward pass and training
+    scores; validate is the validation.
+    """
+
+    def __init__(self, trainer: Engine, validator: Engine) -> None:
+        self.seconds = dict.fromkeys(("load", "transform", "wait", "step", "validate"), 0.0)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._clear)
+        trainer.add_event_handler(Events.ITERATION_STARTED, self._note_samples)
+        for engine, stage, start, end in (
+            (trainer, "wait", Events.GET_BATCH_STARTED, Events.GET_BATCH_COMPLETED),
+            (trainer, "step", Events.ITERATION_STARTED, Events.ITERATION_COMPLETED),
+            (validator, "validate", Events.STARTED, Events.COMPLETED),
+        ):
+            self._measure(engine, stage, start, end)
+
+    def _measure(self, engine: Engine, stage: str, start: Events, end: Events) -> None:
+        begun = [0.0]
+
+        def on_start() -> None:
+            begun[0] = time.perf_counter()
+
+        def on_end() -> None:
+            self.seconds[stage] += time.perf_counter() - begun[0]
+
+        engine.add_event_handler(start, on_start)
+        engine.add_event_handler(end, on_end)
+
+    def _clear(self) -> None:
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
+
+    def _note_samples(self, engine: Any) -> None:
+        load, transform = engine.state.batch["seconds"].sum(dim=0).tolist()
+        self.seconds["load"] += load
+        self.seconds["transform"] += transform
+
+
+@contextmanager
+def bar(trainer: Any) -> Iterator[None]:
+    """A bar over the whole training with the time left; only where somebody watches (a terminal).
+
+    Of several processes the first alone draws it. It counts from where a resumed training goes on, so
+    that the time left is right at once.
+    """
+    state = trainer.state
+    total, done = state.max_epochs * state.epoch_length, state.epoch * state.epoch_length
+    silent = idist.get_rank() > 0 or None  # None: as the terminal says
+    with (
+        tqdm(total=total, initial=done, unit="batch", desc="training", disable=silent, leave=False) as shown,
+        logging_redirect_tqdm(),
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: shown.update()),
+    ):
+        yield
+
+
+def log_epoch(epoch: int, epochs: int, values: Mapping[str, float], seconds: Mapping[str, float]) -> None:
+    """One line: losses and scores, and where the time went."""
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if value)
+    logger.info("epoch %d of %d: %s | seconds: %s", epoch, epochs, figures, stages)

@@ -1,0 +1,114 @@
+"""What a training's MLflow run holds besides its curves: origin, data, weights, scores, pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medseg.bundle import sha256
+from medseg.io.atomic import atomic_path
+from medseg.training import provenance
+from medseg.training.evaluation import CASES, SCORES_CSV, SCORES_JSON, CaseScores
+from medseg.training.tracking import Tracker
+
+History = Mapping[str, Sequence[tuple[int, float]]]  # name to (epoch, value)
+
+PROBE_PX = 64  # side of the image that shows the network's output channels
+
+
+def describe(
+    tracker: Tracker, trainer: Any, validator: Any, parameters: Mapping[str, str], manifests: Sequence[str]
+) -> None:
+    """Note what is trained, on which data, by which code and machine."""
+    tracker.parameters(parameters)
+    tracker.tags(provenance.tags())
+    name = ", ".join(Path(manifest).stem for manifest in manifests)
+    for split, engine in (("training", trainer), ("validation", validator)):
+        tracker.dataset(name, engine.data_loader.dataset.digest, split)
+
+
+def log_results(tracker: Tracker, scores: CaseScores, history: History, model: Path) -> None:
+    """Note weights, case scores, pictures and learning curves.
+
+    Args:
+        tracker: of the training's run.
+        scores: after its run; its folder holds the files.
+        history: name to (epoch, value), all epochs.
+        model: file of the best weights; without a valid score there is none.
+    """
+    folder = scores.output_dir
+    epoch = max(int(point[0]) for points in history.values() for point in points)
+    log_scores(tracker, folder, epoch)
+    tracker.artifact(folder / CASES)
+    ranked = scores.ranked()
+    for key, case in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
+        tracker.picture(folder / CASES / f"{case}.jpg", key, epoch)
+    curves = folder / "curves.png"
+    with atomic_path(curves) as temporary:
+        draw_curves(history, temporary)
+    tracker.artifact(curves)
+    if model.is_file():
+        tracker.artifact(model, "weights")
+        tracker.tags({"weights.sha256": sha256(model)})
+
+
+def log_scores(tracker: Tracker, folder: Path, step: int) -> None:
+    """Note the summary of a folder's scores as metrics, and its tables."""
+    summary = json.loads((folder / SCORES_JSON).read_text(encoding="utf-8"))["scores"]
+    means = {f"final/{name}": entry["mean"] for name, entry in summary.items() if entry["mean"] is not None}
+    tracker.metrics(means, step)
+    for name in (SCORES_CSV, SCORES_JSON):
+        tracker.artifact(folder / name, "scores")
+
+
+def draw_curves(history: History, path: Path) -> None:
+    """Losses, scores and the learning rate against the epoch, one below the other, as a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    groups = [
+        ("loss", [name for name in history if "loss" in name]),
+        ("score", [name for name in history if "loss" not in name and name != "learning_rate"]),
+        ("learning rate", [name for name in history if name == "learning_rate"]),
+    ]
+    groups = [(title, names) for title, names in groups if names]
+    figure = Figure(figsize=(7, 2.6 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), sharex=True, squeeze=False)[:, 0]
+    for axis, (title, names) in zip(axes, groups, strict=True):
+        for name in names:
+            axis.plot(*zip(*history[name], strict=True), label=name, marker=".", markersize=4)
+        axis.set_ylabel(title)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.savefig(path, format="png", dpi=110)
+
+
+def save_mlflow_model(network: torch.nn.Module, validator: Any, folder: Path) -> Path:
+    """The network in MLflow's format with its signature, in which all axes but the channels are free."""
+    import mlflow.pytorch
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    _, channels, *axes = next(iter(validator.data_loader))["image"].shape
+    # MLflow traces the network with it; an axis of one element would not stay free.
+    probe = torch.zeros(2, channels, *[PROBE_PX] * len(axes), device=next(network.parameters()).device)
+    with torch.no_grad():
+        output = network.eval()(probe)
+    inputs, outputs = (
+        Schema([TensorSpec(np.dtype(np.float32), (-1, count, *[-1] * len(axes)))])
+        for count in (channels, output.shape[1])
+    )
+    path = folder / "mlflow_model"
+    shutil.rmtree(path, ignore_errors=True)  # of a training that was killed here
+    mlflow.pytorch.save_model(
+        network, path, signature=ModelSignature(inputs=inputs, outputs=outputs), input_example=(probe,)
+    )
+    return path

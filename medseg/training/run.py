@@ -1,0 +1,292 @@
+"""A training from its first epoch to its scores: tracked, saved every epoch, and resumed after a kill."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Events
+
+from medseg.errors import MedsegError, UsageError
+from medseg.training import checkpoint
+from medseg.training.distributed import mean
+from medseg.training.evaluation import CasePictures, CaseScores
+from medseg.training.progress import Stages, bar, log_epoch
+from medseg.training.provenance import SystemMetrics
+from medseg.training.results import describe, log_results, save_mlflow_model
+from medseg.training.tracking import Tracker, mark_killed_runs, tracked
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    trainer: Any,
+    validator: Any,
+    *,
+    lr_scheduler: Any,
+    parameters: Mapping[str, str],
+    manifests: Sequence[str],
+    output_dir: str | Path,
+    ckpt_dir: str | Path,
+    experiment: str,
+    run_name: str | None = None,
+    parent_run: str | None = None,
+    resume: bool = False,
+    patience: int | None = None,
+    register: str | None = None,
+) -> None:
+    """Train, keep the weights of the best validation, and score every validation case with them.
+
+    After each epoch ckpt_dir/checkpoint.pt holds all that is needed to go on; ckpt_dir/model.pt holds the
+    best weights. output_dir gets the case scores, their pictures and the learning curves. One MLflow run
+    holds all of it; only the first of several processes writes.
+
+    Args:
+        trainer: MONAI's, over a PreparedDataset in EpochBatches.
+        validator: MONAI's, run by the trainer's ValidationHandler; its key metric chooses the best weights.
+        lr_scheduler: what the trainer's LrScheduleHandler steps.
+        parameters: flattened configuration (medseg.bundle.configuration).
+        manifests: names of the data sets.
+        output_dir: folder of the results.
+        ckpt_dir: folder of the weights.
+        experiment: MLflow experiment, made when it is new.
+        run_name: shown by MLflow; None takes the time.
+        parent_run: key of the run that this one is a part of (Tracker.key).
+        resume: go on from the checkpoint, where there is one.
+        patience: validations without a better score after which the training ends; None for never.
+        register: name in MLflow's model registry; None registers nothing.
+
+    Raises:
+        UsageError: output_dir holds a training and resume is not set; other parameters than it began with.
+        MedsegError: the loss is infinite or no number; another training writes to output_dir.
+    """
+    output_dir, file = Path(output_dir), Path(ckpt_dir) / checkpoint.NAME
+    with ExitStack() as stack:
+        if idist.get_rank() == 0:
+            stack.enter_context(_only_training_in(output_dir))
+        saved = _saved(file, resume, parameters)
+        idist.barrier()  # before the first process writes a checkpoint that another would take for an old one
+        training = _Training(trainer, validator, lr_scheduler, file, parameters, patience)
+        position = training.restore(saved) if saved else None
+        if training.standing.finished:
+            logger.info("%s: this training is finished", output_dir)
+            return
+        if idist.get_rank() == 0:
+            mark_killed_runs()
+            training.load = stack.enter_context(SystemMetrics())
+            training.tracker = Tracker(
+                output_dir / "tracking",
+                experiment=experiment,
+                run_name=run_name,
+                parent=parent_run,
+                resume_at=position,
+            )
+            stack.enter_context(tracked(training.tracker))
+            if not saved:
+                describe(training.tracker, trainer, validator, parameters, manifests)
+        training.run()
+        training.finish(output_dir, register)
+
+
+@dataclass
+class Standing:
+    """How far a training has come, as its checkpoint holds it."""
+
+    epoch: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    validations_since_best: int = 0
+    over: bool = False  # all epochs, or stopped early
+    finished: bool = False  # scored and tracked too
+    # Name to (epoch, value), for the learning curves.
+    history: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+
+class _Training:
+    """The handlers that make a trainer's epochs tracked, saved and resumable."""
+
+    def __init__(
+        self,
+        trainer: Any,
+        validator: Any,
+        lr_scheduler: Any,
+        file: Path,
+        parameters: Mapping[str, str],
+        patience: int | None,
+    ) -> None:
+        self.trainer, self.validator, self.lr_scheduler = trainer, validator, lr_scheduler
+        self.file, self.parameters, self.patience = file, dict(parameters), patience
+        self.model_file = file.with_name(checkpoint.MODEL_NAME)
+        # Without what spreads it over processes.
+        self.network = getattr(trainer.network, "module", trainer.network)
+        self.standing = Standing()
+        self.best_model: dict[str, torch.Tensor] = {}
+        self.scaler: dict[str, Any] | None = None
+        self.tracker: Tracker | None = None
+        self.load: SystemMetrics | None = None
+        self.losses: list[float] = []
+        self.figures: dict[str, float] = {}
+        self.stages = Stages(trainer, validator)
+        for engine in (trainer, validator):
+            # A loader draws a seed for its workers whenever it starts, thus once more after a resume. From
+            # a generator of its own, that leaves the network's dropout alone.
+            engine.data_loader.generator = torch.Generator()
+
+    def restore(self, saved: Mapping[str, Any]) -> int:
+        """Take everything over from a checkpoint; returns the tracker's position."""
+        self.standing = Standing(**saved["standing"])
+        self.best_model = saved["best_model"]
+        self.scaler = saved["scaler"]
+        self.network.load_state_dict(saved["network"])
+        self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
+        state = self.trainer.state
+        state.epoch = self.standing.epoch
+        state.iteration = state.epoch * state.epoch_length
+        checkpoint.restore_generators(saved["generators"])
+        self._write_model()
+        logger.info("goes on after epoch %d of %d", state.epoch, state.max_epochs)
+        return int(saved["tracking"])
+
+    def save(self) -> None:
+        """Write the checkpoint; what was noted for tracking until now is final with it."""
+        if not self.tracker:
+            return
+        content = {
+            "standing": asdict(self.standing),
+            "parameters": self.parameters,
+            "network": self.network,
+            "best_model": self.best_model,
+            "optimizer": self.trainer.optimizer,
+            "lr_scheduler": self.lr_scheduler,
+            "scaler": self.trainer.scaler,
+            "generators": checkpoint.generators(),
+            "tracking": self.tracker.position,
+        }
+        checkpoint.save(self.file, content)
+        self._write_model()
+        self.tracker.commit()
+
+    def run(self) -> None:
+        """Train the epochs that are left."""
+        self.trainer.add_event_handler(Events.STARTED, self._on_start)
+        self.trainer.add_event_handler(Events.EPOCH_STARTED, self._on_start_of_epoch)
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
+        # After the trainer's own handlers: the schedule's step and the validation are over.
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
+        with self.validator.add_event_handler(Events.COMPLETED, self._on_validation):
+            if not self.standing.epoch:
+                self.save()
+            if not self.standing.over:
+                with bar(self.trainer):
+                    self.trainer.run()
+
+    def finish(self, output_dir: Path, register: str | None) -> None:
+        """Score the validation cases with the best weights (the last, without a valid score); log it all."""
+        if self.best_model:
+            self.network.load_state_dict(self.best_model)
+        scores = CaseScores(output_dir, "validation", self.parameters)
+        scores.attach(self.validator)
+        CasePictures(output_dir).attach(self.validator)
+        self.validator.run()
+        if self.tracker:
+            log_results(self.tracker, scores, self.standing.history, self.model_file)
+            if register:
+                self.tracker.model(save_mlflow_model(self.network, self.validator, output_dir), register)
+            self.standing.finished = True
+            self.save()
+
+    def _on_start(self) -> None:
+        if self.scaler and self.trainer.scaler:  # which MONAI makes anew at every start
+            self.trainer.scaler.load_state_dict(self.scaler)
+
+    def _on_start_of_epoch(self) -> None:
+        self.trainer.data_loader.batch_sampler.set_epoch(self.trainer.state.epoch)
+        # At the end of the epoch the schedule has already set the next one's.
+        self.figures = {"learning_rate": self.trainer.optimizer.param_groups[0]["lr"]}
+        self.losses = []
+
+    def _on_iteration(self) -> None:
+        loss = float(self.trainer.state.output[0]["loss"])
+        if not math.isfinite(loss):
+            raise MedsegError(
+                "a training loss that is a number",
+                came=f"{loss} in epoch {self.trainer.state.epoch}",
+                do="Lower learning_rate, or switch autocast off.",
+            )
+        self.losses.append(loss)
+
+    def _on_validation(self) -> None:
+        metrics = {name: float(value) for name, value in self.validator.state.metrics.items()}
+        self.figures |= metrics
+        standing, score = self.standing, metrics[self.validator.state.key_metric_name]
+        standing.validations_since_best += 1
+        if score > standing.best_score:
+            standing.best_score, standing.best_epoch = score, self.trainer.state.epoch
+            standing.validations_since_best = 0
+            self.best_model = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+
+    def _on_epoch(self) -> None:
+        state, standing = self.trainer.state, self.standing
+        last = state.epoch == state.max_epochs
+        if last and self.validator.state.key_metric_name not in self.figures:
+            self.validator.run()
+        self.figures["train_loss"] = mean(sum(self.losses) / len(self.losses))
+        self.figures |= {name: float(value) for name, value in state.metrics.items()}
+        for name, value in self.figures.items():
+            standing.history.setdefault(name, []).append((state.epoch, value))
+        standing.epoch = state.epoch
+        if self.patience and standing.validations_since_best >= self.patience:
+            logger.info("stops: no better score in %d validations", self.patience)
+            self.trainer.terminate()
+            last = True
+        standing.over = last
+        log_epoch(state.epoch, state.max_epochs, self.figures, self.stages.seconds)
+        if self.tracker and self.load:
+            seconds = {f"seconds/{stage}": value for stage, value in self.stages.seconds.items()}
+            self.tracker.metrics({**self.figures, **seconds, **self.load.collect()}, state.epoch)
+        self.save()
+
+    def _write_model(self) -> None:
+        if self.best_model:
+            checkpoint.save(self.model_file, self.best_model)
+
+
+def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str, Any] | None:
+    """The checkpoint to go on from; None to begin."""
+    if not file.is_file():
+        return None
+    if not resume:
+        raise UsageError(
+            "an output_dir without an earlier training",
+            came=str(file),
+            do="Go on with it by --resume, or choose another --output_dir.",
+        )
+    saved = checkpoint.load(file)
+    checkpoint.require_same(saved["parameters"], parameters)
+    return saved
+
+
+@contextmanager
+def _only_training_in(folder: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            # lockf's, unlike flock's, is not inherited by workers, which outlive a kill by some seconds.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise MedsegError(
+                "an output_dir that no other training writes to",
+                came=f"{folder} in use",
+                do="Choose another --output_dir, or wait.",
+            ) from error
+        yield

@@ -1,0 +1,129 @@
+"""Two processes train what one does, and only the first of them writes."""
+
+import functools
+import json
+import operator
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from medseg.bundle import open_bundle
+from medseg.errors import UsageError
+from medseg.training import distributed
+
+CONFIGS = open_bundle("retinal_vessel").root / "configs"
+NETWORK = {
+    "_target_": "UNet",
+    "spatial_dims": 2,
+    "in_channels": 3,
+    "out_channels": 1,
+    "channels": [4, 8],
+    "strides": [1],
+    "num_res_units": 1,
+}
+SETTINGS = {
+    "epochs": 3,
+    "val_interval": 2,
+    "patches_per_image": 8,
+    "patch_px": 64,
+    "batch_size": 4,
+    "num_workers": 0,
+    "autocast": False,
+    "field_diameter_px": 128,
+    "validate::inferer::inferer::roi_size": [128, 128],
+    # Without anything that joins the samples of a batch, the mean gradient of the shares is the batch's.
+    "network_def": {**NETWORK, "norm": "instance"},
+    "loss": {"_target_": "DiceCELoss", "sigmoid": True},
+    # Adam divides by the gradient: where it is almost 0, rounding decides.
+    "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.1},
+}
+
+
+def command(processes, *files):
+    names = str([str(CONFIGS / name) for name in files])
+    pairs = [part for key, value in SETTINGS.items() for part in (f"--{key}", str(value))]
+    starter = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return [
+        sys.executable, *(starter if processes > 1 else []), "-m", "monai.bundle", "run",
+        "--config_file", names, *pairs,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(phantom_folder, empty_store, tmp_path_factory):
+    """The folders of the same training by one process and by two."""
+    folders = {}
+    for processes, files in ((1, ["train.yaml"]), (2, ["train.yaml", "multi_gpu_train.yaml"])):
+        folder = tmp_path_factory.mktemp(f"by_{processes}")
+        shutil.copy(empty_store, folder / "mlflow.db")
+        # A second validation case: each process needs one.
+        content = json.loads((phantom_folder / "phantoms.json").read_text())
+        content["validation"].append(content["test"].pop())
+        (folder / "manifest.json").write_text(json.dumps(content))
+        environment = os.environ | {
+            "MEDSEG_DATA": str(phantom_folder),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "OMP_NUM_THREADS": "1",
+        }
+        arguments = ["--manifests", f"['{folder}/manifest.json']", "--output_dir", "out"]
+        done = subprocess.run(
+            [*command(processes, *files), *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        folders[processes] = folder
+    return folders
+
+
+def checkpoint(folder):
+    return torch.load(folder / "out" / "models" / "checkpoint.pt", weights_only=True)
+
+
+@pytest.mark.slow
+def test_the_same_weights(trained):
+    one, two = checkpoint(trained[1]), checkpoint(trained[2])
+    assert set(one["network"]) == set(two["network"])
+    for name, tensor in one["network"].items():
+        assert torch.allclose(tensor, two["network"][name], atol=1e-5), name
+    for curve in ("train_loss", "train_dice", "val_dice"):
+        expected = [value for _, value in one["standing"]["history"][curve]]
+        assert [value for _, value in two["standing"]["history"][curve]] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_only_the_first_process_writes(trained):
+    client = MlflowClient(f"sqlite:///{trained[2]}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("retinal_vessel").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 3
+    lines = {n: (trained[n] / "out" / "scores.csv").read_text().splitlines() for n in (1, 2)}
+    assert [line.split(",")[0] for line in lines[2]] == ["case", "3", "5"]
+    assert [line.split(",")[0] for line in lines[1]] == ["case", "3", "5"]
+    assert {file.name for file in (trained[2] / "out" / "cases").iterdir()} == {"3.jpg", "5.jpg"}
+
+
+def test_without_torchrun(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(UsageError, match="torchrun"):
+        distributed.start_processes()
+
+
+def test_shares(monkeypatch):
+    monkeypatch.setattr(distributed.idist, "get_world_size", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed.idist, "get_rank", lambda rank=rank: rank)
+        shares.append(distributed.share(range(7)))
+    assert sorted(functools.reduce(operator.iadd, shares, [])) == list(range(7))
+    assert {len(part) for part in shares} == {2, 3}
+    with pytest.raises(UsageError, match="2 items for 3 processes"):
+        distributed.share([1, 2])

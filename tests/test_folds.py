@@ -1,0 +1,195 @@
+"""Cross-validation: no subject on both sides, every case scored once, and kept when it is interrupted."""
+
+import csv
+import json
+import shutil
+
+import pytest
+from mlflow import MlflowClient
+
+from medseg.errors import UsageError
+from medseg.training.folds import fold_items
+
+FOLDS = 3
+SETTINGS = {
+    "epochs": 1,
+    "patches_per_image": 4,
+    "patch_px": 64,
+    "batch_size": 4,
+    "num_workers": 0,
+    "field_diameter_px": 128,
+    "validate::inferer::inferer::roi_size": "[128, 128]",
+    "network_def::channels": "[4, 8]",
+    "network_def::strides": "[1]",
+    "network_def::num_res_units": 0,
+}
+
+
+@pytest.fixture
+def two_eyes(phantom_data):
+    """Six items of three subjects, of which one's items stand in two splits' worth of data."""
+    content = phantom_data.content
+    for split, subjects in (("training", ["anna", "anna", "ben"]), ("validation", ["cleo"])):
+        for item, subject in zip(content[split], subjects, strict=True):
+            item["subject"] = subject
+    phantom_data.save()
+    return str(phantom_data.manifest)
+
+
+def subjects(items):
+    return {item["subject"] for item in items}
+
+
+KEYS = ("image", "label", "subject")
+
+
+def test_a_subject_is_on_one_side(two_eyes):
+    held_out = []
+    for number in range(3):
+        training, validation = (
+            fold_items(two_eyes, split, [number, 3], KEYS) for split in ("training", "validation")
+        )
+        assert not subjects(training) & subjects(validation)
+        assert len(training) + len(validation) == 4
+        held_out += [item["image"] for item in validation]
+    assert len(held_out) == len(set(held_out)) == 4
+
+
+def test_the_test_split_is_never_touched(two_eyes, phantom_data):
+    test = {item["image"] for item in phantom_data.content["test"]}
+    used = {
+        item["image"].rsplit("/", 1)[1]
+        for number in range(2)
+        for split in ("training", "validation")
+        for item in fold_items([two_eyes], split, [number, 2])
+    }
+    assert used == {"0.png", "1.png", "2.png", "3.png"}
+    assert not used & test
+
+
+def test_without_folds_the_splits_are_the_manifests(two_eyes):
+    assert subjects(fold_items(two_eyes, "training", None, KEYS)) == {"anna", "ben"}
+    assert subjects(fold_items(two_eyes, "validation", None, KEYS)) == {"cleo"}
+
+
+def test_data_sets_are_spread_over_the_folds(tmp_path, monkeypatch):
+    """Ten subjects of one set and five of another: each of five folds holds out two and one."""
+    monkeypatch.setenv("MEDSEG_DATA", str(tmp_path))
+    files = []
+    for name, count in (("large", 10), ("small", 5)):
+        items = [{"image": f"{name}{n}.png", "label": "l.png", "subject": f"{n}"} for n in range(count)]
+        content = dict.fromkeys(("name", "description", "licence", "publisher", "citation", "urls"), "") | {
+            "labels": {"1": "vessel"},
+            "training": items[1:],
+            "validation": items[:1],
+            "test": [],
+        }
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps(content))
+    for number in range(5):
+        held_out = [item["image"] for item in fold_items(list(map(str, files)), "validation", [number, 5])]
+        assert sum("large" in image for image in held_out) == 2
+        assert sum("small" in image for image in held_out) == 1
+
+
+@pytest.mark.parametrize("fold", [[0, 1], [0, 4], [3, 3], [-1, 3]])
+def test_impossible_folds(two_eyes, fold):
+    with pytest.raises(UsageError, match="2 to 3 folds"):
+        fold_items(two_eyes, "training", fold)
+
+
+# --- a cross-validation ---
+
+
+@pytest.fixture(scope="module")
+def cross_validate(run_medseg, phantom_folder, empty_store):
+    def run(folder, *arguments):
+        if not (folder / "mlflow.db").exists():
+            shutil.copy(empty_store, folder / "mlflow.db")
+        pairs = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("MEDSEG_DATA", str(phantom_folder))
+            patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+            command = ["train", "retinal_vessel", "--manifest", phantom_folder / "phantoms.json"]
+            return run_medseg(*command, "--output_dir", "cv", *pairs, *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def interrupted(cross_validate, tmp_path_factory):
+    """The folder of one that was stopped in its second fold."""
+    folder = tmp_path_factory.mktemp("cv")
+    with pytest.MonkeyPatch.context() as patch:
+        from medseg.training import folds
+
+        run = folds.run_workflow
+
+        def stop(bundle, *files, overrides):
+            if overrides["fold"][0] == 1:
+                raise KeyboardInterrupt
+            run(bundle, *files, overrides=overrides)
+
+        patch.setattr(folds, "run_workflow", stop)
+        assert cross_validate(folder, "--folds", FOLDS) == 1
+    return folder
+
+
+def runs(folder):
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return client.search_runs([client.get_experiment_by_name("retinal_vessel").experiment_id])
+
+
+def is_child(run):
+    return "mlflow.parentRunId" in run.data.tags
+
+
+@pytest.mark.slow
+def test_interrupted_and_resumed(interrupted, cross_validate, capsys):
+    (parent,) = (run for run in runs(interrupted) if not is_child(run))
+    assert parent.info.status == "KILLED"
+    first = (interrupted / "cv" / "fold_0" / "models" / "checkpoint.pt").read_bytes()
+    assert cross_validate(interrupted, "--folds", FOLDS) == UsageError.exit_code
+    assert "--resume" in capsys.readouterr().err
+    assert cross_validate(interrupted, "--folds", FOLDS, "--resume") == 0
+    assert (interrupted / "cv" / "fold_0" / "models" / "checkpoint.pt").read_bytes() == first
+    found = runs(interrupted)
+    (parent,) = (run for run in found if not is_child(run))
+    children = [run for run in found if is_child(run)]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert len(children) == FOLDS
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert {run.data.params["fold"] for run in children} == {"[0, 3]", "[1, 3]", "[2, 3]"}
+    with (interrupted / "cv" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["case"] for row in rows) == ["0", "1", "2", "3"]
+    summary = json.loads((interrupted / "cv" / "scores.json").read_text())
+    dice = [float(row["dice"]) for row in rows]
+    assert summary["scores"]["dice"]["mean"] == pytest.approx(sum(dice) / 4)
+    assert summary["scores"]["dice"]["subjects"] == 4
+    assert parent.data.metrics["final/dice"] == pytest.approx(sum(dice) / 4)
+
+
+@pytest.mark.slow
+def test_the_ensemble_of_the_folds(interrupted, cross_validate, run_medseg, phantom_folder, tmp_path):
+    """Behind a key of inference.yaml; its probability is between those of its members."""
+    if not (interrupted / "cv" / "scores.json").exists():
+        assert cross_validate(interrupted, "--folds", FOLDS, "--resume") == 0
+    pairs = [
+        part
+        for key, value in SETTINGS.items()
+        if key.startswith(("network_def", "field_diameter"))
+        for part in ("--set", f"{key}={value}")
+    ]
+    arguments = ["segment", "retinal_vessel", phantom_folder / "4.png", "-o", tmp_path, *pairs]
+    assert run_medseg(*arguments, "--set", f"ensemble={interrupted / 'cv'}") == 0
+    record = json.loads((tmp_path / "4" / "measurements.json").read_text())
+    assert len(record["provenance"]["weights_sha256"]) == FOLDS
+    assert (tmp_path / "4" / "segmentation.png").is_file()
+
+
+def test_an_ensemble_of_nothing(run_medseg, phantom_folder, tmp_path, capsys):
+    arguments = ["segment", "retinal_vessel", phantom_folder / "4.png", "-o", tmp_path]
+    assert run_medseg(*arguments, "--set", f"ensemble={tmp_path}") == 1
+    assert "medseg train TASK --folds 5" in capsys.readouterr().err
