@@ -97,7 +97,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _evaluate_several(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
-    """Score several weights in folders of their own, and compare each with the first."""
+    """Score several weights in folders of their own, and compare each with the first.
+
+    Returns EXIT_WORSE if any is worse than the first.
+    """
     from medseg.training.comparison import compare_runs
 
     output = Path(options.output_dir or "out/evaluation")
@@ -105,9 +108,12 @@ def _evaluate_several(options: argparse.Namespace, overrides: dict[str, Any]) ->
     for weights, folder in zip(options.weights, folders, strict=True):
         own = {"weights": weights, "output_dir": str(folder)}
         _run(options.task, ["train.yaml", "evaluate.yaml"], overrides | own)
+    code = EXIT_DONE
     for number, folder in enumerate(folders[1:], start=2):
-        print(compare_runs(str(folders[0]), str(folder), output / f"1_against_{number}"))
-    return EXIT_DONE
+        comparison = compare_runs(str(folders[0]), str(folder), output / f"1_against_{number}")
+        print(comparison)
+        code = EXIT_WORSE if comparison.verdict == "worse" else code
+    return code
 
 
 def _run(task: str, files: list[str], overrides: dict[str, Any]) -> int:
@@ -127,8 +133,9 @@ def _compare_runs(options: argparse.Namespace) -> int:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    from medseg.training.tracking import deliver
+    from medseg.training.tracking import deliver, mark_killed_runs
 
+    mark_killed_runs()
     if deliver(Path(options.folder) / "tracking"):
         print(f"{options.folder}: the tracking server has everything")
         return EXIT_DONE
@@ -157,8 +164,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    from medseg.training.tracking import tracking_uri
+    from medseg.training.tracking import mark_killed_runs, tracking_uri
 
+    mark_killed_runs()
     os.execvp(
         sys.executable,
         [

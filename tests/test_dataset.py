@@ -135,23 +135,40 @@ def assert_same(found, expected):
     assert operations == theirs
 
 
-def epochs_of(dataset, num_workers):
+def epochs_of(dataset, new_loader, num_workers):
     """Samples of two epochs by their draw, as a training loads them."""
     sampler = EpochBatches(len(dataset), 2, seed=5)
-    loader = DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        collate_fn=identity,
-    )
+    loader = new_loader(dataset, sampler, num_workers)
     for epoch in (1, 2):
         sampler.set_epoch(epoch)
         for draws, batch in zip(list(sampler), loader, strict=True):
             yield from zip(draws, batch, strict=True)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
+def new_loader():
+    """Loaders as the configuration's, but without collation; their workers end with the test."""
+    loaders = []
+
+    def make(dataset, sampler, num_workers):
+        loaders.append(
+            DataLoader(
+                dataset,
+                batch_sampler=sampler,
+                num_workers=num_workers,
+                persistent_workers=num_workers > 0,
+                collate_fn=identity,
+            )
+        )
+        return loaders[-1]
+
+    yield make
+    for loader in loaders:
+        if loader._iterator:
+            loader._iterator._shutdown_workers()
+
+
+@pytest.fixture
 def _several_threads():
     """In the main process, as on any computer; workers have one each."""
     threads = torch.get_num_threads()
@@ -164,11 +181,12 @@ def _several_threads():
 # --- samples ---
 
 
+@pytest.mark.usefixtures("_several_threads")
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
-def test_any_number_of_workers_and_any_cache(items, expected, tmp_path, num_workers, cached):
+def test_any_number_of_workers_and_any_cache(items, expected, tmp_path, new_loader, num_workers, cached):
     dataset = new_dataset(items, cache_dir=tmp_path / "cache" if cached else None)
-    found = dict(epochs_of(dataset, num_workers))
+    found = dict(epochs_of(dataset, new_loader, num_workers))
     assert set(found) == set(DRAWS)
     for draw, sample in found.items():
         assert_same(sample, expected[draw])
@@ -289,13 +307,13 @@ def test_seconds(changing_items, monkeypatch):
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_an_item_that_fails_says_why_from_a_worker_too(changing_items, num_workers):
+def test_an_item_that_fails_says_why_from_a_worker_too(changing_items, new_loader, num_workers):
     label = np.zeros((64, 64), np.uint8)
     label[3, 3] = 9
     write_png(changing_items[1]["label"], label)
     steps = [LoadVolumed("image", ["label"], labels=LABELS)]
     dataset = PreparedDataset(changing_items, Compose(steps))
-    loader = DataLoader(dataset, batch_sampler=[[(1, 1)]], num_workers=num_workers)
+    loader = new_loader(dataset, [[(1, 1)]], num_workers)
     with pytest.raises(SampleError) as error:
         next(iter(loader))
     with pytest.raises(DataError) as plain:
@@ -407,16 +425,10 @@ class Draws(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("begin", [0, 2])
-def test_an_engine_gets_each_epoch_its_own_draws(num_workers, begin):
+def test_an_engine_gets_each_epoch_its_own_draws(new_loader, num_workers, begin):
     """Workers fetch ahead, but never over the end of an epoch; a resumed training goes on in order."""
     sampler = EpochBatches(23, 4)
-    loader = DataLoader(
-        Draws(),
-        batch_sampler=sampler,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        collate_fn=identity,
-    )
+    loader = new_loader(Draws(), sampler, num_workers)
     drawn = []
     engine = Engine(lambda engine, batch: drawn.append((engine.state.epoch, batch)))
     engine.add_event_handler(Events.EPOCH_STARTED, lambda: sampler.set_epoch(engine.state.epoch))

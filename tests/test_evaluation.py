@@ -297,6 +297,24 @@ def test_evaluate_another_split(medseg_evaluate, tmp_path):
     assert summary["best_threshold"]["mean_dice"] >= summary["scores"]["dice"]["mean"]
 
 
+def test_evaluate_several_weights(medseg_evaluate, weights, tmp_path, capsys):
+    """Each in a folder of its own, and a page that compares them."""
+    other = tmp_path / "other.pt"
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: 2 * value for name, value in state.items()}, other)
+    assert medseg_evaluate("--weights", other) == 0
+    first, second = (results(tmp_path / "scores" / f"weights_{number}")[1] for number in (1, 2))
+    assert first["scores"]["dice"] != second["scores"]["dice"]
+    folder = tmp_path / "scores" / "1_against_2"
+    assert {file.name for file in folder.iterdir()} == {
+        "comparison.html", "comparison.csv", "comparison.json",
+    }  # fmt: skip
+    record = json.loads((folder / "comparison.json").read_text())
+    assert record["verdict"] == "no difference shown"
+    assert set(record["parameters"]) == {"weights"}
+    assert "Wilcoxon p = " in capsys.readouterr().out
+
+
 def test_evaluate_needs_sound_data(medseg_evaluate, phantom_data, tmp_path, capsys):
     (phantom_data.folder / "4.png").unlink()
     assert medseg_evaluate() == DataError.exit_code

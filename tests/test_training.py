@@ -262,7 +262,7 @@ def test_training_is_tracked(trained):
     assert all(set(logged[name]) == {1, 2} for name in curves | stages)
     assert set(logged["system/cpu_utilization_percentage"]) == {1, 2}
     assert logged["final/dice"] == {
-        2: pytest.approx(json.loads((trained / "scores.json").read_text())["scores"]["dice"]["mean"])
+        0: pytest.approx(json.loads((trained / "scores.json").read_text())["scores"]["dice"]["mean"])
     }
     assert all(0 < loss < 5 for loss in logged["train_loss"].values())
     assert all(0 <= dice <= 1 for name in ("train_dice", "val_dice") for dice in logged[name].values())
@@ -292,7 +292,8 @@ def test_what_a_run_keeps(trained):
     def kept(folder=None):
         return {Path(file.path).name for file in client.list_artifacts(run.info.run_id, folder)}
 
-    assert kept() == {"cases", "curves.png", "images", "scores", "weights"}
+    pictures = {"worst.jpg", "median.jpg", "best.jpg"}
+    assert kept() == {"cases", "curves.png", "images", "scores", "weights"} | pictures
     assert kept("cases") == {"3.jpg"}
     assert kept("scores") == {"scores.csv", "scores.json"}
     assert {name.split("+")[0] for name in kept("images")} == {"worst", "median", "best"}

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.utils import TraceKeys
 
 from medseg.bundle import sha256
 from medseg.errors import DataError, MedsegError, UsageError
@@ -28,11 +29,11 @@ from medseg.io.atomic import atomic_path
 from medseg.training.description import describe
 from medseg.training.manifests import FILE_KEYS
 
-DEFAULT_DIR = Path("experiments") / "cache"
 KEPT_DAYS = 30  # without use
 
 _PACKAGE = Path(__file__).parents[1]
 _KIND = "kind of this entry"
+_STORABLE = (int, float, complex, bytes, torch.dtype, torch.device)
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ def _plain(value: Any) -> Any:
             _KIND: "MetaTensor",
             "tensor": _own(value.as_tensor()),
             "meta": _plain(value.meta),
-            "operations": _plain(value.applied_operations),
+            "operations": _plain(_without_ids(value.applied_operations)),
         }
     if isinstance(value, torch.Tensor):
         return _own(value)
@@ -195,13 +196,23 @@ def _plain_scalar(value: Any) -> Any:
         return _plain(value.value)
     if isinstance(value, str):
         return str(value)
-    if value is None or isinstance(value, (int, float)):
+    if value is None or isinstance(value, _STORABLE):
         return value
     raise UsageError(
         "a cached item of tensors, arrays, numbers and texts",
         came=f"one with a {type(value).__name__}",
         do="Delete that entry by DeleteItemsd before the first random transform, or set cache_dir to null.",
     )
+
+
+def _without_ids(operations: Any) -> Any:
+    """MONAI undoes an operation by the transform with its id(), which no later process has."""
+    if isinstance(operations, Mapping):
+        return {
+            key: TraceKeys.NONE if key == TraceKeys.ID else _without_ids(value)
+            for key, value in operations.items()
+        }
+    return [_without_ids(value) for value in operations] if isinstance(operations, list) else operations
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:

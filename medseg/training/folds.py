@@ -105,7 +105,7 @@ def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> 
             }
             run_workflow(bundle, "train.yaml", overrides={**overrides, **own})
         _pool(output_dir, folds)
-        log_scores(tracker, output_dir, 0)
+        log_scores(tracker, output_dir)
 
 
 def _dealt(subjects: Iterable[Owner], count: int) -> list[set[Owner]]:

@@ -108,8 +108,14 @@ def require_sound(manifests: str | Path | Sequence[str | Path]) -> None:
     """Refuse to train on what check_manifest would report.
 
     Raises:
-        DataError: the first findings of the first manifest that has any.
+        DataError: there is no folder of data; or the first findings of the first manifest that has any.
     """
+    if not data_root().is_dir():
+        raise DataError(
+            "the folder of the data sets, which MEDSEG_DATA names",
+            came=f"{data_root()}, which is no folder",
+            do="Set MEDSEG_DATA to the folder that the manifests' paths start from.",
+        )
     for manifest in _listed(manifests):
         problems = check_manifest(manifest)
         if problems:

@@ -42,12 +42,15 @@ def log_results(tracker: Tracker, scores: CaseScores, history: History, model: P
         model: file of the best weights; without a valid score there is none.
     """
     folder = scores.output_dir
-    epoch = max(int(point[0]) for points in history.values() for point in points)
-    log_scores(tracker, folder, epoch)
+    log_scores(tracker, folder)
     tracker.artifact(folder / CASES)
     ranked = scores.ranked()
     for key, case in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
-        tracker.picture(folder / CASES / f"{case}.jpg", key, epoch)
+        # At the top under a common name: of two runs MLflow shows only such files side by side.
+        picture = folder / f"{key}.jpg"
+        shutil.copyfile(folder / CASES / f"{case}.jpg", picture)
+        tracker.artifact(picture)
+        tracker.picture(picture, key, 0)
     curves = folder / "curves.png"
     with atomic_path(curves) as temporary:
         draw_curves(history, temporary)
@@ -57,11 +60,14 @@ def log_results(tracker: Tracker, scores: CaseScores, history: History, model: P
         tracker.tags({"weights.sha256": sha256(model)})
 
 
-def log_scores(tracker: Tracker, folder: Path, step: int) -> None:
-    """Note the summary of a folder's scores as metrics, and its tables."""
+def log_scores(tracker: Tracker, folder: Path) -> None:
+    """Note the summary of a folder's scores as metrics, and its tables.
+
+    At step 0 alone, a metric is a bar in MLflow's charts, side by side with those of other runs.
+    """
     summary = json.loads((folder / SCORES_JSON).read_text(encoding="utf-8"))["scores"]
     means = {f"final/{name}": entry["mean"] for name, entry in summary.items() if entry["mean"] is not None}
-    tracker.metrics(means, step)
+    tracker.metrics(means, 0)
     for name in (SCORES_CSV, SCORES_JSON):
         tracker.artifact(folder / name, "scores")
 

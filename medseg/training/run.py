@@ -249,8 +249,8 @@ class _Training:
             self.trainer.terminate()
             last = True
         standing.over = last
-        log_epoch(state.epoch, state.max_epochs, self.figures, self.stages.seconds)
         if self.tracker and self.load:
+            log_epoch(state.epoch, state.max_epochs, self.figures, self.stages.seconds)
             seconds = {f"seconds/{stage}": value for stage, value in self.stages.seconds.items()}
             self.tracker.metrics({**self.figures, **seconds, **self.load.collect()}, state.epoch)
         self.save()
