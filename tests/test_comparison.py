@@ -353,7 +353,7 @@ class TestMlflow:
             "base",
             rows_of([0.5, None], mcc=0.25),
             parameters={"rate": 0.001, "amp": True},
-            tags={"git.commit": "abc", "host.name": "x", "mlflow.user": "anna"},
+            tags={"mlflow.source.git.commit": "abc", "host.name": "x", "mlflow.user": "anna"},
             digests={"training": "t", "validation": "v"},
         )
         log_run("other", rows_of([0.7]))
@@ -361,7 +361,7 @@ class TestMlflow:
         assert run == load_run("base")
         assert (run.name, run.source, run.run_id) == ("base", f"MLflow run {run_id}", run_id)
         assert [row.scores for row in run.rows] == [{"dice": 0.5, "mcc": 0.25}, {"dice": None, "mcc": 0.25}]
-        assert run.parameters == {"rate": "0.001", "amp": "True", "git.commit": "abc"}
+        assert run.parameters == {"rate": "0.001", "amp": "True", "mlflow.source.git.commit": "abc"}
         assert run.dataset_digest == "v"
         assert run.warnings == ()
 

@@ -12,7 +12,16 @@ import pytest
 from medseg.errors import MedsegError, UnsuitableError
 from medseg.io.atomic import atomic_path
 from medseg.reports import draw_overlay, write_page, write_record
-from medseg.reports.overlay import COLOURS, FIELD_COLOUR, colour_of, to_display
+from medseg.reports.overlay import (
+    AGREED,
+    COLOURS,
+    FALSE_ALARM,
+    FIELD_COLOUR,
+    MISSED,
+    colour_of,
+    draw_errors,
+    to_display,
+)
 from medseg.volume import Mask
 
 ROWS, COLUMNS = 60, 80
@@ -144,6 +153,76 @@ class TestOverlay:
     def test_colours_are_css(self):
         assert colour_of(1) == "#00e6ff"
         assert colour_of(1 + len(COLOURS)) == colour_of(1)
+
+
+class TestErrors:
+    """Column by column: what the mask says, what the reference says, and the colour of that."""
+
+    TRUTH = (0, 0, 0, 1, 1, 1, 2, 2, 2)
+    PREDICTION = (0, 1, 2, 0, 1, 2, 0, 1, 2)
+    COLOURS = (None, FALSE_ALARM, FALSE_ALARM, MISSED, AGREED, MISSED, MISSED, MISSED, AGREED)
+
+    @pytest.fixture
+    def labels(self):
+        return [np.tile(np.array(row, np.uint8), (4, 1)) for row in (self.PREDICTION, self.TRUTH)]
+
+    @pytest.fixture
+    def picture(self):
+        return np.random.default_rng(1).integers(20, 250, (3, 4, 9), dtype=np.uint8)
+
+    def test_every_pair_of_labels_has_its_colour(self, picture, labels):
+        errors = draw_errors(picture, *labels)
+        assert errors.shape == (4, 9, 3)
+        assert errors.dtype == np.uint8
+        for column, colour in enumerate(self.COLOURS):
+            expected = picture[:, :, column].T * 0.6 if colour is None else colour
+            assert (errors[:, column] == np.floor(expected)).all(), column
+
+    def test_colours_differ_from_each_other_and_from_the_darkened_picture(self):
+        assert len({tuple(colour) for colour in (MISSED, AGREED, FALSE_ALARM)}) == 3
+        brightest = draw_errors(np.full((1, 1, 1), 255, np.uint8), np.zeros((1, 1)), np.zeros((1, 1)))
+        assert all(colour.max() > brightest.max() for colour in (MISSED, AGREED, FALSE_ALARM))
+
+    def test_outside_the_field_nothing_is_compared(self, picture, labels):
+        field = np.zeros((4, 9), bool)
+        field[1:3] = True
+        errors, whole = draw_errors(picture, *labels, field), draw_errors(picture, *labels)
+        np.testing.assert_array_equal(errors[1:3], whole[1:3])
+        plain = (picture.transpose(1, 2, 0) * 0.6).astype(np.uint8)
+        np.testing.assert_array_equal(errors[[0, 3]], plain[[0, 3]])
+        np.testing.assert_array_equal(draw_errors(picture, *labels, np.ones_like(field)), whole)
+
+    @pytest.mark.parametrize("dtype", [bool, np.int64, np.uint16, np.float32])
+    def test_labels_of_any_type(self, picture, labels, dtype):
+        prediction, truth = (array.clip(0, 1) for array in labels)
+        expected = draw_errors(picture, prediction, truth)
+        np.testing.assert_array_equal(
+            draw_errors(picture, prediction.astype(dtype), truth.astype(dtype)), expected
+        )
+
+    def test_a_grey_picture_of_16_bit(self, labels):
+        image = np.linspace(0, 4095, 36).reshape(1, 4, 9).astype(np.uint16)
+        errors = draw_errors(image, *labels)
+        plain = (to_display(image) * 0.6).astype(np.uint8)
+        np.testing.assert_array_equal(errors[:, 0], plain[:, 0])
+
+    def test_the_input_is_left_alone(self, picture, labels):
+        arrays = [picture, *labels, np.ones((4, 9), bool)]
+        before = [array.copy() for array in arrays]
+        draw_errors(*arrays)
+        for array, copy in zip(arrays, before, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+    def test_refuses_what_does_not_fit(self, picture, labels):
+        prediction, truth = labels
+        with pytest.raises(MedsegError, match="a mask on the picture's grid"):
+            draw_errors(picture, prediction[1:], truth)
+        with pytest.raises(MedsegError, match="a reference on the picture's grid"):
+            draw_errors(picture, prediction, truth.T)
+        with pytest.raises(MedsegError, match="a field on the picture's grid"):
+            draw_errors(picture, prediction, truth, np.ones((2, 2), bool))
+        with pytest.raises(UnsuitableError, match="a picture of shape"):
+            draw_errors(picture[:2], prediction, truth)
 
 
 class TestPage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -104,6 +105,7 @@ def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> 
                 "parent_run": tracker.key,
             }
             run_workflow(bundle, "train.yaml", overrides={**overrides, **own})
+            gc.collect()  # ends the fold's workers, which wait in a ring of references
         _pool(output_dir, folds)
         log_scores(tracker, output_dir)
 

@@ -23,7 +23,8 @@ ARTIFACT_FOLDER = "scores"
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _CONTEXT = "mlflow.data.context"
-_CODE_TAGS = ("git.", "version.", "medseg.")  # what a run was made by, as telling as its parameters
+# What a run was made by, as telling as its parameters.
+_CODE_TAGS = ("mlflow.source.git.commit", "version.", "medseg.version")
 
 
 class CaseRow(NamedTuple):
