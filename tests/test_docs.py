@@ -1,19 +1,78 @@
-"""The code in the documentation runs, and its links lead somewhere."""
+"""The code in the documentation runs or at least parses; its links, files and messages are real."""
 
+import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from test_architecture import ALLOWED
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("bundles/*/docs/*.md")])
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("bundles/*/docs/*.md")])
+EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+TASK = "retinal_vessel"
+CONFIGS = {
+    "segment": ["inference.yaml"],
+    "train": ["train.yaml"],
+    "evaluate": ["train.yaml", "evaluate.yaml"],
+}
+SHELL_WORDS = {"&&", "||", "|", ";", "do", "done", "then", "&"}
 
 
-def blocks(page):
-    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+def blocks(page, *languages):
+    found = re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [(language, code) for language, code in found if not languages or language in languages]
+
+
+def prose(page):
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def inline_code(page):
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose(page))]
+
+
+def commands(page, program):
+    """The arguments of each call of a program in the page's shell blocks and inline code."""
+    lines = [
+        line
+        for _, code in blocks(page, "sh", "bash")
+        for line in code.replace("\\\n", " ").splitlines()
+        if program in line
+    ]
+    lines += [code for code in inline_code(page) if code.startswith(f"{program} ") and "..." not in code]
+    for line in lines:
+        words = list(split(line))
+        for start in starts(words, program.split()):
+            end = next((n for n, word in enumerate(words) if n > start and word in SHELL_WORDS), None)
+            yield words[start:end]
+
+
+def split(line):
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split = True
+    return lexer
+
+
+def starts(words, program):
+    """Where the arguments of a program begin: it stands at the start, or after a word of the shell."""
+    for n in range(len(words)):
+        if words[n : n + len(program)] == program and (n == 0 or words[n - 1] in SHELL_WORDS):
+            yield n + len(program)
+
+
+def require_keys(keys, files):
+    from medseg.bundle import check_key, open_bundle, parse
+
+    parser = parse(open_bundle(TASK), *files)
+    for key in keys:
+        check_key(parser, key)
 
 
 @pytest.mark.slow
@@ -41,25 +100,145 @@ def test_tutorial(tmp_path):
     assert (tmp_path / "out_mine" / "photo" / "report.html").is_file()
 
 
-def test_readme_names_real_things():
-    text = (ROOT / "README.md").read_text()
-    for target in re.findall(r"^make (\w+)", text, flags=re.MULTILINE):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target
-    for config in re.findall(r"bundles/\S+?\.yaml", text):
-        assert (ROOT / config).is_file()
+def test_make_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    found = {target for page in PAGES for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.M)}
+    assert {"demo", "test", "check", "ui"} <= found
+    for target in found:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@EACH_PAGE
 def test_links(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.+)$", file.read_text(), flags=re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {
+            re.sub(r"[^\w\- ]", "", h).lower().replace(" ", "-") for h in headings
+        }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_exist(page):
-    from medseg.cli import _parser
+@EACH_PAGE
+def test_files(page):
+    """What looks like a path of the repository is one."""
+    text = page.read_text()
+    for path in re.findall(r"(?<![\w/.-])((?:bundles|data_manifests|docs|medseg|tests)/[\w/.*-]*\w)", text):
+        assert list(ROOT.glob(path)), path
 
-    known = _parser().format_help()
-    for command in re.findall(r"^medseg (\S+)", page.read_text(), flags=re.MULTILINE):
-        assert command in known
+
+def test_every_how_to_page_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    assert len(HOW_TO) == 7
+    for page in HOW_TO:
+        assert f"](docs/how-to/{page.name})" in readme
+
+
+@EACH_PAGE
+def test_commands_parse(page, capsys):
+    """As medseg parses them, with keys that the bundle's configuration has."""
+    from medseg.cli import _overrides, _parser
+
+    for words in commands(page, "medseg"):
+        if len(words) == 1:  # named, not called
+            assert words[0] in _parser().format_help()
+            continue
+        words = [TASK if word == "TASK" else word for word in words]
+        try:
+            options = _parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"medseg {shlex.join(words)}: {capsys.readouterr().err}")
+        if words[0] in CONFIGS:
+            require_keys(_overrides(options.set), CONFIGS[words[0]])
+
+
+@EACH_PAGE
+def test_set_keys_in_prose(page):
+    """A --set KEY=VALUE that stands alone is of train.yaml, or of inference.yaml and evaluate.yaml too."""
+    keys = [code.split("=")[0].split()[1] for code in inline_code(page) if code.startswith("--set ")]
+    for key in set(keys) - {"KEY"}:
+        require_keys([key], CONFIGS["train"])
+
+
+@EACH_PAGE
+def test_commands_of_monai_parse(page):
+    """The configuration files exist and have the keys that are set."""
+    from medseg.bundle import _MONAI_OPTIONS
+
+    calls = [*commands(page, "python -m monai.bundle"), *of_torchrun(page)]
+    for action, *words in (call for call in calls if len(call) > 1):  # else named, not called
+        options = dict(zip(words[::2], words[1::2], strict=True))
+        assert all(name.startswith("--") for name in options), words
+        files = yaml.safe_load(options["--config_file"])
+        files = [files] if isinstance(files, str) else files
+        names = [name.rpartition("/")[2] for name in files]
+        for name in files:
+            assert list(ROOT.glob(name.replace("<configs>", "bundles/*/configs"))), name
+        if action == "run":
+            own = {name.removeprefix("--") for name in options} - {*_MONAI_OPTIONS}
+            require_keys(own, names)
+
+
+def of_torchrun(page):
+    for words in commands(page, "torchrun"):
+        begin = words.index("monai.bundle")
+        assert words[begin - 1] == "-m"
+        assert all(word.startswith("--") for word in words[: begin - 1])
+        yield words[begin + 1 :]
+
+
+@EACH_PAGE
+def test_python_parses(page):
+    for _, code in blocks(page, "python"):
+        ast.parse(code)
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
+def test_messages(page):
+    """What a how-to page quotes from an error or a warning stands in medseg's source."""
+    source = "".join(file.read_text() for file in (ROOT / "medseg").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    _, _, troubles = page.read_text().partition("## What can go wrong")
+    quoted = re.findall(r"^\| `([^`]+)`", troubles, flags=re.MULTILINE)
+    assert quoted
+    for message in quoted:
+        for part in re.split(r"\.\.\.|\bN\b|\brun [AB]\b|^required: ", message):
+            assert part.strip(" :") in source, message
+
+
+def rows(page, heading):
+    """A table's rows by the names in their first column."""
+    table = page.read_text().partition(f"| {heading} |")[2].partition("\n\n")[0]
+    cells = [line.strip("|").split(" | ") for line in table.splitlines()[2:]]
+    return {name: line for line in cells for name in re.findall(r"`([^`]+)`", line[0])}
+
+
+def test_the_architecture_page_has_the_arrows_of_its_test():
+    found = {
+        name.removesuffix("/").removesuffix(".py"): line[2].strip()
+        for name, line in rows(ROOT / "docs" / "architecture.md", "module").items()
+    }
+    assert {name: set(text.split(", ")) - {"-"} for name, text in found.items()} == {
+        name: arrows for name, arrows in ALLOWED.items() if name != "__init__"
+    }
+
+
+def test_the_architecture_page_has_every_module_of_training():
+    files = {file.name for file in (ROOT / "medseg" / "training").glob("*.py")} - {"__init__.py"}
+    assert set(rows(ROOT / "docs" / "architecture.md", "module of `training/`")) == files
+
+
+def test_exit_codes():
+    from medseg import cli
+
+    codes = {value for name, value in vars(cli).items() if name.startswith("EXIT_")}
+    text = " ".join((ROOT / "README.md").read_text().partition("Exit codes:")[2].split())
+    assert {int(code) for code in re.findall(r"\b(\d) [a-z]", text.partition(". ")[0])} == codes
+
+
+def test_decisions_are_numbered():
+    numbers = re.findall(r"^(\d+)\. \*\*", (ROOT / "docs" / "decisions.md").read_text(), flags=re.MULTILINE)
+    assert numbers == [str(n + 1) for n in range(len(numbers))]

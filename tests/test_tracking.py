@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import write_png
 
@@ -518,13 +519,14 @@ def test_an_older_checkpoint_twice(mlflow_client, folder):
     assert history(mlflow_client, resumed.run_id) == losses(4)
 
 
-def test_a_journal_that_a_power_cut_has_shortened(mlflow_client, folder):
+def test_a_journal_that_a_power_cut_has_shortened(mlflow_client, folder, caplog):
     tracker, positions = train(folder, epochs=2)
     file = folder / "journal.jsonl"
     os.truncate(file, positions[1] + 20)
     resumed, _ = train(folder, first=3, resume_at=positions[2])
     assert resumed.run_id == tracker.run_id
     assert history(mlflow_client, tracker.run_id) == losses(EPOCHS)
+    assert warnings_in(caplog) == []
 
 
 def test_an_older_checkpoint_of_what_no_store_has(mlflow_client, folder, away):
@@ -842,6 +844,32 @@ def test_when_it_tries_again(mlflow_client, folder, monkeypatch):
     assert tried == [0, 5, 15, 35, 75, 155, 315, 615, 915]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"),
+        *("UNAUTHENTICATED", "PERMISSION_DENIED"),
+    ],
+)
+def test_errors_that_may_pass(mlflow_client, folder, monkeypatch, caplog, code):
+    """They cost no data, as a refusal would."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    def fail(self, items):
+        raise MlflowException("not now", ErrorCode.Value(code))
+
+    tracker = Tracker(folder, experiment="vessels")
+    with monkeypatch.context() as patch:
+        patch.setattr(Delivery, "_log", fail)
+        tracker.metrics({"loss": 1}, 1)
+        tracker.commit()
+    tracker.finish("FINISHED")
+    assert history(mlflow_client, tracker.run_id) == losses(1)
+    (warning,) = warnings_in(caplog)
+    assert "not now" in warning
+
+
 def test_a_connection_that_was_idle_for_too_long(mlflow_client, folder, monkeypatch, caplog):
     monkeypatch.setattr(delivery, "_AT_ONCE_SECONDS", 60.0)
     tracker = Tracker(folder, experiment="vessels")
@@ -871,6 +899,7 @@ def test_a_server_that_hangs(folder, hung_server, monkeypatch, caplog):
     # What the user sets counts, and everything is as before afterwards.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
     before = dict(os.environ)
     begin = time.monotonic()
     train(folder, epochs=20)
@@ -1080,9 +1109,15 @@ def test_nothing_to_deliver(tmp_path):
 
 def test_runs_of_dead_processes_are_killed(mlflow_client, tmp_path):
     mine, _ = train(tmp_path / "mine")
-    dead, other_time, other_host, ended, untagged = (train(tmp_path / name)[0].run_id for name in "abcde")
+    dead, zombie, other_time, other_host, ended, untagged = (
+        train(tmp_path / name)[0].run_id for name in "abcdef"
+    )
     with subprocess.Popen(["true"]) as process:
         process.wait()
+    unburied = subprocess.Popen(["true"])
+    wait_for(lambda: Path(f"/proc/{unburied.pid}/stat").read_text().split()[2] == "Z")
+    created_then = psutil.Process(unburied.pid).create_time()
+    mlflow_client.set_tag(zombie, "medseg.process", f"{unburied.pid} {created_then}")
     created = mlflow_client.get_run(mine.run_id).data.tags["medseg.process"].split()[1]
     mlflow_client.set_tag(dead, "medseg.process", f"{process.pid} {created}")
     mlflow_client.set_tag(other_time, "medseg.process", f"{os.getpid()} {float(created) - 1000}")
@@ -1091,11 +1126,13 @@ def test_runs_of_dead_processes_are_killed(mlflow_client, tmp_path):
     mlflow_client.set_tag(ended, "medseg.process", f"{process.pid} {created}")
     mlflow_client.set_terminated(ended, "FAILED")
     mlflow_client.delete_tag(untagged, "medseg.process")
-    assert set(mark_killed_runs()) == {dead, other_time}
+    assert set(mark_killed_runs()) == {dead, zombie, other_time}
+    unburied.wait()
     statuses = {run.info.run_id: run.info.status for run in runs(mlflow_client)}
     assert statuses == {
         mine.run_id: "RUNNING",
         dead: "KILLED",
+        zombie: "KILLED",
         other_time: "KILLED",
         other_host: "RUNNING",
         ended: "FAILED",

@@ -346,6 +346,16 @@ def test_resuming_with_other_parameters(trained, train, capsys):
     assert "learning_rate 0.004 then, 0.5 now" in capsys.readouterr().err
 
 
+def test_resuming_on_other_data(train, phantom_data, tmp_path, capsys):
+    assert train(tmp_path / "out", phantom_data.manifest) == 0
+    label = phantom_data.folder / phantom_data.content["training"][0]["label"]
+    shutil.copy(phantom_data.folder / phantom_data.content["training"][1]["label"], label)
+    assert train(tmp_path / "out", phantom_data.manifest, resume="true") == UsageError.exit_code
+    said = capsys.readouterr().err
+    assert "1 that differ: data.training" in said
+    assert "data.validation" not in said
+
+
 def test_no_better_score_ends_a_training(train, tmp_path, monkeypatch):
     """A learning rate of almost nothing: the first validation stays the best, or nearly so."""
     scores = iter([0.5, 0.4, 0.6, 0.6, 0.1, 0.9])

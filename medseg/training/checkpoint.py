@@ -69,7 +69,7 @@ def require_same(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
         came = "; ".join(f"{name} {saved.get(name)} then, {now.get(name)} now" for name in changed[:5])
         raise UsageError(
             "the parameters that the training began with",
-            came=f"{len(changed)} others: {came}",
+            came=f"{len(changed)} that differ: {came}",
             do="Give the same parameters, or train anew in another output_dir.",
         )
 

@@ -183,11 +183,9 @@ def this_process() -> dict[str, Any]:
 
 
 def is_gone(process: dict[str, Any]) -> bool:
-    """Whether a process of this machine has ended; False where that can't be known."""
+    """Whether a process of this machine has ended."""
     import psutil
 
-    if process["host"] != socket.gethostname():
-        return False
     try:
         found = psutil.Process(process["pid"])
         if found.status() == psutil.STATUS_ZOMBIE:

@@ -13,6 +13,8 @@ import torch
 from medseg.bundle import sha256
 from medseg.io.atomic import atomic_path
 from medseg.training import provenance
+from medseg.training.cache import combine
+from medseg.training.distributed import gather
 from medseg.training.evaluation import CASES, SCORES_CSV, SCORES_JSON, CaseScores
 from medseg.training.tracking import Tracker
 
@@ -21,15 +23,22 @@ History = Mapping[str, Sequence[tuple[int, float]]]  # name to (epoch, value)
 PROBE_PX = 64  # side of the image that shows the network's output channels
 
 
+def data_digests(trainer: Any, validator: Any) -> dict[str, str]:
+    """Split to a digest of its files' content; all processes' shares of it."""
+    engines = {"training": trainer, "validation": validator}
+    digests = {split: gather([engine.data_loader.dataset.digest]) for split, engine in engines.items()}
+    return {split: one[0] if len(one) == 1 else combine(sorted(one)) for split, one in digests.items()}
+
+
 def describe(
-    tracker: Tracker, trainer: Any, validator: Any, parameters: Mapping[str, str], manifests: Sequence[str]
+    tracker: Tracker, digests: Mapping[str, str], parameters: Mapping[str, str], manifests: Sequence[str]
 ) -> None:
     """Note what is trained, on which data, by which code and machine."""
     tracker.parameters(parameters)
     tracker.tags(provenance.tags())
     name = ", ".join(Path(manifest).stem for manifest in manifests)
-    for split, engine in (("training", trainer), ("validation", validator)):
-        tracker.dataset(name, engine.data_loader.dataset.digest, split)
+    for split, digest in digests.items():
+        tracker.dataset(name, digest, split)
 
 
 def log_results(tracker: Tracker, scores: CaseScores, history: History, model: Path) -> None:

@@ -21,7 +21,7 @@ from medseg.training.distributed import mean
 from medseg.training.evaluation import CasePictures, CaseScores
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
-from medseg.training.results import describe, log_results, save_mlflow_model
+from medseg.training.results import data_digests, describe, log_results, save_mlflow_model
 from medseg.training.tracking import Tracker, mark_killed_runs, tracked
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ def train(
         MedsegError: the loss is infinite or no number; another training writes to output_dir.
     """
     output_dir, file = Path(output_dir), Path(ckpt_dir) / checkpoint.NAME
+    digests = data_digests(trainer, validator)
+    parameters = {**parameters, **{f"data.{split}": digest for split, digest in digests.items()}}
     with ExitStack() as stack:
         if idist.get_rank() == 0:
             stack.enter_context(_only_training_in(output_dir))
@@ -91,7 +93,7 @@ def train(
             )
             stack.enter_context(tracked(training.tracker))
             if not saved:
-                describe(training.tracker, trainer, validator, parameters, manifests)
+                describe(training.tracker, digests, parameters, manifests)
         training.run()
         training.finish(output_dir, register)
 

@@ -275,7 +275,7 @@ def _mark_killed_runs(client: Any) -> Iterator[str]:
     for run in client.search_runs(experiments, query):
         run_id = run.info.run_id
         pid, _, created = run.data.tags.get(PROCESS_TAG, "").partition(" ")
-        if not pid or not is_gone({"host": this_host, "pid": int(pid), "created": float(created)}):
+        if not pid or not is_gone({"pid": int(pid), "created": float(created)}):
             continue
         # It may have ended its run since the search; from now on it can't.
         if client.get_run(run_id).info.status == "RUNNING":
