@@ -136,7 +136,7 @@ def _sync(options: argparse.Namespace) -> int:
     from medseg.training.tracking import deliver, mark_killed_runs
 
     mark_killed_runs()
-    if deliver(Path(options.folder) / "tracking"):
+    if deliver(Path(options.folder)):
         print(f"{options.folder}: the tracking server has everything")
         return EXIT_DONE
     print(f"medseg: {options.folder}: the tracking server can't be reached; nothing is lost", file=sys.stderr)

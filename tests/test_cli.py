@@ -1,6 +1,7 @@
 """The command line: what is written, what is said, and the exit codes."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -170,3 +171,38 @@ def test_three_entries_give_the_same_mask(medseg, monai_bundle, photograph, tmp_
         mask = read_mask(tmp_path / folder / "photo" / "segmentation.png", python.labels)
         assert np.array_equal(mask.array, python.array), folder
         assert (tmp_path / folder / "photo" / "report.html").is_file()
+
+
+# --- tracking ---
+
+
+def noted(folder, experiment="vessels", parent=None):
+    """A run that was noted while the store was away."""
+    from medseg.training.tracking import Tracker
+
+    tracker = Tracker(folder / "tracking", experiment=experiment, parent=parent)
+    tracker.metrics({"val_dice": 0.5}, 1)
+    tracker.commit()
+    tracker.finish("FINISHED")
+    return tracker
+
+
+def test_sync_sends_what_the_store_missed(medseg, mlflow_client, tmp_path, monkeypatch, capsys):
+    """A parent and its child, as a cross-validation leaves them."""
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens there
+    parent = noted(tmp_path / "cv")
+    noted(tmp_path / "cv" / "fold_0", parent=parent.key)
+    assert medseg("sync", tmp_path / "cv") == 1
+    assert "nothing is lost" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert medseg("sync", tmp_path / "cv") == 0
+    found = mlflow_client.search_runs([mlflow_client.get_experiment_by_name("vessels").experiment_id])
+    assert [run.data.metrics for run in found] == [{"val_dice": 0.5}] * 2
+    assert sum("mlflow.parentRunId" in run.data.tags for run in found) == 1
+    assert medseg("sync", tmp_path) == 0
+
+
+def test_sync_of_something_else(medseg, mlflow_client, tmp_path, capsys):
+    assert medseg("sync", tmp_path) == 2
+    assert "output_dir" in capsys.readouterr().err

@@ -275,7 +275,7 @@ def test_a_step_that_makes_several_samples(items, tmp_path):
     samples = dataset[1, 2]
     assert all(torch.equal(sample["image"], batch["image"][3 + i]) for i, sample in enumerate(samples))
     splits = PreparedDataset(items, Compose([*fixed(), GridSplitd("image")]), cache_dir=tmp_path / "cache")
-    assert len(splits[0]) == 4
+    assert [len(splits[0]), len(splits[0])] == [4, 4]
 
 
 def test_resampling_stays_lazy(changing_items):
@@ -301,6 +301,8 @@ def test_seconds(changing_items, monkeypatch):
     monkeypatch.setattr("medseg.training.dataset.time.perf_counter", lambda: clock[0])
     dataset = PreparedDataset(changing_items, loading(Lambdad("image", take(2.0)), take(3.0), take(0.5)))
     assert dataset[0]["seconds"].tolist() == [2.0, 3.5]
+    several = PreparedDataset(changing_items, loading(take(3.0), lambda item: [item, dict(item)]))
+    assert [sample["seconds"].tolist() for sample in several[0]] == [[0.0, 1.5]] * 2
 
 
 # --- items that can't be taken ---

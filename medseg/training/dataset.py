@@ -15,7 +15,7 @@ from typing import Any
 import ignite.distributed as idist
 import numpy as np
 import torch
-from monai.transforms import Compose, MultiSampleTrait, RandomizableTrait, Transform
+from monai.transforms import Compose, RandomizableTrait, Transform
 from torch.utils.data import Dataset, Sampler
 
 from medseg.bundle import typed_errors
@@ -186,8 +186,8 @@ def _split(transform: Compose) -> tuple[Compose, Compose]:
 
 
 def _varies(step: Any) -> bool:
-    """Or may vary: a plain function tells nothing of itself. Several samples of one are not cached."""
-    return isinstance(step, (RandomizableTrait, MultiSampleTrait)) or not isinstance(step, Transform)
+    """Or may vary: a plain function tells nothing of itself."""
+    return isinstance(step, RandomizableTrait) or not isinstance(step, Transform)
 
 
 def _sample_seed(seed: int, epoch: int, index: int) -> int:
