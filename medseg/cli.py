@@ -164,9 +164,13 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
+    from medseg.training.store import without_password
     from medseg.training.tracking import mark_killed_runs, tracking_uri
 
     mark_killed_runs()
+    if tracking_uri().startswith(("http://", "https://")):
+        print(f"The runs are on a server: open {without_password(tracking_uri())} in a browser.")
+        return EXIT_DONE
     os.execvp(
         sys.executable,
         [

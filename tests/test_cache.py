@@ -8,6 +8,7 @@ import os
 import pickle
 import resource
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -44,6 +45,7 @@ from monai.transforms import (
     Spacingd,
     ThresholdIntensityd,
 )
+from monai.utils import GridSampleMode, InterpolateMode
 
 from medseg.bundle import open_bundle, parse
 from medseg.errors import DataError, MedsegError, UsageError
@@ -102,6 +104,17 @@ class Overwrite(Add):
     def __call__(self, data):
         write_png(Path(self.value), np.ones((64, 64), np.uint8))
         return data
+
+
+class MadeByReduce:
+    """Pickled as if it were a plain set."""
+
+    def __reduce__(self):
+        return set, ()
+
+
+class MadeAlike(MadeByReduce):
+    pass
 
 
 class Colour(Enum):
@@ -279,6 +292,8 @@ def test_random_transforms_are_not(item, folder):
         (torch.float32, torch.float64),
         (PurePosixPath("a"), PurePosixPath("b")),
         (slice(1, 2), slice(1, 3)),
+        (MadeByReduce(), MadeAlike()),
+        (GridSampleMode.NEAREST, InterpolateMode.NEAREST),
     ],
 )
 def test_parameters_that_differ(one, other):
@@ -297,6 +312,7 @@ def test_parameters_that_differ(one, other):
         lambda: Add("image").add,
         torch.nn.ReLU,
         lambda: torch.ones(3, requires_grad=True),
+        lambda: np.array([1000.5, {"a": 1}], object),
         lambda: from_configuration(factor=2, other=np.random.default_rng().random()),
         lambda: {f"{number}" for number in range(20)},
     ],
@@ -349,24 +365,25 @@ def test_every_process_describes_alike(item, folder):
 def test_the_source_of_transforms_is_in_the_key(tmp_path, monkeypatch):
     """Of one's own, outside medseg and the installed packages."""
     monkeypatch.syspath_prepend(tmp_path)
-    source = (
-        "from monai.transforms import Transform\n"
-        "class Step(Transform):\n  def __call__(self, x): return add(x)\n"
-        "def add(x): return x + 1\n"
-    )
+    base = "class Base:\n  def __call__(self, x): return x + 1\n"
+    own = "from own_base import Base\nclass Step(Base): pass\ndef double(x): return 2 * x\n"
 
-    def digests(text):
-        (tmp_path / "own_steps.py").write_text(text)
-        sys.modules.pop("own_steps", None)
+    def digests(**sources):
+        for name, text in sources.items():
+            (tmp_path / f"{name}.py").write_text(text)
+            sys.modules.pop(name, None)
         importlib.invalidate_caches()
         description._source.cache_clear()
-        own = importlib.import_module("own_steps")
-        return transform_digest(own.Step()), transform_digest(Lambdad("image", own.add))
+        steps = importlib.import_module("own_steps")
+        return [transform_digest(step) for step in (steps.Step(), Lambdad("image", steps.double))]
 
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    first, again, edited = (digests(text) for text in (source, source, source.replace("+ 1", "+ 2")))
-    assert first == again
-    assert not set(first) & set(edited)
+    step, double = first = digests(own_base=base, own_steps=own)
+    assert digests(own_base=base, own_steps=own) == first
+    assert not set(digests(own_base=base, own_steps=own.replace("2 *", "3 *"))) & {*first, None}
+    on_other_base = digests(own_base=base.replace("+ 1", "+ 2"), own_steps=own)
+    assert on_other_base[0] not in (step, None)
+    assert on_other_base[1] == double
     description._source.cache_clear()
 
 
@@ -691,6 +708,12 @@ def test_a_folder_that_can_only_be_read(folder, monkeypatch):
         monkeypatch.setattr(os, name, refuse)
     monkeypatch.setattr(Path, "touch", refuse)
     assert Cache(folder).get("key", pytest.fail) == {"a": 1}
+
+
+def test_a_new_folder_is_its_owners(folder):
+    """It holds images of patients."""
+    Cache(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_is_a_file(tmp_path):

@@ -245,12 +245,12 @@ def test_other_parameters_are_listed():
             {"epochs": "20", "seed": "7", "new": "2", "device": "cuda"},
         )
     assert error.value.came == (
-        "3 others: epochs 10 then, 20 now; new None then, 2 now; old 1 then, None now"
+        "3 that differ: epochs 10 then, 20 now; new None then, 2 now; old 1 then, None now"
     )
 
 
 def test_of_many_parameters_some_are_listed():
     with pytest.raises(UsageError) as error:
         checkpoint.require_same({}, {f"name{number}": "1" for number in range(9)})
-    assert error.value.came.startswith("9 others: name0 None then, 1 now;")
+    assert error.value.came.startswith("9 that differ: name0 None then, 1 now;")
     assert error.value.came.count("then") == 5

@@ -1,5 +1,6 @@
 """Two processes train what one does, and only the first of them writes."""
 
+import csv
 import functools
 import json
 import operator
@@ -54,6 +55,28 @@ def command(processes, *files):
     ]  # fmt: skip
 
 
+def run(folder, data, processes, files, *more):
+    content = json.loads((data / "phantoms.json").read_text())
+    # A second validation case: each process needs one.
+    content["validation"].append(content["test"].pop())
+    (folder / "manifest.json").write_text(json.dumps(content))
+    environment = os.environ | {
+        "MEDSEG_DATA": str(data),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "OMP_NUM_THREADS": "1",
+    }
+    arguments = ["--manifests", f"['{folder}/manifest.json']", "--output_dir", "out", *more]
+    done = subprocess.run(
+        [*command(processes, *files), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.fixture(scope="module")
 def trained(phantom_folder, empty_store, tmp_path_factory):
     """The folders of the same training by one process and by two."""
@@ -61,25 +84,7 @@ def trained(phantom_folder, empty_store, tmp_path_factory):
     for processes, files in ((1, ["train.yaml"]), (2, ["train.yaml", "multi_gpu_train.yaml"])):
         folder = tmp_path_factory.mktemp(f"by_{processes}")
         shutil.copy(empty_store, folder / "mlflow.db")
-        # A second validation case: each process needs one.
-        content = json.loads((phantom_folder / "phantoms.json").read_text())
-        content["validation"].append(content["test"].pop())
-        (folder / "manifest.json").write_text(json.dumps(content))
-        environment = os.environ | {
-            "MEDSEG_DATA": str(phantom_folder),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-            "OMP_NUM_THREADS": "1",
-        }
-        arguments = ["--manifests", f"['{folder}/manifest.json']", "--output_dir", "out"]
-        done = subprocess.run(
-            [*command(processes, *files), *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        run(folder, phantom_folder, processes, files)
         folders[processes] = folder
     return folders
 
@@ -109,6 +114,29 @@ def test_only_the_first_process_writes(trained):
     assert [line.split(",")[0] for line in lines[2]] == ["case", "3", "5"]
     assert [line.split(",")[0] for line in lines[1]] == ["case", "3", "5"]
     assert {file.name for file in (trained[2] / "out" / "cases").iterdir()} == {"3.jpg", "5.jpg"}
+
+
+@pytest.mark.slow
+def test_the_scores_are_those_of_the_weights(phantom_folder, empty_store, run_medseg, tmp_path, monkeypatch):
+    """With batch norm, whose running statistics differ from process to process."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    batch_norm = ["--network_def", str({**NETWORK, "norm": "batch"})]
+    run(tmp_path, phantom_folder, 2, ["train.yaml", "multi_gpu_train.yaml"], *batch_norm)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSEG_DATA", str(phantom_folder))
+    options = ["--weights", "out/models/model.pt", "--split", "validation", "--output_dir", "again"]
+    pairs = {key: SETTINGS[key] for key in ("field_diameter_px", "validate::inferer::inferer::roi_size")}
+    pairs["network_def"] = {**NETWORK, "norm": "batch"}
+    sets = [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
+    assert run_medseg("evaluate", "retinal_vessel", "--manifest", "manifest.json", *options, *sets) == 0
+    for case, again in zip(rows(tmp_path / "out"), rows(tmp_path / "again"), strict=True):
+        assert case["case"] == again["case"]
+        assert float(case["roc_auc"]) == pytest.approx(float(again["roc_auc"]), abs=1e-6)
+
+
+def rows(folder):
+    with (folder / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_without_torchrun(monkeypatch):

@@ -72,7 +72,7 @@ def evaluate(folder, *cases, split="test"):
 
 def loader(*cases):
     data = [{"image": batch["image"].meta["filename_or_obj"]} for batch, _ in cases]
-    return SimpleNamespace(dataset=SimpleNamespace(data=data, digest="abc"))
+    return SimpleNamespace(dataset=SimpleNamespace(data=data, digests=["abc"]))
 
 
 def results(folder):

@@ -1031,6 +1031,21 @@ def test_an_experiment_that_was_deleted(mlflow_client, folder):
     assert list(folder.iterdir()) == []
 
 
+def test_an_experiment_that_another_process_makes_at_the_moment(mlflow_client, folder, monkeypatch, caplog):
+    """On a server, where no lock helps."""
+    mlflow_client.create_experiment("vessels")
+    get, answers = type(mlflow_client).get_experiment_by_name, [None]
+
+    def late(self, name):
+        return answers.pop() if answers else get(self, name)
+
+    monkeypatch.setattr(type(mlflow_client), "get_experiment_by_name", late)
+    Tracker(folder, experiment="vessels").finish("FINISHED")
+    assert answers == []
+    assert warnings_in(caplog) == []
+    assert [run.info.status for run in runs(mlflow_client)] == ["FINISHED"]
+
+
 @pytest.mark.parametrize("name", ["", "x" * 501])
 def test_an_experiment_that_mlflow_does_not_take(mlflow_client, folder, name):
     with pytest.raises(UsageError, match="a name of an experiment"):

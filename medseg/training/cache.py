@@ -48,7 +48,7 @@ class Cache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         with _writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds images of patients
         _remove_unused(self.folder)
 
     def get(self, key: str, prepare: Callable[[], dict[str, Any]]) -> dict[str, Any]:

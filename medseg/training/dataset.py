@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Sampler
 from medseg.bundle import typed_errors
 from medseg.errors import DataError, MedsegError, UsageError
 from medseg.training.cache import Cache, FileDigests, combine, transform_digest
+from medseg.training.distributed import gather
 
 Draw = tuple[int, int]  # epoch, index
 
@@ -65,8 +66,7 @@ class PreparedDataset(Dataset):
         self.fixed, self.varied = _split(transform)
         self.files = FileDigests()
         digests = [self.files.of_item(item) for item in self.data]
-        # Its order tells nothing: the sampler's does.
-        self.digest = combine(sorted(digests))
+        self.digests = digests
         prefix = transform_digest(self.fixed) if cache_dir else None
         self.cache = Cache(cache_dir) if cache_dir and prefix else None
         # With the paths, which the meta data holds.
@@ -118,6 +118,14 @@ class PreparedDataset(Dataset):
             return prepared
 
         return self.cache.get(self.keys[index], prepare)
+
+
+def data_digest(dataset: PreparedDataset) -> str:
+    """A digest of the content of a data set's files, whatever their order and number of appearances.
+
+    Of all processes' shares: every process must call it.
+    """
+    return combine(sorted(set(gather(dataset.digests))))
 
 
 class EpochBatches(Sampler[list[Draw]]):

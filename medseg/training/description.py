@@ -68,7 +68,7 @@ def _(value: Mapping) -> Iterator[str]:
 @describe.register(torch.Tensor)
 def _(value: Any) -> Iterator[str]:
     if isinstance(value, torch.Tensor):
-        tensor = value.detach().as_subclass(torch.Tensor).cpu()
+        tensor = value.as_subclass(torch.Tensor).cpu()
         data = tensor.contiguous().flatten().view(torch.uint8).numpy()
     else:
         data = value

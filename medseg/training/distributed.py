@@ -69,6 +69,16 @@ def gather(items: list[Any]) -> list[Any]:
     return [item for part in lists for item in part]
 
 
+def take_buffers_of_first(network: torch.nn.Module) -> None:
+    """Give every process the first one's buffers, such as the running statistics of batch norm.
+
+    Each process's follow its share of the batches; what is validated must be what is saved.
+    """
+    if idist.get_world_size() > 1:
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def mean(value: float) -> float:
     """The mean of a number over the processes."""
     return sum(gather([value])) / idist.get_world_size()

@@ -18,6 +18,7 @@ from medseg.io.atomic import atomic_path
 from medseg.io.raster import encode_jpeg
 from medseg.metrics import best_threshold, confusion, score_case, summarise
 from medseg.reports.overlay import draw_errors
+from medseg.training.dataset import data_digest
 from medseg.training.distributed import gather
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class CaseScores:
 
     def _start(self, engine: Any) -> None:
         self.names = _names(engine)
-        self.digest = engine.data_loader.dataset.digest
+        self.digest = data_digest(engine.data_loader.dataset)
         self.rows.clear()
         self.for_threshold.clear()
         self.output_dir.mkdir(parents=True, exist_ok=True)

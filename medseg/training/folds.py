@@ -135,6 +135,10 @@ def _saved_position(state: Path, folds: int, resume: bool) -> int | None:
 
 def _pool(output_dir: Path, folds: int) -> None:
     files = [output_dir / f"fold_{number}" / SCORES_CSV for number in range(folds)]
-    read = [row for file in files for row in read_rows(file)]
-    rows = [{"case": row.case, "subject": row.subject, **row.scores} for row in read]
-    write_scores(rows, output_dir, {"split": f"held out in {folds} folds"})
+    rows: dict[str, dict[str, Any]] = {}
+    for number, file in enumerate(files):
+        for row in read_rows(file):
+            # Two data sets may have a file of one name, in two folds.
+            case = f"{row.case} (fold {number})" if row.case in rows else row.case
+            rows[case] = {"case": case, "subject": row.subject, **row.scores}
+    write_scores(list(rows.values()), output_dir, {"split": f"held out in {folds} folds"})

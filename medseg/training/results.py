@@ -13,21 +13,12 @@ import torch
 from medseg.bundle import sha256
 from medseg.io.atomic import atomic_path
 from medseg.training import provenance
-from medseg.training.cache import combine
-from medseg.training.distributed import gather
 from medseg.training.evaluation import CASES, SCORES_CSV, SCORES_JSON, CaseScores
 from medseg.training.tracking import Tracker
 
 History = Mapping[str, Sequence[tuple[int, float]]]  # name to (epoch, value)
 
 PROBE_PX = 64  # side of the image that shows the network's output channels
-
-
-def data_digests(trainer: Any, validator: Any) -> dict[str, str]:
-    """Split to a digest of its files' content; all processes' shares of it."""
-    engines = {"training": trainer, "validation": validator}
-    digests = {split: gather([engine.data_loader.dataset.digest]) for split, engine in engines.items()}
-    return {split: one[0] if len(one) == 1 else combine(sorted(one)) for split, one in digests.items()}
 
 
 def describe(

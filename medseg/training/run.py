@@ -17,11 +17,12 @@ from ignite.engine import Events
 
 from medseg.errors import MedsegError, UsageError
 from medseg.training import checkpoint
-from medseg.training.distributed import mean
+from medseg.training.dataset import data_digest
+from medseg.training.distributed import mean, take_buffers_of_first
 from medseg.training.evaluation import CasePictures, CaseScores
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
-from medseg.training.results import data_digests, describe, log_results, save_mlflow_model
+from medseg.training.results import describe, log_results, save_mlflow_model
 from medseg.training.tracking import Tracker, mark_killed_runs, tracked
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ def train(
         MedsegError: the loss is infinite or no number; another training writes to output_dir.
     """
     output_dir, file = Path(output_dir), Path(ckpt_dir) / checkpoint.NAME
-    digests = data_digests(trainer, validator)
+    engines = {"training": trainer, "validation": validator}
+    digests = {split: data_digest(engine.data_loader.dataset) for split, engine in engines.items()}
     parameters = {**parameters, **{f"data.{split}": digest for split, digest in digests.items()}}
     with ExitStack() as stack:
         if idist.get_rank() == 0:
@@ -184,6 +186,7 @@ class _Training:
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
         # After the trainer's own handlers: the schedule's step and the validation are over.
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
+        self.validator.add_event_handler(Events.STARTED, lambda: take_buffers_of_first(self.network))
         with self.validator.add_event_handler(Events.COMPLETED, self._on_validation):
             if not self.standing.epoch:
                 self.save()
