@@ -198,17 +198,17 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _monai_overrides() -> dict[str, Any]:
-    """Key to value of the command line, when this is `python -m monai.bundle run`."""
-    import yaml
-
+    """Key to value of the command line, when this is `python -m monai.bundle run`, read as MONAI does."""
     if not sys.argv[0].endswith("__main__.py") or sys.argv[1:2] != ["run"]:
         return {}
+    from fire.parser import DefaultParseValue
+
     overrides = {}
-    for argument, following in zip(sys.argv[2:], [*sys.argv[3:], "--"], strict=True):
+    for argument, following in zip(sys.argv[2:], [*sys.argv[3:], "--"], strict=False):
         if argument.startswith("--"):
             key, equals, value = argument[2:].partition("=")
-            text = value if equals else "true" if following.startswith("--") else following
-            overrides[key] = text if text.startswith(("$", "@", "%")) else yaml.safe_load(text)
+            text = value if equals else "True" if following.startswith("--") else following
+            overrides[key] = DefaultParseValue(text)
     return {key: value for key, value in overrides.items() if key not in _MONAI_OPTIONS}
 
 

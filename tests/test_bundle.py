@@ -205,7 +205,6 @@ def test_overrides_of_a_command(root, command_line, arguments, expected):
     assert changes(configuration(root, ["train.yaml"])) == expected
 
 
-@pytest.mark.xfail(reason="they are read as YAML, but MONAI takes them as Python's literals", strict=True)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -341,6 +341,21 @@ def test_resuming_a_finished_training_changes_nothing(trained, train):
     assert len(list(runs(trained))) == 1
 
 
+def test_a_kill_before_the_end_was_noted(train, tmp_path, monkeypatch):
+    """The training is done, its MLflow run still open: resuming ends it, and trains no more."""
+    from medseg.training.tracking import Tracker
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "finish", lambda self, status: None)
+        assert train(tmp_path) == 0
+    ((run, before),) = runs(tmp_path)
+    assert run.info.status == "RUNNING"
+    assert train(tmp_path, resume="true") == 0
+    ((run, after),) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert after == before
+
+
 def test_resuming_with_other_parameters(trained, train, capsys):
     assert train(trained, resume="true", learning_rate=0.5) == UsageError.exit_code
     assert "learning_rate 0.004 then, 0.5 now" in capsys.readouterr().err

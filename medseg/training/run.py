@@ -23,7 +23,7 @@ from medseg.training.evaluation import CasePictures, CaseScores
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
-from medseg.training.tracking import Tracker, mark_killed_runs, tracked
+from medseg.training.tracking import Tracker, is_finished, mark_killed_runs, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -80,14 +80,15 @@ def train(
         idist.barrier()  # before the first process writes a checkpoint that another would take for an old one
         training = _Training(trainer, validator, lr_scheduler, file, parameters, patience)
         position = training.restore(saved) if saved else None
-        if training.standing.finished:
+        tracking = output_dir / "tracking"
+        if training.standing.finished and is_finished(tracking):
             logger.info("%s: this training is finished", output_dir)
             return
         if idist.get_rank() == 0:
             mark_killed_runs()
             training.load = stack.enter_context(SystemMetrics())
             training.tracker = Tracker(
-                output_dir / "tracking",
+                tracking,
                 experiment=experiment,
                 run_name=run_name,
                 parent=parent_run,
@@ -96,8 +97,9 @@ def train(
             stack.enter_context(tracked(training.tracker))
             if not saved:
                 describe(training.tracker, digests, parameters, manifests)
-        training.run()
-        training.finish(output_dir, register)
+        if not training.standing.finished:  # else a kill came before its end was noted
+            training.run()
+            training.finish(output_dir, register)
 
 
 @dataclass

@@ -39,7 +39,15 @@ from medseg.training.store import (
     without_password,
 )
 
-__all__ = ["DEFAULT_STORE", "Tracker", "deliver", "mark_killed_runs", "tracked", "tracking_uri"]
+__all__ = [
+    "DEFAULT_STORE",
+    "Tracker",
+    "deliver",
+    "is_finished",
+    "mark_killed_runs",
+    "tracked",
+    "tracking_uri",
+]
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 300.0
 # MLflow's limits, or lower.
@@ -252,6 +260,12 @@ def tracked(tracker: Tracker) -> Iterator[Tracker]:
             tracker.finish("FINISHED")
         for number in signals:
             signal.raise_signal(number)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the journal in a folder ends with FINISHED."""
+    last = list(Journal(Path(folder) / NAME).final())[-1:]
+    return [entry.content.get("status") for entry in last] == ["FINISHED"]
 
 
 def mark_killed_runs() -> list[str]:
