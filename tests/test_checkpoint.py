@@ -17,7 +17,7 @@ from monai.optimizers import WarmupCosineSchedule
 from medseg.errors import MedsegError, UsageError, WeightsError
 from medseg.training import checkpoint
 
-SECONDS_OF_KILLING = 4
+KILLS = 40
 
 
 @pytest.fixture
@@ -165,26 +165,27 @@ def test_a_missing_file(path):
         checkpoint.load(path)
 
 
-def save_for_ever(path):
+def save_for_ever(path, first, saved_one):
     """Each checkpoint holds its number 300 000 times."""
-    for number in range(10**9):
+    torch.set_num_threads(1)  # a fork has none of its parent's OpenMP threads, and would wait for them
+    for number in range(first, first + 10**6):
         checkpoint.save(path, {"number": number, "tensor": torch.full((300_000,), number)})
+        saved_one.set()
 
 
 def test_kill_9_at_any_moment(path):
-    checkpoint.save(path, {"number": -1, "tensor": torch.tensor([-1])})
-    context, generator, found = multiprocessing.get_context("fork"), random.Random(0), []
-    end = time.monotonic() + SECONDS_OF_KILLING
-    while time.monotonic() < end:
-        process = context.Process(target=save_for_ever, args=(path,))
+    context, generator = multiprocessing.get_context("fork"), random.Random(0)
+    for kill in range(KILLS):
+        saved_one = context.Event()
+        process = context.Process(target=save_for_ever, args=(path, kill * 10**6, saved_one))
         process.start()
-        time.sleep(0.02 + 0.06 * generator.random())
+        assert saved_one.wait(60)
+        time.sleep(0.03 * generator.random())  # into one of the next
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         saved = checkpoint.load(path)
+        assert saved["number"] // 10**6 == kill
         assert saved["tensor"].unique().tolist() == [saved["number"]]
-        found.append(saved["number"])
-    assert len(set(found)) > 3  # they were killed at work
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -88,11 +88,7 @@ def train(
             mark_killed_runs()
             training.load = stack.enter_context(SystemMetrics())
             training.tracker = Tracker(
-                tracking,
-                experiment=experiment,
-                run_name=run_name,
-                parent=parent_run,
-                resume_at=position,
+                tracking, experiment=experiment, run_name=run_name, parent=parent_run, resume_at=position
             )
             stack.enter_context(tracked(training.tracker))
             if not saved:
