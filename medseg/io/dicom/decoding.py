@@ -1,0 +1,191 @@
+"""One encoded frame to numbers, in every transfer syntax that CT and MR come in."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from medseg.errors import UnreadableError
+from medseg.io.dicom.files import UNDEFINED_LENGTH, DicomFile
+from medseg.io.dicom.jpeg import decode_jpeg, require_header
+from medseg.io.dicom.slices import Slice, unsuitable
+
+# Which plug-in of pydicom decodes. Each raises on damage, where another one ends the process or returns half
+# an image: GDCM on JPEG 2000, pylibjpeg on RLE and JPEG-LS. Speeds: tests/benchmarks/dicom_decoding.py.
+_JPEG = {
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.57",
+    "1.2.840.10008.1.2.4.70",
+}
+_JPEG_LS = {"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"}
+_JPEG_2000 = {
+    f"1.2.840.10008.1.2.4.{end}"
+    for end in ("90", "91", "201", "202", "203")  # the last three are high-throughput JPEG 2000
+}
+_RLE = "1.2.840.10008.1.2.5"
+_PLUGINS = {**dict.fromkeys(_JPEG_LS, "pyjpegls"), **dict.fromkeys(_JPEG_2000, "pylibjpeg"), _RLE: "pydicom"}
+_END_OF_IMAGE = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 streams alike
+_BITS = {8, 16, 32}
+
+
+def require_pixels(slices: list[Slice]) -> None:
+    """Check what the headers say of the pixels, before memory is taken for them.
+
+    Raises:
+        UnreadableError: no pixel data, or less than rows and columns need.
+        UnsuitableError: a number format that is none of a grey image.
+    """
+    for found in slices:
+        values, file = found.values, found.file
+        allocated, stored, high, sign = (
+            _integer(values.get(keyword))
+            for keyword in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+        )
+        if allocated not in _BITS or not 0 < stored <= allocated or not stored - 1 <= high < allocated:
+            raise unsuitable(
+                "8, 16 or 32 bits a pixel (0028,0100) that hold the stored ones (0028,0101, 0028,0102)",
+                f"{allocated} with {stored} up to bit {high} in {found.name}",
+            )
+        if sign not in (0, 1):
+            raise unsuitable("PixelRepresentation (0028,0103) 0 or 1", f"{sign} in {found.name}")
+        if file.pixel_tag is None:
+            raise _truncated(file, "ends before its pixel data (7FE0,0010)")
+        if file.pixel_tag != 0x7FE00010:
+            raise unsuitable("integer pixels (7FE0,0010)", f"pixels of floating point in {found.name}")
+    files: dict[DicomFile, list[Slice]] = {}
+    for found in slices:
+        files.setdefault(found.file, []).append(found)
+    for file, frames in files.items():
+        _require_length(file, frames)
+
+
+def frames_of(found: Slice) -> list[bytes | memoryview]:
+    """The encoded frames of the file that a slice is in.
+
+    Raises:
+        UnreadableError: the pixel data ends too early or is damaged.
+    """
+    file = found.file
+    count = 1 if found.frame is None else int(file.header.NumberOfFrames)
+    pixels = memoryview(file.load())[file.pixel_start :]
+    try:
+        if _is_compressed(file):
+            return [*_unwrap(bytes(pixels), count)]
+    except Exception as error:  # pydicom raises whatever a damaged byte leads to
+        raise _truncated(file, "holds damaged or truncated pixel data (7FE0,0010)") from error
+    length = _frame_bytes(found)
+    if len(pixels) < count * length:
+        raise _truncated(file, "ends within its pixel data (7FE0,0010)")
+    return [pixels[start : start + length] for start in range(0, count * length, length)]
+
+
+def decode(found: Slice, encoded: bytes | memoryview) -> np.ndarray:
+    """(row, column) unsigned or signed integers as wide as BitsAllocated, in this machine's byte order.
+
+    Raises:
+        UnreadableError: the frame is truncated or damaged, or no decoder reads its transfer syntax.
+    """
+    rows, columns, width = _shape(found)
+    if not _is_compressed(found.file):
+        order = "<" if found.file.header.original_encoding[1] else ">"
+        kind = np.dtype(f"{order}u{width}")
+        return (
+            np.frombuffer(encoded, dtype=kind)
+            .reshape(rows, columns)
+            .astype(kind.newbyteorder("="), copy=False)
+        )
+    try:
+        return _decompress(found, bytes(encoded))
+    except Exception as error:  # each decoder raises its own
+        syntax = found.file.header.file_meta.TransferSyntaxUID
+        raise UnreadableError(
+            "pixel data that can be decoded to its end",
+            came=f"{found.name}, damaged, truncated or not decodable ({syntax.name})",
+            do="Copy it again from its source, or export the series uncompressed.",
+        ) from error
+
+
+def _decompress(found: Slice, encoded: bytes) -> np.ndarray:
+    syntax = str(found.file.header.file_meta.TransferSyntaxUID)
+    if syntax != _RLE and not encoded.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise ValueError("no end of image")
+    if syntax in _JPEG_LS | _JPEG_2000:
+        require_header(found, encoded)
+    if syntax in _JPEG:
+        return decode_jpeg(found, encoded, syntax)
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels import get_decoder
+
+    values = found.values
+    rows, columns, width = _shape(found)
+    options: dict[str, Any] = {
+        "rows": rows,
+        "columns": columns,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": str(values["PhotometricInterpretation"]),
+        "bits_allocated": 8 * width,
+        "bits_stored": int(values["BitsStored"]),
+        "pixel_representation": int(values["PixelRepresentation"]),
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
+    frame = encapsulate([encoded], has_bot=False)
+    array, _ = get_decoder(syntax).as_array(frame, raw=True, decoding_plugin=_PLUGINS[syntax], **options)
+    if array.shape != (rows, columns):
+        raise ValueError("another size")
+    return np.asarray(array).astype(f"{array.dtype.kind}{width}", copy=False)
+
+
+def _unwrap(encoded: bytes, count: int) -> list[bytes]:
+    """The frames of encapsulated pixel data (PS3.5 A.4)."""
+    from pydicom.encaps import generate_frames
+
+    frames = list(generate_frames(encoded, number_of_frames=count))
+    if len(frames) != count:
+        raise ValueError("another number of frames")
+    return frames
+
+
+def _is_compressed(file: DicomFile) -> bool:
+    return file.pixel_bytes == UNDEFINED_LENGTH
+
+
+def _shape(found: Slice) -> tuple[int, int, int]:
+    """Rows, columns and bytes a pixel."""
+    values = found.values
+    return int(values["Rows"]), int(values["Columns"]), int(values["BitsAllocated"]) // 8
+
+
+def _frame_bytes(found: Slice) -> int:
+    return math.prod(_shape(found))
+
+
+def _require_length(file: DicomFile, slices: list[Slice]) -> None:
+    """Native pixel data must declare the length that its frames need; compressed data a syntax for it."""
+    syntax = file.header.file_meta.get("TransferSyntaxUID")
+    known = syntax is not None and syntax.is_transfer_syntax
+    if _is_compressed(file) or (known and syntax.is_encapsulated):
+        if not (known and syntax.is_encapsulated and _is_compressed(file)):
+            raise _truncated(file, "holds pixel data that is not as its transfer syntax (0002,0010) says")
+        return
+    needed = sum(map(_frame_bytes, slices))
+    # An odd length is padded, and some writers pad to whole blocks, but never by another row.
+    row = int(slices[0].values["Columns"]) * int(slices[0].values["BitsAllocated"]) // 8
+    if not needed <= file.pixel_bytes < needed + max(row, 2):
+        raise _truncated(file, f"declares {file.pixel_bytes} bytes of pixels where {needed} are needed")
+
+
+def _truncated(file: DicomFile, how: str) -> UnreadableError:
+    return UnreadableError(
+        "whole pixel data", came=f"file {file.name}, which {how}", do="Copy it again from its source."
+    )
+
+
+def _integer(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return -1

@@ -1,0 +1,286 @@
+"""DICOM files in a folder, a zip archive or a list: found by what they hold, never by their names.
+
+What is no DICOM, empty, encrypted or damaged is passed over and counted by reason; nothing of a zip
+archive is ever written to disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import UnreadableError
+from medseg.io.dicom.archive import (
+    DAMAGED,
+    FREE_BYTES,
+    MOST_RATIO,
+    TOO_LARGE,
+    Entry,
+    PassOver,
+    clean_name,
+    members,
+    require_few,
+)
+
+# A file beyond this is no image that fits a workstation: 4000 frames of 512x512 take 2 GiB.
+MOST_FILE_BYTES = 2 * 2**30
+# Headers of single slices fit the first, those of most multi-frame files the second, all of them the last.
+HEAD_BYTES = (64 * 2**10, 8 * 2**20, 256 * 2**20)
+# Waiting for a network drive is shared by these; parsing holds the interpreter anyway.
+READERS = 4
+
+NOT_DICOM, EMPTY, DICOMDIR = "not DICOM", "empty", "DICOMDIR"
+# Reasons that need no word: such files belong to a study's disc.
+HARMLESS = {NOT_DICOM, DICOMDIR}
+
+_DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1"
+_DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
+_PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+UNDEFINED_LENGTH = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """One DICOM file whose header is read and whose pixels still lie where they were.
+
+    Attributes:
+        name: base name, for messages.
+        header: pydicom data set up to the pixels.
+        pixel_tag: tag of the pixel data; None when the file has none.
+        pixel_start: where in the loaded file the pixel data begins, in bytes.
+        pixel_bytes: length that the pixel data declares; UNDEFINED_LENGTH when it is compressed.
+        load: reads the whole file.
+    """
+
+    name: str
+    header: Any
+    pixel_tag: int | None
+    pixel_start: int
+    pixel_bytes: int
+    load: Callable[[], bytes]
+
+
+@dataclass
+class Found:
+    """The DICOM files of a source, and how many others were passed over for which reason."""
+
+    files: list[DicomFile] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def summary(self, harmless: bool = True) -> str:
+        """Such as "2 damaged, 1 not DICOM"; without the harmless ones if so wished."""
+        return ", ".join(
+            f"{count} {reason}"
+            for reason, count in sorted(self.passed_over.items())
+            if harmless or reason not in HARMLESS
+        )
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file begins as DICOM does; reads 140 bytes. False for what is no readable file."""
+    try:
+        with open(path, "rb") as file:
+            return _looks_like_dicom(file.read(140))
+    except OSError:
+        return False
+
+
+def holds_dicom(folder: str | Path) -> bool:
+    """Whether any file in a folder, or in the folders in it, begins as DICOM does."""
+    return any(is_dicom(path) for path in _walk(Path(folder)))
+
+
+@contextmanager
+def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
+    """All DICOM files of a folder, a zip archive, one file or several; open as long as the block lasts.
+
+    Raises:
+        UnreadableError: the path does not exist, holds no DICOM, or is an unsafe or damaged archive.
+    """
+    import pydicom  # noqa: F401 - here, once: threads that import it at the same time find it half made
+
+    with ExitStack() as stack, _quiet_pydicom():
+        entries = _entries(source, stack)
+        with ThreadPoolExecutor(READERS) as pool:
+            outcomes = list(pool.map(_examine, entries))
+        found = Found([file for file in outcomes if isinstance(file, DicomFile)])
+        suffixes = {Path(file.name).suffix for file in found.files} - {""}
+        for entry, reason in zip(entries, outcomes, strict=True):
+            if isinstance(reason, str):
+                # What is named like the slices should be one.
+                lost = reason == NOT_DICOM and Path(entry.name).suffix in suffixes
+                found.passed_over[DAMAGED if lost else reason] += 1
+        if not found.files:
+            raise UnreadableError(
+                "DICOM files",
+                came=f"{describe(source)} with {found.summary() or 'no file'}",
+                do="Name the folder, the zip archive or the files of a DICOM study.",
+            )
+        yield found
+
+
+def describe(source: str | Path | Sequence[str | Path]) -> str:
+    """The source in words that fit an error: its base name, never the folders above it."""
+    if not isinstance(source, (str, Path)):
+        return f"{len(source)} files"
+    return Path(source).name or str(source)
+
+
+@contextmanager
+def _quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom from printing values and tracebacks of damaged files: they may name a patient."""
+    import pydicom
+
+    logger = logging.getLogger("pydicom")
+    before = pydicom.config.settings.reading_validation_mode, logger.propagate
+    pydicom.config.settings.reading_validation_mode, logger.propagate = pydicom.config.IGNORE, False
+    try:
+        yield
+    finally:
+        pydicom.config.settings.reading_validation_mode, logger.propagate = before
+
+
+def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> list[Entry]:
+    if not isinstance(source, (str, Path)):
+        paths = [Path(path) for path in source]
+    elif os.path.isdir(source):
+        paths = sorted(_walk(Path(source)))
+    elif os.path.isfile(source) and zipfile.is_zipfile(source) and not is_dicom(source):
+        return members(Path(source), stack)
+    else:
+        paths = [Path(source)]
+    missing = [path.name for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise UnreadableError("DICOM files", came=f"{missing[0]}, which does not exist", do="Check the path.")
+    require_few(len(paths), describe(source))
+    return [Entry(clean_name(path.name), partial(_read_path, path)) for path in paths]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if path.is_file():  # a pipe or a device would never end
+                yield path
+
+
+def _read_path(path: Path, most: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise PassOver(DAMAGED) from error
+
+
+def _looks_like_dicom(head: bytes) -> bool:
+    """A preamble with DICM; or, as old files have it, an element of group 2 or 8 right at the start.
+
+    A file whose DICM alone is damaged is told by what follows it, so that its loss is reported.
+    """
+    if head[128:132] == b"DICM" or head[132:138] == b"\2\0\0\0UL":
+        return True
+    if len(head) < 8 or head[0:2] not in (b"\2\0", b"\x08\0") or head[3] != 0:
+        return False
+    implicit_length = int.from_bytes(head[4:8], "little")
+    return head[4:6] in (b"UL", b"OB", b"UI", b"CS", b"DA", b"SH") or implicit_length <= 64
+
+
+def _examine(entry: Entry) -> DicomFile | str:
+    """The file with its header, or the reason why it is passed over."""
+    try:
+        head = entry.read(HEAD_BYTES[0])
+        if not head:
+            return EMPTY
+        if entry.name.upper() == DICOMDIR:
+            return DICOMDIR
+        if not _looks_like_dicom(head):
+            return NOT_DICOM
+        return _with_header(entry, head)
+    except UnreadableError:
+        raise
+    except PassOver as reason:
+        return str(reason)
+    except Exception:  # pydicom raises whatever a damaged byte leads to
+        return DAMAGED
+
+
+def _with_header(entry: Entry, head: bytes) -> DicomFile | str:
+    """Parse ever longer beginnings of the file until one reaches the pixels."""
+    content = head
+    for most in HEAD_BYTES:
+        if most != HEAD_BYTES[0]:
+            content = entry.read(most)
+        if _is_deflated(content):
+            content = _inflate(entry.read(MOST_FILE_BYTES))
+        header, tag, start, length = _parse(content)
+        if tag is not None or len(content) < most:
+            break
+    else:
+        return TOO_LARGE
+    if header.file_meta.get("MediaStorageSOPClassUID") == _DICOMDIR_CLASS:
+        return DICOMDIR
+    if "SOPClassUID" not in header or "SeriesInstanceUID" not in header:
+        return DAMAGED
+    return DicomFile(entry.name, header, tag, start, length, partial(_load, entry))
+
+
+def _load(entry: Entry) -> bytes:
+    try:
+        content = entry.read(MOST_FILE_BYTES)
+        return _inflate(content) if _is_deflated(content) else content
+    except PassOver as reason:
+        raise UnreadableError(
+            "files that can be read to their end",
+            came=f"file {entry.name}, which is {reason}",
+            do="Copy it again from its source.",
+        ) from reason
+
+
+def _parse(content: bytes) -> tuple[Any, int | None, int, int]:
+    """Header, and tag, start and declared length of the pixels; no tag when `content` ends before them."""
+    from io import BytesIO
+
+    from pydicom.filereader import read_partial
+
+    reached: list[tuple[int, int, int]] = []
+    stream = BytesIO(content)
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag in _PIXEL_TAGS:
+            reached.append((int(tag), stream.tell(), length))
+        return tag in _PIXEL_TAGS
+
+    header = read_partial(stream, stop_when=at_pixels, force=True)
+    header.buffer = None  # it would keep the bytes that were parsed
+    return (header, *reached[0]) if reached else (header, None, 0, 0)
+
+
+def _is_deflated(content: bytes) -> bool:
+    return _DEFLATED in content[:1024]
+
+
+def _inflate(content: bytes) -> bytes:
+    """A deflated file as the explicit little endian one that it stands for (PS3.5 A.5), within bounds.
+
+    pydicom would inflate it too, but without a bound.
+    """
+    start = 144 + int.from_bytes(content[140:144], "little")  # the length of group 2 follows its own tag
+    most = min(MOST_FILE_BYTES, len(content) * MOST_RATIO + FREE_BYTES)
+    try:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        plain = inflater.decompress(content[start:], most)
+    except zlib.error as error:
+        raise PassOver(DAMAGED) from error
+    if not inflater.eof:
+        raise PassOver(TOO_LARGE if len(plain) >= most else DAMAGED)
+    return content[:start].replace(_DEFLATED, _EXPLICIT.ljust(len(_DEFLATED), b"\0"), 1) + plain

@@ -1,0 +1,232 @@
+"""Masks as RTSTRUCT, by pydicom: closed contours on the slices of the source images."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medseg import __version__
+from medseg.errors import UnsuitableError
+from medseg.io.atomic import atomic_path
+from medseg.io.dicom.planes import LPS_TO_RAS, Plane, planes
+from medseg.volume import Mask
+
+SERIES_NUMBER = 9101
+# Of the patient, the study and the frame of reference: a structure set belongs to those of its images.
+FROM_THE_SOURCE = (
+    *("SpecificCharacterSet", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+    *("StudyDescription", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "StudyInstanceUID", "StudyID"),
+)
+# Of these the standard wants at least an empty value.
+TYPE_2 = (
+    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID"),
+)
+COLOURS_RGB = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
+DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
+
+
+def write_rtstruct(mask: Mask, path: Path) -> Path:
+    """Write the labels of a mask as regions of one RTSTRUCT that refers to the source slices.
+
+    A contour runs half way between the centres of pixels inside and outside, so that the pixels whose
+    centres it encloses are those of the mask. Pixels that touch by a corner alone are apart. A hole is
+    joined to its contour by a channel without width (the keyhole of PS3.3 C.8.8.6.3), which every way of
+    filling reads alike; separate inner contours are read as holes by some programs only.
+
+    Args:
+        mask: (i, j, k) = (column, row, slice) labels; its source has the headers of the slices.
+        path: the file to write.
+
+    Raises:
+        UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
+        OSError: the file can't be written in full.
+    """
+    from pydicom import config
+
+    # What the source says of the patient is copied as it is, and pydicom's complaints would quote it.
+    with config.disable_value_validation():
+        structure_set = _structure_set(mask)
+        with atomic_path(path) as temporary:
+            structure_set.save_as(temporary, enforce_file_format=True)
+    return path
+
+
+def _structure_set(mask: Mask) -> Any:
+    source = planes(mask)
+    present = [int(value) for value in np.unique(mask.array.ravel(order="K")) if value]
+    if not present:
+        raise UnsuitableError(
+            "a mask with a labelled voxel",
+            came="an empty mask",
+            do="Write an empty mask as NIfTI; the measurements say what was not found.",
+        )
+    structure_set = _headers(source)
+    structure_set.StructureSetROISequence = []
+    structure_set.ROIContourSequence = []
+    structure_set.RTROIObservationsSequence = []
+    for number, value in enumerate(present, start=1):
+        _add_region(structure_set, number, mask.labels[value], _contours(mask, value, source))
+    return structure_set
+
+
+def _headers(source: list[Plane]) -> Any:
+    """The data set without its regions."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+
+    image, now = source[0].header, datetime.now()
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = RTStructureSetStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    # An explicit VR would limit a contour to 64 KiB, which a ragged outline exceeds.
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for name in FROM_THE_SOURCE:
+        if name in image:
+            made[name] = image[name]
+        elif name in TYPE_2:
+            setattr(made, name, None)
+    made.SOPClassUID, made.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID
+    made.Modality, made.SeriesInstanceUID, made.SeriesNumber = "RTSTRUCT", generate_uid(), SERIES_NUMBER
+    made.SeriesDescription, made.InstanceNumber, made.OperatorsName = "Automatic segmentation", 1, None
+    made.Manufacturer, made.ManufacturerModelName, made.SoftwareVersions = "medseg", "medseg", __version__
+    made.InstanceCreationDate = made.StructureSetDate = now.strftime("%Y%m%d")
+    made.InstanceCreationTime = made.StructureSetTime = now.strftime("%H%M%S")
+    made.StructureSetLabel, made.ApprovalStatus = "SEGMENTATION", "UNAPPROVED"
+    made.FrameOfReferenceUID, made.PositionReferenceIndicator = image.FrameOfReferenceUID, None
+    made.ReferencedFrameOfReferenceSequence = [_frame_of_reference(source)]
+    return made
+
+
+def _frame_of_reference(source: list[Plane]) -> Any:
+    """The study, the series and all images that the contours may lie on."""
+    image = source[0].header
+    series = _item(
+        SeriesInstanceUID=image.SeriesInstanceUID, ContourImageSequence=[_image(p) for p in source]
+    )
+    study = _item(
+        ReferencedSOPClassUID=DETACHED_STUDY,
+        ReferencedSOPInstanceUID=image.StudyInstanceUID,
+        RTReferencedSeriesSequence=[series],
+    )
+    return _item(FrameOfReferenceUID=image.FrameOfReferenceUID, RTReferencedStudySequence=[study])
+
+
+def _image(plane: Plane) -> Any:
+    image = _item(
+        ReferencedSOPClassUID=plane.header.SOPClassUID, ReferencedSOPInstanceUID=plane.header.SOPInstanceUID
+    )
+    if plane.frame is not None:
+        image.ReferencedFrameNumber = plane.frame
+    return image
+
+
+def _item(**attributes: Any) -> Any:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    for name, value in attributes.items():
+        setattr(item, name, value)
+    return item
+
+
+def _add_region(structure_set: Any, number: int, name: str, contours: list[Any]) -> None:
+    structure_set.StructureSetROISequence.append(
+        _item(
+            ROINumber=number,
+            ReferencedFrameOfReferenceUID=structure_set.FrameOfReferenceUID,
+            ROIName=name,
+            ROIGenerationAlgorithm="AUTOMATIC",
+        )
+    )
+    colour = list(COLOURS_RGB[(number - 1) % len(COLOURS_RGB)])
+    structure_set.ROIContourSequence.append(
+        _item(ROIDisplayColor=colour, ReferencedROINumber=number, ContourSequence=contours)
+    )
+    structure_set.RTROIObservationsSequence.append(
+        _item(
+            ObservationNumber=number,
+            ReferencedROINumber=number,
+            RTROIInterpretedType="ORGAN",
+            ROIInterpreter=None,
+        )
+    )
+
+
+def _contours(mask: Mask, value: int, source: list[Plane]) -> list[Any]:
+    """The closed planar contours of a label, slice by slice."""
+    lps = LPS_TO_RAS @ np.asarray(mask.affine)
+    contours = []
+    for k in np.flatnonzero((mask.array == value).any(axis=(0, 1))):
+        for ring in rings(mask.array[:, :, k] == value):
+            points = np.column_stack([ring, np.full(len(ring), k), np.ones(len(ring))]) @ lps[:3].T
+            contour = _item(
+                ContourImageSequence=[_image(source[k])],
+                ContourGeometricType="CLOSED_PLANAR",
+                NumberOfContourPoints=len(points),
+                # A text of at most 16 characters; a micrometre is enough.
+                ContourData=[f"{coordinate:.3f}" for coordinate in points.ravel().tolist()],
+            )
+            contours.append(contour)
+    return contours
+
+
+def rings(region: np.ndarray) -> list[np.ndarray]:
+    """The closed outlines of a region (i, j), one per part: (points, 2), in pixels, not repeated at the end.
+
+    Holes are joined to their outline by keyholes.
+    """
+    from scipy import ndimage
+
+    # Parts that share an edge, as the contours below part them.
+    parts, _ = ndimage.label(region)
+    outlines = []
+    for number, place in enumerate(ndimage.find_objects(parts), start=1):
+        part = np.pad(parts[place] == number, 1)
+        first = np.array([place[0].start - 1, place[1].start - 1])
+        outlines.append(_keyhole(_outlines(part)) + first)
+    return outlines
+
+
+def _outlines(part: np.ndarray) -> list[np.ndarray]:
+    """The outline of a connected part, then those of its holes, the other way round."""
+    from skimage.measure import find_contours
+
+    found = [outline[:-1] for outline in find_contours(part.astype(np.float32), 0.5, fully_connected="low")]
+    return sorted((_without_straight(outline) for outline in found), key=lambda o: -np.ptp(o, axis=0).prod())
+
+
+def _without_straight(outline: np.ndarray) -> np.ndarray:
+    """The corners of an outline: a point on a straight line says nothing."""
+    before, after = outline - np.roll(outline, 1, axis=0), np.roll(outline, -1, axis=0) - outline
+    return outline[np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) > 1e-6]
+
+
+def _keyhole(outlines: list[np.ndarray]) -> np.ndarray:
+    """One outline from an outer one and its holes, each joined where it is nearest to what is joined."""
+    from scipy.spatial import cKDTree
+
+    points, ends = np.concatenate(outlines), np.cumsum([len(outline) for outline in outlines])
+    owner = np.repeat(np.arange(len(outlines)), np.diff(ends, prepend=0))
+    distance, nearest = np.full(len(points), np.inf), np.zeros(len(points), dtype=np.intp)
+    joined, newest = np.arange(ends[0]), 0  # numbers of points
+    waiting = np.arange(ends[0], len(points))
+    while waiting.size:
+        own = np.flatnonzero(owner == newest)
+        to_newest, at = cKDTree(points[own]).query(points[waiting])
+        closer = to_newest < distance[waiting]
+        distance[waiting[closer]], nearest[waiting[closer]] = to_newest[closer], own[at[closer]]
+        start = waiting[distance[waiting].argmin()]
+        newest = owner[start]
+        hole = np.flatnonzero(owner == newest)
+        around = np.roll(hole, -int(start - hole[0]))
+        end = int(np.flatnonzero(joined == nearest[start])[0])
+        # There, round the hole, back over the same line.
+        joined = np.concatenate([joined[: end + 1], around, around[:1], joined[end:]])
+        waiting = waiting[owner[waiting] != newest]
+    return points[joined]

@@ -1,0 +1,235 @@
+"""Masks as DICOM SEG (binary), by highdicom, on the slices of the source images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medseg import __version__
+from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
+from medseg.io.atomic import atomic_path
+from medseg.io.dicom.planes import LPS_TO_RAS, Plane, functional_group, planes, planes_of, slice_corners
+from medseg.volume import Mask, Volume
+
+# What the standard wants of every source image, even if empty; highdicom takes no other spelling than it.
+TYPE_2 = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
+)
+# The series number of what is made from a series: far from those that scanners give.
+SERIES_NUMBER = 9100
+# CID 7162, algorithm families.
+ARTIFICIAL_INTELLIGENCE = ("123110", "DCM", "Artificial Intelligence")
+MORPHOLOGICAL_OPERATIONS = ("123104", "DCM", "Morphological Operations")
+
+# Label name to attribute to (value, scheme, meaning) of a code; "colour" is (red, green, blue) of 0 to 255.
+Codes = Mapping[str, Mapping[str, Sequence[Any]]]
+
+
+def write_seg(
+    mask: Mask,
+    path: Path,
+    codes: Codes,
+    algorithm: str = "medseg",
+    family: Sequence[str] = ARTIFICIAL_INTELLIGENCE,
+) -> Path:
+    """Write the labels of a mask as segments of one DICOM SEG that refers to the source slices.
+
+    Each label that has a voxel becomes a segment, numbered from 1 in the order of the label values, with
+    the label's name. Frames without a voxel are left out. The patient and the study are the source's: a
+    SEG belongs to them.
+
+    Args:
+        mask: (i, j, k) = (column, row, slice) labels; its source has the headers of the slices.
+        path: the file to write.
+        codes: for each label name `category` and `type`, and where they apply `type_modifier`,
+            `anatomic_region` and `colour`.
+        algorithm: the name of what made the mask; its version is medseg's.
+        family: the code of its kind, from CID 7162.
+
+    Raises:
+        UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
+        BundleError: a label without codes.
+        OSError: the file can't be written in full.
+    """
+    from pydicom import config
+
+    # What the source says of the patient is copied as it is, and pydicom's complaints would quote it.
+    with config.disable_value_validation():
+        seg = _segmentation(mask, codes, algorithm, family)
+        with atomic_path(path) as temporary:
+            seg.save_as(temporary)
+    return path
+
+
+def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str]) -> Any:
+    import highdicom as hd
+
+    source = planes(mask)
+    present = [int(value) for value in np.unique(mask.array.ravel(order="K")) if value]
+    if not present:
+        raise UnsuitableError(
+            "a mask with a labelled voxel: a SEG has at least one frame",
+            came="an empty mask",
+            do="Write an empty mask as NIfTI; the measurements say what was not found.",
+        )
+    made_by = hd.AlgorithmIdentificationSequence(
+        name=algorithm, version=__version__, family=hd.sr.CodedConcept(*family)
+    )
+    segments = [
+        _segment(number, mask.labels[value], codes, made_by) for number, value in enumerate(present, start=1)
+    ]
+    images, frames = _frames(mask, source, present)
+    seg = hd.seg.Segmentation(
+        source_images=images,
+        pixel_array=frames,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=segments,
+        series_instance_uid=hd.UID(),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="medseg",
+        manufacturer_model_name=algorithm,
+        software_versions=__version__,
+        device_serial_number="none",
+        content_label="SEGMENTATION",
+        content_description="Automatic segmentation",
+        series_description="Automatic segmentation",
+    )
+    for name in TYPE_2:
+        if name in source[0].header:
+            seg[name] = source[0].header[name]
+    return seg
+
+
+def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any], np.ndarray]:
+    """The source data sets as highdicom takes them, and (frame, row, column) segment numbers."""
+    numbers = np.zeros(max(present) + 1, dtype=np.uint8 if len(present) < 256 else np.uint16)
+    numbers[present] = np.arange(1, len(present) + 1)
+    slices = numbers[mask.array].transpose(2, 1, 0)
+    if source[0].frame is None:
+        return [_nameless(plane.header) for plane in source], slices
+    header = _nameless(source[0].header)
+    frames = np.zeros((int(header.NumberOfFrames), *slices.shape[1:]), dtype=slices.dtype)
+    frames[[plane.frame - 1 for plane in source]] = slices
+    return [header], frames
+
+
+def _nameless(header: Any) -> Any:
+    """A header with all that highdicom wants, but empty: it checks names and dates and prints odd ones."""
+    from pydicom.dataset import Dataset
+
+    nameless = Dataset()
+    nameless.update({element.tag: element for element in header if element.keyword not in TYPE_2})
+    for name in TYPE_2:  # as new elements: both data sets share the others
+        setattr(nameless, name, None)
+    return nameless
+
+
+def _segment(number: int, name: str, codes: Codes, made_by: Any) -> Any:
+    import highdicom as hd
+
+    def code(key: str) -> Any:
+        return hd.sr.CodedConcept(*codes[name][key]) if key in codes[name] else None
+
+    if name not in codes or not {"category", "type"} <= set(codes[name]):
+        raise BundleError(
+            "DICOM codes (category and type) of every label",
+            came=f"none for {name}",
+            do="Add them under dicom_codes in the bundle's metadata.json.",
+        )
+    region = code("anatomic_region")
+    segment = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name,
+        segmented_property_category=code("category"),
+        segmented_property_type=code("type"),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=made_by,
+        tracking_uid=hd.UID(),
+        tracking_id=name,
+        anatomic_regions=None if region is None else [region],
+        display_color=hd.color.CIELabColor.from_rgb(*codes[name]["colour"])
+        if "colour" in codes[name]
+        else None,
+    )
+    modifier = code("type_modifier")
+    if modifier is not None:
+        segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
+    return segment
+
+
+def read_seg(path: Path, labels: dict[int, str], image: Volume | Mask) -> Mask:
+    """Read a binary SEG onto the grid of its source image.
+
+    A SEG leaves out empty frames, so that it can't say itself how many slices its image has.
+
+    Args:
+        path: the SEG.
+        labels: value to name; a segment's label must be one of the names.
+        image: the source image, (C, i, j, k), or a mask on its grid.
+
+    Raises:
+        UnreadableError: not a binary DICOM SEG, or a damaged one.
+        UnsuitableError: a frame lies on no slice of the image.
+        LabelError: a segment that `labels` does not name, or two segments on one voxel.
+    """
+    frames, names = _segments(path)
+    values = {name: value for value, name in labels.items()}
+    unknown = sorted(names - set(values))
+    if unknown:
+        raise LabelError(
+            f"segments {sorted(values)}", came=f"{path.name} with {unknown}", do="Correct the labels."
+        )
+    array = np.zeros(image.array.shape[-3:], dtype=np.uint8 if max(labels) < 256 else np.uint16)
+    for plane, name, pixels in frames:
+        k, voxels = _slice(plane, image), pixels.T.astype(bool)
+        if array[..., k][voxels].any():
+            raise LabelError(
+                "segments that do not overlap", came=f"{path.name}, in slice {k + 1}", do="Correct the SEG."
+            )
+        array[..., k][voxels] = values[name]
+    return Mask(array, labels, affine=image.affine, source=image.source)
+
+
+def _segments(path: Path) -> tuple[list[tuple[Plane, str, np.ndarray]], set[str]]:
+    """The frames of a SEG (place, label of the segment, (row, column) pixels), and all its labels."""
+    import pydicom
+
+    try:
+        seg = pydicom.dcmread(path)
+        if seg.SegmentationType != "BINARY":
+            raise ValueError(seg.SegmentationType)  # noqa: TRY301 - refused as what can't be read is
+        pixels = seg.pixel_array.reshape(int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
+        names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
+        numbers = [
+            int(functional_group(seg, frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+            for frame in seg.PerFrameFunctionalGroupsSequence
+        ]
+        labels = [names[number] for number in numbers]
+        return list(zip(planes_of(seg), labels, pixels, strict=True)), set(names.values())
+    except Exception as error:  # pydicom lets errors of many kinds through
+        raise UnreadableError(
+            "a binary DICOM SEG",
+            came=f"{path.name}, which can't be read ({type(error).__name__})",
+            do="Export it again from its source.",
+        ) from error
+
+
+def _slice(plane: Plane, image: Volume | Mask) -> int:
+    """The slice k of the image on which a frame lies."""
+    affine = np.asarray(image.affine)
+    expected = slice_corners(LPS_TO_RAS @ affine, image.array.shape[-3:])
+    apart_mm = np.abs(expected - plane.corners_mm).max(axis=(1, 2))
+    k = int(apart_mm.argmin())
+    if not apart_mm[k] < np.linalg.norm(affine[:3, :3], axis=0).min() / 2:
+        raise UnsuitableError(
+            "a SEG on the slices of the image",
+            came=f"frame {plane.frame} lying {apart_mm[k]:.2f} mm from the nearest slice",
+            do="Take the series that the SEG was made from.",
+        )
+    return k

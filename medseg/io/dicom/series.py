@@ -1,0 +1,143 @@
+"""Which stack of a study is read.
+
+Of the stacks that can be read, the first by these rules: an original image before a derived one; axial;
+covering at least 90 % of the greatest extent; the smallest step (to 0.1 mm); a soft kernel before a sharp
+one; the lowest series number. A warning says so when only the number decided, and what else there was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from medseg.errors import InputError, UnsuitableError
+from medseg.io.dicom.files import Found
+from medseg.io.dicom.geometry import Grid
+from medseg.io.dicom.stacks import LOCALIZER, Stack, number_of, shown, words_of
+
+ENOUGH_COVERAGE = 0.9
+AXIAL = 0.7  # part of the normal along the body: within 45 degrees
+NAMED = 4  # series that a message names
+
+
+def choose(stacks: Sequence[Stack], found: Found) -> Stack:
+    """The stack to read, with notes on what else there was.
+
+    Raises:
+        UnsuitableError, UnreadableError: none can be read, or they belong to several patients.
+    """
+    usable = [(stack, stack.grid) for stack in stacks if stack.grid]
+    if not usable:
+        raise _none_usable(stacks, found)
+    patients = {stack.usual("PatientID") for stack, _ in usable}
+    if len(patients) > 1:
+        # Whoever reads the result would take it for the other patient's.
+        raise UnsuitableError(
+            "images of one patient",
+            came=f"series of {len(patients)} patients (0010,0020)",
+            do="Name the folder of one study.",
+        )
+    greatest_mm = max(_extent_mm(grid) for _, grid in usable)
+    ranks = {id(stack): _rank(stack, grid, greatest_mm) for stack, grid in usable}
+    best = min((stack for stack, _ in usable), key=lambda stack: (ranks[id(stack)], number_of(stack)))
+    equal = list(ranks.values()).count(ranks[id(best)])
+    if equal > 1:
+        best.notes.append(f"{equal} series fit equally well; the one with the lowest number was read")
+    best.notes += [*_what_else(stacks, best), *_passed_over(found)]
+    if _is_derived(best):
+        best.notes.append("ImageType (0008,0008) is DERIVED: the values may not be the scanner's")
+    return best
+
+
+def kernel_of(stack: Stack) -> str:
+    """ConvolutionKernel (0018,1210); the first of several values."""
+    return shown(stack.usual("ConvolutionKernel").split("\\")[0])
+
+
+def is_sharp(kernel: str) -> bool:
+    """Whether a reconstruction kernel enhances edges and noise, by the names that vendors give.
+
+    GE and others say it in a word; Siemens (B31f, Br64d) and Canon (FC51) in a number that grows with
+    sharpness (Canon's bone and lung kernels begin at FC30); Philips in a letter from D on. An unknown
+    name is taken for soft.
+    """
+    kernel = kernel.strip().upper()
+    if any(word in kernel for word in ("LUNG", "BONE", "EDGE", "DETAIL", "ULTRA", "SHARP")):
+        return True
+    numbered = re.match(r"([A-Z]{1,2})(\d\d)", kernel)
+    if numbered:
+        return int(numbered[2]) >= (30 if numbered[1] == "FC" else 50)
+    return kernel in {"D", "E", "L", "YA", "YB", "YC", "YD", "YE"}
+
+
+def _rank(stack: Stack, grid: Grid, greatest_mm: float) -> tuple[Any, ...]:
+    """What the docstring of this module says, best first."""
+    normal = np.cross(*grid.slices[0].axes)
+    return (
+        _is_derived(stack),
+        bool(abs(normal[2]) < AXIAL),
+        _extent_mm(grid) < ENOUGH_COVERAGE * greatest_mm,
+        round(grid.step_mm, 1),
+        is_sharp(kernel_of(stack)),
+    )
+
+
+def _is_derived(stack: Stack) -> bool:
+    return words_of(stack)[0] == "DERIVED"
+
+
+def _extent_mm(grid: Grid) -> float:
+    return grid.step_mm * len(grid.slices)
+
+
+def _what_else(stacks: Sequence[Stack], best: Stack) -> list[str]:
+    """Other series that might have been meant, and lost parts of this one; a localizer needs no word."""
+    others = [s for s in stacks if s is not best and (_might_be_meant(s, best) or _is_part(s, best))]
+    if not others:
+        return []
+    return [f"{_told(stacks, best)} was read; not read: {_listed(stacks, others)}"]
+
+
+def _might_be_meant(stack: Stack, best: Stack) -> bool:
+    return (stack.grid is not None or stack.error is not None) and stack.modality == best.modality
+
+
+def _is_part(stack: Stack, best: Stack) -> bool:
+    same = stack.usual("SeriesInstanceUID") == best.usual("SeriesInstanceUID")
+    return same and stack.unfit != LOCALIZER
+
+
+def _passed_over(found: Found) -> list[str]:
+    summary = found.summary(harmless=False)
+    return [f"files were passed over: {summary}"] if summary else []
+
+
+def _listed(stacks: Sequence[Stack], some: Sequence[Stack]) -> str:
+    told = [_told(stacks, stack) for stack in some[:NAMED]]
+    return "; ".join(told + ([f"{len(some) - NAMED} more"] if len(some) > NAMED else []))
+
+
+def _told(stacks: Sequence[Stack], stack: Stack) -> str:
+    """Such as "series 2 (CT, 133 slices at 2.50 mm)", without anything that a person typed."""
+    number = next(n for n, other in enumerate(stacks, start=1) if other is stack)
+    if stack.grid:
+        kernel = kernel_of(stack)
+        size = f"{len(stack.grid.slices)} slices at {stack.grid.step_mm:.2f} mm"
+        return f"series {number} ({stack.modality}, {size}{', kernel ' + kernel if kernel else ''})"
+    files = f"{len(stack.files)} file{'s' if len(stack.files) != 1 else ''}"
+    return f"series {number} ({shown(stack.modality)}, {files}: {stack.reason})"
+
+
+def _none_usable(stacks: Sequence[Stack], found: Found) -> InputError:
+    failed = [stack.error for stack in stacks if stack.error]
+    beside = "".join(f"; {text}" for text in _passed_over(found))
+    if len(failed) == 1:
+        return type(failed[0])(failed[0].required, came=failed[0].came + beside, do=failed[0].do)
+    return UnsuitableError(
+        "a series of slices that can be read",
+        came=_listed(stacks, stacks) + beside,
+        do="Name a study that holds one, or export it again from its source.",
+    )
