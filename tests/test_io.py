@@ -290,7 +290,7 @@ class TestDamaged:
     @pytest.mark.parametrize("reader", [read_volume, lambda path: read_mask(path, LABELS)])
     def test_what_is_no_file(self, tmp_path, reader):
         (tmp_path / "folder.png").mkdir()
-        _refused(tmp_path / "folder.png", reader, match=r"the folder folder\.png")
+        _refused(tmp_path / "folder.png", reader, match=r"folder\.png")
         _refused(tmp_path / "gone.png", reader, match="does not exist")
         _refused(tmp_path / ("long" * 100 + ".png"), reader, match="does not exist")
 

@@ -1,34 +1,49 @@
-"""Files in and out: the only package that imports nibabel, tifffile and PIL.
+"""Files in and out: the only package that imports nibabel, pydicom, itk, tifffile and PIL.
 
 Reading never guesses: what can't be read truly raises UnreadableError.
 """
 
 from __future__ import annotations
 
-import glob
-import itertools
 import os
-from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 from medseg.errors import UnreadableError
-from medseg.io import nifti, raster
+from medseg.io import dicom, itk_image, nifti, raster
+from medseg.io.inputs import Input, case_name, case_names, find_inputs, is_study
 from medseg.volume import Mask, Volume
 
-__all__ = ["case_name", "case_names", "find_inputs", "read_mask", "read_volume", "write_mask"]
+__all__ = [
+    "Input",
+    "case_name",
+    "case_names",
+    "find_inputs",
+    "is_study",
+    "read_mask",
+    "read_volume",
+    "write_mask",
+]
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a picture (PNG, JPEG, TIFF, ...) or a volume (NIfTI) as it is.
+def read_volume(source: Input, modality: str | None = None) -> Volume:
+    """Read a picture (PNG, JPEG, TIFF, ...) or a volume (NIfTI, NRRD, MetaImage, DICOM) as it is.
+
+    Args:
+        source: a file; for DICOM also a folder, a zip archive or several files.
+        modality: DICOM's word for the kind of images, such as CT; None takes any.
 
     Returns:
         A Volume with axes (C, row, column) or (C, i, j, k) in the data type of the file.
 
     Raises:
         UnreadableError: the file is missing, empty, truncated or in an unknown format.
+        UnsuitableError: a DICOM study without a series that can be read truly; see medseg.io.dicom.
     """
-    path = require_file(path)
-    return nifti.read(path) if nifti.is_nifti(path) else raster.read(path)
+    if isinstance(source, tuple) or is_study(source):
+        return dicom.read(source, modality)
+    path = require_file(source)
+    return _format(path).read(path)
 
 
 def read_mask(path: str | Path, labels: dict[int, str]) -> Mask:
@@ -42,86 +57,34 @@ def read_mask(path: str | Path, labels: dict[int, str]) -> Mask:
         LabelError: it has more than one channel or a value that `labels` does not name.
     """
     path = require_file(path)
-    read = nifti.read_mask if nifti.is_nifti(path) else raster.read_mask
-    return read(path, labels)
+    return _format(path).read_mask(path, labels)
 
 
 def write_mask(mask: Mask, path: str | Path) -> Path:
-    """Write a mask: NIfTI for a volume, 8- or 16-bit grey PNG for a picture (the value is the label).
+    """Write a mask: NIfTI, NRRD or MetaImage for a volume, 8- or 16-bit grey PNG for a picture.
+
+    The value of a voxel or pixel is the label.
 
     Raises:
         UnreadableError: the file name's ending fits no writer for this mask.
     """
     path = Path(path)
-    if nifti.is_nifti(path) and mask.affine is not None:
-        return nifti.write_mask(mask, path)
+    if mask.affine is not None and _format(path) is not raster:
+        written: Path = _format(path).write_mask(mask, path)
+        return written
     if path.suffix.lower() == ".png" and mask.affine is None:
         return raster.write_mask(mask, path)
     raise UnreadableError(
-        "a .png name for a picture's mask or a .nii.gz name for a volume's",
+        "a .png name for a picture's mask, or a .nii.gz or .nrrd name for a volume's",
         came=f"{path.name} for a {'picture' if mask.affine is None else 'volume'}",
         do="Change the ending of the file name.",
     )
 
 
-def find_inputs(sources: Iterable[str | Path]) -> list[Path]:
-    """The image files that files, folders (not the folders in them) and glob patterns stand for.
-
-    A path that does not exist is kept, so that reading it says so.
-
-    Raises:
-        UnreadableError: a folder or pattern without any image file, or no source at all.
-    """
-    found: list[Path] = []
-    for source in sources:
-        path = Path(source)
-        if os.path.isdir(path):
-            files = sorted(file for file in path.iterdir() if _is_image(file))
-        elif not os.path.exists(path) and glob.has_magic(str(source)):
-            files = sorted(
-                file for name in glob.glob(str(source), recursive=True) if _is_image(file := Path(name))
-            )
-        else:
-            files = [path]
-        if not files:
-            raise UnreadableError(
-                f"image files ({', '.join(raster.SUFFIXES + nifti.SUFFIXES)})",
-                came=f"none in {source}",
-                do="Check the folder or the pattern.",
-            )
-        found += files
-    if not found:
-        raise UnreadableError("an image file", came="nothing", do="Name a file, a folder or a pattern.")
-    return list(dict.fromkeys(found))
-
-
-def case_name(path: str | Path) -> str:
-    """The file's name without its ending; both parts of .nii.gz go."""
-    name = Path(path).name
-    for suffix in (*nifti.SUFFIXES[::-1], *raster.SUFFIXES):
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return Path(path).stem
-
-
-def case_names(paths: Iterable[str | Path]) -> dict[str, str]:
-    """Path to folder name: the case name, with -2, -3, ... where it was taken, whatever its case."""
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for path in paths:
-        stem = case_name(path)
-        choices = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-        name = next(choice for choice in choices if choice.casefold() not in taken)
-        taken.add(name.casefold())
-        names[str(path)] = name
-    return names
-
-
-def _is_image(path: Path) -> bool:
-    return (
-        path.is_file()
-        and not path.name.startswith(".")
-        and path.name.lower().endswith(raster.SUFFIXES + nifti.SUFFIXES)
+def _format(path: Path) -> ModuleType:
+    """The module that reads a file, by its ending."""
+    return next(
+        (module for module in (nifti, itk_image) if path.name.lower().endswith(module.SUFFIXES)), raster
     )
 
 

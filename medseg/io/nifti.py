@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,17 @@ import numpy as np
 from medseg.errors import UnreadableError
 from medseg.io.atomic import atomic_path
 from medseg.io.raster import check_labels, compact
-from medseg.volume import Mask, Volume
+from medseg.volume import Mask, Source, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
+MOST_VOXELS = 2**31  # 4 GiB as 16 bits; a whole body at 512 x 512 takes 2**29
+
+# The qform's three numbers are float32: over half a metre they leave about a tenth of a millimetre.
+FORM_TOLERANCE_MM = 0.1
+# Past 45 degrees a voxel axis is nearer to another direction of the body.
+MAX_TURN_DEGREES = 45.0
+# Far above the rounding of float32 (1e-6), far below any gantry tilt (1 degree: 0.017).
+MAX_COSINE = 1e-3
 
 
 def is_nifti(path: Path) -> bool:
@@ -23,19 +33,27 @@ def is_nifti(path: Path) -> bool:
 def read(path: Path) -> Volume:
     """Read a 3D volume: (1, i, j, k), scaled by slope and intercept, and its affine in RAS+ mm.
 
+    Where both forms say where the volume lies, the sform is taken, as nibabel, ITK and FSL do.
+
     Raises:
-        UnreadableError: not a NIfTI file, a damaged one, or one that is not 3D.
+        UnreadableError: not a NIfTI file, a damaged one, one that is not 3D, or one whose header says
+            nothing or two things about left and right.
     """
     import nibabel as nib
 
     try:
         image: Any = nib.load(path)
         _require_all_voxels(image.dataobj, path)
-        array = np.asanyarray(image.dataobj)
+        require_size(image.shape, path.name)
+        # Whole numbers with a slope become float32, not float64: half the memory, exact for HU.
+        scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
+        array = np.asarray(image.dataobj, dtype=np.float32 if scaled else None)
+    except UnreadableError:
+        raise
     except Exception as error:  # nibabel lets zlib, header and memory errors through
         raise UnreadableError(
             "a whole NIfTI volume",
-            came=f"{path.name}, which can't be read ({error})",
+            came=f"{path.name}, which can't be read ({str(error).replace(str(path), path.name)})",
             do="Copy it again from its source.",
         ) from error
     if array.ndim == 4 and array.shape[3] == 1:
@@ -46,7 +64,7 @@ def read(path: Path) -> Volume:
             came=f"{path.name} with the shape {array.shape}",
             do="Save one volume (one time point) as a file of its own.",
         )
-    affine = np.asarray(image.affine, dtype=np.float64)
+    affine, warnings = _affine(image.header, array.shape, path.name)
     if array.dtype.kind not in "biuf" or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
         raise UnreadableError(
             "a volume of real numbers whose affine says where they lie",
@@ -55,7 +73,17 @@ def read(path: Path) -> Volume:
         )
     # torch takes the machine's byte order alone.
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Volume(array[None], affine=affine, source=str(path))
+    return Volume(array[None], affine=affine, source=Source(path), warnings=warnings)
+
+
+def require_size(shape: Iterable[int], name: str) -> None:
+    """Raise UnreadableError for more voxels than a computer of this field holds, before memory is taken."""
+    if math.prod(int(n) for n in shape) > MOST_VOXELS:
+        raise UnreadableError(
+            f"at most {MOST_VOXELS} voxels",
+            came=f"{name} with the shape {tuple(shape)}",
+            do="Save the part of it that matters.",
+        )
 
 
 def _require_all_voxels(voxels: Any, path: Path) -> None:
@@ -72,20 +100,86 @@ def _require_all_voxels(voxels: Any, path: Path) -> None:
         raise ValueError(f"it holds {length} of {needed} bytes")
 
 
+def _affine(header: Any, shape: tuple[int, ...], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The affine in RAS+ mm, and a warning where sform and qform put a corner elsewhere.
+
+    With both codes 0 the standard gives voxel sizes and no orientation: programs then differ in which
+    side they call left, and a mask with a left and a right lung would be a guess.
+    """
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise UnreadableError(
+            "lengths in millimetres (xyzt_units)",
+            came=f"{name} in the unit {unit}",
+            do="Export it again in mm.",
+        )
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None and qform is None:
+        raise UnreadableError(
+            "a header that says which side is left (an sform or qform code above 0)",
+            came=f"{name} with both codes 0",
+            do="Export it again from its source with its orientation.",
+        )
+    if sform is None or qform is None:
+        return np.asarray(qform if sform is None else sform, dtype=np.float64), ()
+    return np.asarray(sform, dtype=np.float64), _compare_forms(sform, qform, shape, name)
+
+
+def _compare_forms(
+    sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], name: str
+) -> tuple[str, ...]:
+    """A warning where the two affines differ; UnreadableError where they turn or mirror the volume.
+
+    A mirror in any axis swaps left and right. It turns an axis by more than 70 degrees: the trace of a
+    reflection is at most 1, so that one of its three cosines is at most a third.
+    """
+    import nibabel as nib
+
+    steps = [form[:3, :3] / np.linalg.norm(form[:3, :3], axis=0) for form in (sform, qform)]
+    cosines = np.sum(steps[0] * steps[1], axis=0)
+    turned = np.degrees(np.arccos(np.clip(cosines, -1, 1))).max()
+    if not turned <= MAX_TURN_DEGREES:  # a NaN too
+        axes = ["".join(str(code) for code in nib.aff2axcodes(form)) for form in (sform, qform)]
+        raise UnreadableError(
+            "an sform and a qform that agree on left and right",
+            came=f"{name}, whose sform says {axes[0]} and whose qform says {axes[1]}",
+            do="Export it again from its source: nothing in the file says which of the two is right.",
+        )
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in shape), (1,))), dtype=np.float64)
+    apart_mm = np.linalg.norm(corners @ (sform - qform).T, axis=1).max()
+    voxel_mm = np.linalg.norm(sform[:3, :3], axis=0).min()
+    if apart_mm <= max(FORM_TOLERANCE_MM, voxel_mm / 10):
+        return ()
+    return (
+        f"sform and qform place the volume up to {apart_mm:.1f} mm apart; the sform was used, and a program "
+        "that uses the qform will show the mask elsewhere",
+    )
+
+
 def read_mask(path: Path, labels: dict[int, str]) -> Mask:
     """Read a label volume; see medseg.io.read_mask."""
     volume = read(path)
     array = check_labels(volume.array[0], labels, path.name)
-    return Mask(array, labels, affine=volume.affine, source=str(path))
+    return Mask(array, labels, affine=volume.affine, source=volume.source)
 
 
 def write_mask(mask: Mask, path: Path) -> Path:
-    """Write (i, j, k) labels with the affine of the source; sform and qform say scanner space."""
+    """Write (i, j, k) labels with the affine of the source, which the sform holds in full.
+
+    The qform can't hold a shear (a tilted gantry): it then has the code 0, "not to be used".
+    """
     import nibabel as nib
 
-    image = nib.Nifti1Image(compact(mask.array), mask.affine)
-    image.set_sform(mask.affine, code=1)
-    image.set_qform(mask.affine, code=1)
+    affine = np.asarray(mask.affine, dtype=np.float64)
+    image = nib.Nifti1Image(compact(mask.array), affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=0 if _is_sheared(affine) else 1)
+    image.header.set_xyzt_units("mm")
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
     return path
+
+
+def _is_sheared(affine: np.ndarray) -> bool:
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(steps.T @ steps - np.eye(3)).max() > MAX_COSINE)

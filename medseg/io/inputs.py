@@ -1,0 +1,97 @@
+"""Which images a user means by files, folders, archives and patterns, and what each is called."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from medseg.errors import UnreadableError
+from medseg.io import dicom, itk_image, nifti, raster
+
+SUFFIXES = (*raster.SUFFIXES, *nifti.SUFFIXES, *itk_image.SUFFIXES)
+
+# A file, a folder or an archive; or the files of one DICOM series.
+Input = str | Path | tuple[Path, ...]
+
+
+def is_study(source: Input) -> bool:
+    """Whether it is for the DICOM reader: a folder, a zip archive, several files or a DICOM file."""
+    if isinstance(source, (list, tuple)) or os.path.isdir(source):
+        return True
+    return os.path.isfile(source) and (str(source).lower().endswith(".zip") or dicom.is_dicom(Path(source)))
+
+
+def find_inputs(sources: Iterable[str | Path]) -> list[Input]:
+    """The images that files, folders and glob patterns stand for.
+
+    A folder with DICOM files anywhere in it is one image, another one stands for the image files in it
+    (not in the folders in it). All DICOM files named one by one are one image together. A path that does
+    not exist is kept, so that reading it says so.
+
+    Raises:
+        UnreadableError: a folder or pattern without any image file, or no source at all.
+    """
+    found: list[Input] = []
+    slices: list[Path] = []
+    for source in sources:
+        files = _files_of(source)
+        if not files:
+            raise UnreadableError(
+                f"image files ({', '.join(SUFFIXES)}) or DICOM",
+                came=f"none in {source}",
+                do="Check the folder or the pattern.",
+            )
+        for file in files:
+            is_slice = file.is_file() and not _is_image(file) and dicom.is_dicom(file)
+            (slices if is_slice else found).append(file)
+    if slices:
+        found.append(slices[0] if len(slices) == 1 else tuple(dict.fromkeys(slices)))
+    if not found:
+        raise UnreadableError("an image file", came="nothing", do="Name a file, a folder or a pattern.")
+    return list(dict.fromkeys(found))
+
+
+def _files_of(source: str | Path) -> list[Path]:
+    path = Path(source)
+    if os.path.isdir(path):
+        return (
+            [path] if dicom.holds_dicom(path) else sorted(file for file in path.iterdir() if _is_image(file))
+        )
+    if os.path.exists(path) or not glob.has_magic(str(source)):
+        return [path]
+    names = sorted(Path(name) for name in glob.glob(str(source), recursive=True))
+    return [file for file in names if file.is_file() and (_is_image(file) or dicom.is_dicom(file))]
+
+
+def case_name(source: Input) -> str:
+    """The name of the file without its ending (both parts of .nii.gz go), or of the DICOM files' folder."""
+    if isinstance(source, (list, tuple)):
+        return case_name(Path(source[0]).parent)
+    path = Path(source)
+    if os.path.isdir(path):
+        return path.resolve().name
+    name = path.name
+    for suffix in sorted((*SUFFIXES, ".zip", ".dcm"), key=len, reverse=True):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return path.stem
+
+
+def case_names(sources: Iterable[Input]) -> dict[str, str]:
+    """Source to folder name: the case name, with -2, -3, ... where it was taken, whatever its case."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for source in sources:
+        stem = case_name(source)
+        choices = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        name = next(choice for choice in choices if choice.casefold() not in taken)
+        taken.add(name.casefold())
+        names[str(source)] = name
+    return names
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES)

@@ -1,0 +1,298 @@
+"""Volumes as NRRD (.nrrd, .nhdr) and MetaImage (.mha, .mhd), by ITK.
+
+ITK reads the voxels and the grid, shears included. What it would guess is looked up in the header first:
+it takes a NRRD without a known space for LPS, and a MetaImage without a matrix for axial.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medseg.errors import UnreadableError
+from medseg.io.atomic import atomic_path
+from medseg.io.nifti import require_size
+from medseg.io.raster import check_labels, compact
+from medseg.volume import Mask, Source, Volume
+
+SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+# A header of either format is a few lines; one that does not end by here is none.
+HEADER_BYTES = 1 << 20
+# The most that deflate can pack into a byte, https://zlib.net/zlib_tech.html.
+MOST_PACKED = 1032
+CHUNK_BYTES = 1 << 20
+AGAIN = "Copy it again from its source."
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+SPACES = {"left-posterior-superior", "right-anterior-superior", "left-anterior-superior", "lps", "ras", "las"}
+SPATIAL_KINDS = {"domain", "space", "none", "???"}
+# Bytes of a voxel, by the words of the two formats.
+NRRD_BYTES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
+    **dict.fromkeys(
+        ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4
+    ),
+    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"), 8),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), 8),
+    **{"float": 4, "double": 8},
+}
+# ITK for Python has no image of these; double holds them (below 2**53).
+NO_ITK_IMAGE = {
+    *("signed char", "int8", "int8_t", "met_char", "met_long_long"),
+    *("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"),
+}
+META_BYTES = {
+    **{"met_char": 1, "met_uchar": 1, "met_short": 2, "met_ushort": 2, "met_int": 4, "met_uint": 4},
+    **{"met_long_long": 8, "met_ulong_long": 8, "met_float": 4, "met_double": 8},
+}
+
+
+def read(path: Path) -> Volume:
+    """Read a 3D volume: (1, i, j, k) in the type of the file, and its affine in RAS+ mm.
+
+    Raises:
+        UnreadableError: not such a file, a damaged one, one that is not 3D, one whose voxels are missing,
+            or one whose header does not say where they lie.
+    """
+    nrrd = path.name.lower().endswith((".nrrd", ".nhdr"))
+    header, start = _header(path, nrrd)
+    warnings = _check_nrrd(header, path, start) if nrrd else _check_meta(header, path, start)
+    as_double = (header["type"] if nrrd else header["elementtype"]) in NO_ITK_IMAGE
+    array, affine = _by_itk(path, as_double)
+    return Volume(array[None], affine=affine, source=Source(path), warnings=warnings)
+
+
+def read_mask(path: Path, labels: dict[int, str]) -> Mask:
+    """Read a label volume; see medseg.io.read_mask."""
+    volume = read(path)
+    array = check_labels(volume.array[0], labels, path.name)
+    return Mask(array, labels, affine=volume.affine, source=volume.source)
+
+
+def write_mask(mask: Mask, path: Path) -> Path:
+    """Write (i, j, k) labels, compressed, as one file, with the whole affine of the source.
+
+    Raises:
+        UnreadableError: .mhd or .nhdr: two files can't take the place of two others at once.
+        OSError: the file can't be written in full.
+    """
+    import itk
+
+    if path.suffix.lower() not in (".nrrd", ".mha"):
+        raise UnreadableError(
+            "a name in .nrrd or .mha, which hold header and voxels in one file",
+            came=path.name,
+            do="Change the ending of the file name.",
+        )
+    affine = LPS_TO_RAS @ np.asarray(mask.affine, dtype=np.float64)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image = itk.image_view_from_array(np.ascontiguousarray(compact(mask.array).T))
+    image.SetDirection(itk.matrix_from_array(affine[:3, :3] / spacing))
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    with atomic_path(path) as temporary:
+        try:
+            itk.imwrite(image, str(temporary), compression=True)
+        except RuntimeError as error:
+            raise OSError(f"{path.name} can't be written in full") from error
+    return path
+
+
+def _refuse(
+    path: Path, required: str, came: str, do: str = "Export it again from its source."
+) -> UnreadableError:
+    return UnreadableError(required, came=f"{path.name} {came}", do=do)
+
+
+def _header(path: Path, nrrd: bool) -> tuple[dict[str, str], int]:
+    """The fields of the header, in lower case but for file names; and where the voxels begin, in bytes."""
+    with path.open("rb") as file:
+        start = file.read(HEADER_BYTES)
+    fields: dict[str, str] = {}
+    ended, length = False, 0
+    for number, line in enumerate(start.split(b"\n")):
+        length += len(line) + 1
+        text = line.decode("latin-1").strip()
+        if nrrd and number == 0:
+            if not text.startswith("NRRD000"):
+                break
+            continue
+        if nrrd and not text:
+            ended = True
+            break
+        name, separator, value = text.partition(":" if nrrd else "=")
+        if separator and not value.startswith("="):  # := is a NRRD remark
+            name, value = name.strip().lower(), value.strip()
+            fields[name] = value if name in ("data file", "datafile", "elementdatafile") else value.lower()
+        ended = name == "elementdatafile"
+        if ended or not (separator or text.startswith("#")):
+            break
+    if not ended and not (nrrd and len(start) == path.stat().st_size and "data file" in fields):
+        raise _refuse(
+            path, f"a {'NRRD' if nrrd else 'MetaImage'} header", "whose first lines can't be such a one"
+        )
+    return fields, length
+
+
+def _check_nrrd(header: dict[str, str], path: Path, start: int) -> tuple[str, ...]:
+    """Refuse what ITK would guess or read wrongly; the warnings."""
+    if header.get("space") not in SPACES:
+        raise _refuse(
+            path,
+            f"a NRRD with one of the spaces {', '.join(sorted(space for space in SPACES if '-' in space))}",
+            f"with the space {header.get('space', '(none)')}, which does not say which side is left",
+        )
+    if "space directions" not in header:
+        raise _refuse(path, "a NRRD with space directions", "without them, so without a voxel size in mm")
+    if set(header.get("space units", "").replace('"', "").split()) - {"mm"}:
+        raise _refuse(path, "lengths in mm", f"with the space units {header['space units']}")
+    if set(header.get("kinds", "").split()) - SPATIAL_KINDS:
+        raise _refuse(
+            path,
+            "a volume with three spatial axes and one value a voxel",
+            f"with axes of the kinds {header['kinds']}",
+            "Save one volume as a file of its own.",
+        )
+    data_file = header.get("data file", header.get("datafile", ""))
+    start = 0 if data_file else start
+    encoding = header.get("encoding", "")
+    voxel_bytes = NRRD_BYTES.get(header.get("type", ""))
+    needed = _require_voxels(path, header.get("sizes", ""), voxel_bytes, data_file, start, encoding == "raw")
+    if encoding in ("gzip", "gz"):
+        _require_inflatable(path, path.parent / data_file if data_file else path, start, needed)
+    return () if "space origin" in header else ("the header gives no origin: positions start at 0 mm",)
+
+
+def _check_meta(header: dict[str, str], path: Path, start: int) -> tuple[str, ...]:
+    """Refuse what ITK would guess or read wrongly; the warnings."""
+    matrix = next(
+        (header[name] for name in ("transformmatrix", "rotation", "orientation") if name in header), ""
+    )
+    if not matrix:
+        raise _refuse(path, "a MetaImage with a TransformMatrix", "without it, so left and right are unknown")
+    if "elementspacing" not in header:
+        raise _refuse(path, "a MetaImage with an ElementSpacing", "without it, so without a voxel size in mm")
+    if header.get("elementnumberofchannels", "1") != "1":
+        raise _refuse(path, "one value a voxel", f"with {header['elementnumberofchannels']} channels")
+    _require_agreement(path, matrix, header.get("anatomicalorientation", "???"))
+    data_file = header["elementdatafile"]
+    data_file = "" if data_file.lower() == "local" else data_file
+    start = 0 if data_file else start
+    packed = header.get("compresseddata") == "true"
+    raw = not packed and header.get("binarydata") != "false"
+    voxel_bytes = META_BYTES.get(header.get("elementtype", ""))
+    needed = _require_voxels(path, header.get("dimsize", ""), voxel_bytes, data_file, start, raw)
+    if packed:
+        _require_inflatable(path, path.parent / data_file if data_file else path, start, needed)
+    known = any(name in header for name in ("offset", "position", "origin"))
+    return () if known else ("the header gives no origin: positions start at 0 mm",)
+
+
+def _require_agreement(path: Path, matrix: str, letters: str) -> None:
+    """Refuse an AnatomicalOrientation that contradicts the matrix, which ITK would pass over.
+
+    The letters name the side that an axis comes from (RAI is LPS, ITK's habit) or the side it goes to.
+    """
+    try:
+        directions = np.array(matrix.split(), dtype=np.float64).reshape(3, 3)  # one row per array axis, LPS
+    except ValueError:
+        raise _refuse(path, "a TransformMatrix of nine numbers", f"with {matrix}") from None
+    lengths = np.linalg.norm(directions, axis=1)
+    if not np.allclose(lengths, 1, atol=0.01):
+        raise _refuse(
+            path, "a TransformMatrix of unit vectors", f"with vectors of the lengths {lengths.tolist()}"
+        )
+    sides = {"r": (0, -1), "l": (0, 1), "a": (1, -1), "p": (1, 1), "i": (2, -1), "s": (2, 1)}
+    if len(letters) != 3 or set(letters) - set(sides):
+        return
+    goes_to = [directions[row, sides[letter][0]] * sides[letter][1] for row, letter in enumerate(letters)]
+    # The nearest of the six sides is never further than 55 degrees away: a cosine of 0.577.
+    if min(goes_to) < 0.5 and max(goes_to) > -0.5:
+        raise _refuse(
+            path,
+            "a TransformMatrix and an AnatomicalOrientation that agree",
+            f"with the orientation {letters.upper()} and the matrix {matrix}",
+        )
+
+
+def _require_voxels(
+    path: Path, sizes: str, voxel_bytes: int | None, data_file: str, start: int, raw: bool
+) -> int:
+    """Refuse what is not 3D, and a file too short for its sizes, before memory is taken.
+
+    Returns:
+        The bytes of the voxels once they are unpacked.
+    """
+    try:
+        shape = [int(size) for size in sizes.split()]
+    except ValueError:
+        shape = []
+    if len(shape) != 3 or min(shape) < 1:
+        raise _refuse(
+            path,
+            "a volume with three axes",
+            f"with the sizes {sizes}",
+            "Save one volume as a file of its own.",
+        )
+    if voxel_bytes is None:
+        raise _refuse(path, "whole or real numbers as voxels", "with another type of voxels")
+    require_size(shape, path.name)
+    voxels = path.parent / data_file
+    if data_file and (path.parent.resolve() not in voxels.resolve().parents or not voxels.is_file()):
+        raise _refuse(
+            path,
+            "the file of the voxels in the folder of the header",
+            "without it there",
+            "Copy both files together.",
+        )
+    held = (voxels if data_file else path).stat().st_size - start
+    needed = math.prod(shape) * voxel_bytes
+    if needed > held * (1 if raw else MOST_PACKED):
+        raise _refuse(path, "a whole volume", f"with {held} of {needed} bytes", AGAIN)
+    return needed
+
+
+def _require_inflatable(path: Path, voxels: Path, start: int, needed: int) -> None:
+    """Refuse compressed voxels that are damaged: ITK leaves what it can't inflate as it is, and goes on."""
+    import zlib
+
+    inflater, length = zlib.decompressobj(wbits=47), 0  # zlib's header or gzip's
+    try:
+        with voxels.open("rb") as file:
+            file.seek(start)
+            while not inflater.eof and (block := inflater.unconsumed_tail or file.read(CHUNK_BYTES)):
+                length += len(inflater.decompress(block, CHUNK_BYTES))
+    except zlib.error as error:
+        raise _refuse(path, "a whole volume", "with damaged voxels", AGAIN) from error
+    if not inflater.eof:
+        raise _refuse(path, "a whole volume", "whose voxels end too early", AGAIN)
+    if length != needed:
+        raise _refuse(path, "a whole volume", f"with {length} of {needed} bytes", AGAIN)
+
+
+def _by_itk(path: Path, as_double: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(i, j, k) voxels and the affine in RAS+ mm."""
+    import itk
+
+    try:
+        image: Any = itk.imread(str(path), itk.D if as_double else None)
+        array = np.asarray(image).T
+        directions = itk.array_from_matrix(image.GetDirection())
+        affine = np.eye(4)
+        affine[:3, :3] = directions * np.asarray(image.GetSpacing())
+        affine[:3, 3] = np.asarray(image.GetOrigin())
+    except Exception as error:  # ITK's own, and those of types that it is not built for
+        # Its last line often blames what is not the matter, such as a missing file.
+        raise _refuse(path, "a whole volume", "which is damaged, or which ITK can't read", AGAIN) from error
+    if array.ndim != 3 or not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+        raise _refuse(
+            path,
+            "a volume of three axes that says where it lies",
+            f"with the shape {array.shape} and the affine {affine.tolist()}",
+        )
+    return array, LPS_TO_RAS @ affine

@@ -1,0 +1,90 @@
+"""Labels as closed surfaces: STL (binary) and OBJ, in millimetres.
+
+Points are in DICOM's patient coordinates (LPS: left, posterior, superior), as 3D Slicer writes and reads
+meshes and says in the header (SPACE=LPS). The surface runs half way between voxel centres inside and
+outside and is not smoothed: its volume is that of the voxels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from medseg.errors import UnreadableError, UnsuitableError
+from medseg.io.atomic import atomic_path
+from medseg.volume import Mask
+
+HEADER = b"medseg; SPACE=LPS; UNIT=mm"
+
+
+def write_meshes(mask: Mask, directory: Path) -> list[Path]:
+    """Write `<label name>.stl` for each label that has a voxel; the paths, in the order of the labels."""
+    present = [value for value in np.unique(mask.array.ravel(order="K")).tolist() if value]
+    return [write_mesh(mask, value, directory / f"{mask.labels[value]}.stl") for value in present]
+
+
+def write_mesh(mask: Mask, value: int, path: Path) -> Path:
+    """Write the surface of one label of a mask (i, j, k) as .stl or .obj.
+
+    Raises:
+        UnsuitableError: the mask is a picture's, or has no voxel of the label.
+        UnreadableError: another ending of the file name.
+        OSError: the file can't be written in full.
+    """
+    writers = {".stl": _stl, ".obj": _obj}
+    if path.suffix.lower() not in writers:
+        raise UnreadableError(
+            "a name in .stl or .obj for a mesh", came=path.name, do="Change the ending of the file name."
+        )
+    content = writers[path.suffix.lower()](*surface(mask, value))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def surface(mask: Mask, value: int) -> tuple[np.ndarray, np.ndarray]:
+    """The closed surface of a label, by marching cubes (Lewiner 2003).
+
+    Returns:
+        Points (n, 3) in LPS mm, and triangles (m, 3) of point numbers, anticlockwise seen from outside.
+
+    Raises:
+        UnsuitableError: the mask is a picture's, or has no voxel of the label.
+    """
+    from skimage.measure import marching_cubes
+
+    inside = mask.array == value
+    if mask.affine is None or not inside.any():
+        raise UnsuitableError(
+            f"a volume with voxels of {mask.labels.get(value, value)}",
+            came="a picture" if mask.affine is None else "none",
+            do="Leave this surface out.",
+        )
+    # Its own box, and a layer of background around it, so that the surface closes at the border too.
+    spans = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    start = np.array([span[0] for span in spans]) - 1
+    box = np.pad(inside[tuple(slice(span[0], span[-1] + 1) for span in spans)], 1)
+    points, triangles, _, _ = marching_cubes(box, 0.5, allow_degenerate=False)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(mask.affine, dtype=np.float64)
+    if np.linalg.det(affine[:3, :3]) > 0:  # skimage's triangles are clockwise seen from outside
+        triangles = triangles[:, ::-1]
+    return (points + start) @ affine[:3, :3].T + affine[:3, 3], triangles
+
+
+def _stl(points: np.ndarray, triangles: np.ndarray) -> bytes:
+    corners = points.astype("<f4")[triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    facets = np.zeros(
+        len(triangles), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("zero", "<u2")]
+    )
+    facets["normal"], facets["corners"] = normals, corners
+    return HEADER.ljust(80) + np.uint32(len(triangles)).astype("<u4").tobytes() + facets.tobytes()
+
+
+def _obj(points: np.ndarray, triangles: np.ndarray) -> bytes:
+    lines = [f"# {HEADER.decode()}"]
+    lines += [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in points.tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (triangles + 1).tolist()]
+    return ("\n".join(lines) + "\n").encode()
