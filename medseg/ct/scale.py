@@ -1,0 +1,63 @@
+"""Are the values Hounsfield units? If not, what are they?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medseg.ct.chest import PADDING_HU
+from medseg.errors import UnsuitableError
+
+AIR_HU = -650.0  # room air and most of any lung are below; measured: 12% or more of each scan
+
+
+def require_numbers(array: np.ndarray) -> None:
+    if array.ndim != 3 or not array.size or array.dtype.kind not in "biuf":
+        raise UnsuitableError(
+            "a volume with three axes of real numbers",
+            came=f"the shape {array.shape} of {array.dtype}",
+            do="Give one volume, without a channel or time axis.",
+        )
+
+
+def require_hounsfield(array: np.ndarray) -> None:
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        raise UnsuitableError(
+            "a CT with finite values",
+            came="a volume with infinite or undefined ones (NaN)",
+            do="Write -1024 where nothing was measured.",
+        )
+    # A regular sample is enough, and fast.
+    sample = array[tuple(slice(None, None, max(1, size // 64)) for size in array.shape)].ravel()
+    # What is lowest may be padding, which says nothing about the scale.
+    air = np.count_nonzero((sample > max(low, PADDING_HU)) & (sample < AIR_HU))
+    if air <= 0.001 * sample.size:
+        cause, do = _other_scale(sample, low, high, array.dtype)
+        raise UnsuitableError(
+            "a chest CT in Hounsfield units (air near -1000)",
+            came=f"values from {low:g} to {high:g} of which hardly any is air: {cause}",
+            do=do,
+        )
+
+
+def _other_scale(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -> tuple[str, str]:
+    """What values without air near -1000 probably are, and what to do about it."""
+    again = "Use the CT series itself, as the scanner sent it."
+    values = np.unique(sample)
+    if len(values) <= 1:
+        return "a blank volume", "Check the export."
+    if low >= 0 and len(values) <= 64 and (dtype.kind != "f" or (values == values.round()).all()):
+        return f"a mask ({len(values)} different values)", "Use the CT and not its segmentation."
+    if high - low <= 20:
+        return "a normalised image", "Use the values before they were normalised."
+    if dtype.kind == "u" and high > 64000:
+        return "HU below zero wrapped around in an unsigned type", "Read it as signed 16-bit integers."
+    if low >= 0 and high <= 255:
+        return "an 8-bit picture", again
+    # Without the intercept, soft tissue is near 1024; of what is not air, that is most.
+    tissue = np.count_nonzero((sample > 850) & (sample < 1250))
+    if tissue > max(0.01 * sample.size, 0.5 * np.count_nonzero(sample > 500)):
+        return "the rescale intercept was not applied", "Add it: add -1024 to each value, for most scanners."
+    if low < 0 and np.count_nonzero(sample == low) > 0.02 * sample.size:
+        return f"values below {low:g} were cut off", again
+    return "probably no CT but an MR, say", again
