@@ -1,0 +1,95 @@
+"""Which voxels of the lungs are the left lung's and which the right one's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medseg.classical.morphology import bounding_box, components, repeated
+
+LEFT, RIGHT = 1, 2
+MIN_SHARE = 0.08  # of both lungs: a smaller piece is no lung of its own
+MIN_APART_MM = 40.0  # from side to side, between the middles of the two lungs
+DEPTHS_MM = (0.0, 3.0, 6.0, 9.0, 12.0, 16.0, 20.0, 25.0)
+CONTESTED = 2  # coarse voxels on each side of where the lungs meet
+
+
+def side_if_alone(lungs: np.ndarray, inside: np.ndarray, lumen: np.ndarray) -> int:
+    """Which side a lung is on that is alone: LEFT or RIGHT.
+
+    The airway lies medial of it. Without one, lines from side to side through the lung tell: laterally there
+    is less tissue and more air outside the body, even where the image is cut to half a chest.
+
+    Args:
+        lungs: (i, j, k) bool, RAS+: the patient's left has the smaller i.
+        inside: (i, j, k) bool, the body.
+        lumen: (i, j, k) bool, the airway or nothing.
+    """
+    middle = np.nonzero(lungs)[0].mean()
+    if lumen.any():
+        return LEFT if middle < np.nonzero(lumen)[0].mean() else RIGHT
+    lines = lungs.any(axis=0)
+    count = np.where(inside, 1.0, -1.0)[:, lines] * ~lungs[:, lines]
+    before = np.arange(len(lungs)) < middle
+    return LEFT if count[before].sum() < count[~before].sum() else RIGHT
+
+
+def cores(lungs: np.ndarray, alone: int, spacing_mm: Sequence[float]) -> np.ndarray:
+    """The lungs, eroded until two big ones lie side by side: left (1) and right (2); (i, j, k) uint8.
+
+    Args:
+        lungs: (i, j, k) bool at about 3 mm, RAS+.
+        alone: the side to take where there are no two.
+        spacing_mm: size of a voxel.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    depth_mm = distance_transform_edt(lungs, spacing_mm)
+    for depth in DEPTHS_MM:
+        numbers, sizes = components(depth_mm > depth)
+        big = np.flatnonzero(sizes >= MIN_SHARE * lungs.sum())[1:]
+        middles = np.array([np.nonzero(numbers == number)[0].mean() for number in big])
+        if len(big) > 1 and np.ptp(middles) * spacing_mm[0] >= MIN_APART_MM:
+            side = np.zeros(len(sizes), dtype=np.uint8)
+            side[big] = np.where(middles < (middles.min() + middles.max()) / 2, LEFT, RIGHT)
+            return side[numbers]
+    return lungs * np.uint8(alone)
+
+
+def split(
+    hu: np.ndarray,
+    lungs: np.ndarray,
+    seeds: np.ndarray,
+    coarse_hu: np.ndarray,
+    coarse_lungs: np.ndarray,
+    step: Sequence[int],
+) -> np.ndarray:
+    """Each voxel of the lungs to the side that it's reached from; (i, j, k) uint8.
+
+    A watershed on the HU, as two lungs meet at a line that is brighter than both: first on the coarse grid,
+    then on the fine one near the line.
+
+    Args:
+        hu: (i, j, k) in HU.
+        lungs: (i, j, k) bool.
+        seeds: LEFT and RIGHT on the coarse grid; one of them may be missing.
+        coarse_hu: the image on that grid.
+        coarse_lungs: the lungs on that grid, the seeds included.
+        step: voxels of hu per coarse voxel along each axis.
+    """
+    from scipy.ndimage import binary_dilation, distance_transform_edt
+    from skimage.segmentation import watershed
+
+    reached = watershed(coarse_hu, seeds.astype(np.int32), mask=coarse_lungs)
+    _, nearest = distance_transform_edt(reached == 0, return_indices=True)
+    sides = repeated(reached[tuple(nearest)].astype(np.uint8), step, hu.shape) * lungs
+    meeting = [binary_dilation(reached == side, iterations=CONTESTED) for side in (LEFT, RIGHT)]
+    zone = repeated(meeting[0] & meeting[1], step, hu.shape) & lungs
+    if zone.any():
+        box = bounding_box(zone, (1, 1, 1))
+        zone, own = zone[box], sides[box]
+        rim = binary_dilation(zone) & lungs[box]
+        flooded = watershed(hu[box], np.where(zone, 0, own * rim).astype(np.int32), mask=rim)
+        own[zone & (flooded > 0)] = flooded[zone & (flooded > 0)]
+    return sides
