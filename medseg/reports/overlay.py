@@ -1,4 +1,4 @@
-"""The picture with the mask's contour on it, on the pixels of the photograph."""
+"""The image with the mask's contour on it: a photograph on its own pixels, a volume as three slices."""
 
 from __future__ import annotations
 
@@ -18,20 +18,32 @@ PIXELS_PER_LINE = 1600
 
 
 def draw_overlay(image: np.ndarray, mask: Mask, field: np.ndarray | None = None) -> np.ndarray:
-    """Draw the contour of each label and the border of the analysed field on the photograph.
+    """Draw the contour of each label on the image.
+
+    A volume becomes three orthogonal slices: see `medseg.reports.volume_overlay.draw_volume_overlay`.
+    A photograph keeps its grid and gets the border of the analysed field too.
 
     The contour lies just outside its label, so the pixels of a labelled structure keep their values:
     a vessel of one pixel stays visible between its two lines. Only where two labels touch does the line
     lie on the one with the smaller number. All pixels away from the lines are those of the photograph.
 
     Args:
-        image: (C, row, column), C 1 or 3; see `to_display` for how its values become 0 to 255.
-        mask: (row, column), the labels on the image's grid.
+        image: (C, row, column), C 1 or 3; see `to_display` for how its values become 0 to 255. Or
+            (1, i, j, k), a CT in Hounsfield units.
+        mask: (row, column) or (i, j, k), the labels on the image's grid.
         field: (row, column) bool, True where the picture was analysed; None draws no border.
 
     Returns:
-        (row, column, 3) uint8, RGB, on the grid of the image.
+        (row, column, 3) uint8, RGB; of a photograph on the grid of the image.
+
+    Raises:
+        UnsuitableError: a shape that can't be shown, or a volume without an affine.
+        MedsegError: a mask or field on another grid.
     """
+    if image.ndim == 4:
+        from medseg.reports.volume_overlay import draw_volume_overlay
+
+        return draw_volume_overlay(image, mask)
     picture = to_display(image)
     _check_grid("a mask", mask.array, picture)
     width = max(1, round(max(picture.shape[:2]) / PIXELS_PER_LINE))
@@ -39,7 +51,7 @@ def draw_overlay(image: np.ndarray, mask: Mask, field: np.ndarray | None = None)
         _check_grid("a field", field, picture)
         picture[_dotted(field, width)] = FIELD_COLOUR
     labels = mask.array.view(np.uint8) if mask.array.dtype == bool else mask.array
-    grown = _grow(labels, width)
+    grown = grow(labels, width)
     line = grown != labels
     picture[line] = COLOURS[(grown[line].astype(np.int64) - 1) % len(COLOURS)]
     return picture
@@ -115,7 +127,7 @@ def _stretch(image: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255, out=values).round().astype(np.uint8)
 
 
-def _grow(labels: np.ndarray, width: int) -> np.ndarray:
+def grow(labels: np.ndarray, width: int) -> np.ndarray:
     """Each pixel's largest label within `width` pixels; (row, column), same dtype."""
     from scipy.ndimage import maximum_filter
 
@@ -129,7 +141,7 @@ def _dotted(field: np.ndarray, width: int) -> np.ndarray:
     cameras and good enough for others.
     """
     inside = np.ascontiguousarray(field, dtype=bool).view(np.uint8)
-    rows, columns = np.nonzero(_grow(inside, width) != inside)
+    rows, columns = np.nonzero(grow(inside, width) != inside)
     dotted = np.zeros(field.shape, bool)
     if len(rows):
         y, x = rows - rows.mean(), columns - columns.mean()

@@ -14,6 +14,7 @@ from medseg.io.atomic import atomic_path
 from medseg.io.raster import encode_jpeg
 from medseg.reports.overlay import colour_of, draw_overlay, to_display
 from medseg.reports.record import plain
+from medseg.reports.volume_page import volume_pictures
 from medseg.volume import Mask
 
 LONG_SIDE = 1600  # px of an embedded picture: sharp on A4 and on most screens, a page of about 1 MB
@@ -30,6 +31,7 @@ _UNITS = {
     "px2": "px²",
     "deg": "°",
 }
+_ACRONYMS = {word.lower(): word for word in ("CT", "HU", "LAA")}
 
 
 def write_page(
@@ -51,33 +53,33 @@ def write_page(
 
     Args:
         path: the file; its folder must exist.
-        image: (C, row, column), C 1 or 3, the photograph.
-        mask: (row, column), the labels on its grid.
+        image: (C, row, column), C 1 or 3, the photograph; or (1, i, j, k), a CT in Hounsfield units.
+        mask: (row, column) or (i, j, k), the labels on its grid.
         measurements: name to {"value": number, list, dict or None, "unit": str, "reason": str when None}.
         quality: {"verdict": "pass" or "warn", ...}; empty when nothing was checked.
         warnings: sentences for the reader; empty when nothing is odd.
         provenance: bundle, weights, versions, input and date; may be nested.
-        field: (row, column) bool, True where the picture was analysed.
+        field: (row, column) bool, True where the picture was analysed; not for volumes.
+
+    Raises:
+        UnsuitableError: a shape that can't be shown, or a volume without an affine.
+        MedsegError: a mask or field on another grid.
     """
     made_by = dict(_flat(plain(provenance)))
     numbers = plain(measurements)
-    overlay = draw_overlay(image, mask, field)
+    pictures = volume_pictures(image, mask) if image.ndim == 4 else _photograph(image, mask, field)
     html = render(
-        "page.html.j2",
+        "volume.html.j2" if image.ndim == 4 else "page.html.j2",
         title=readable(made_by.get("task") or made_by.get("bundle") or "Segmentation"),
         case=made_by.get("input", ""),
         concerns=_concerns(quality, warnings),
-        photograph=data_url(to_display(image)),
-        overlay=data_url(overlay),
-        size=overlay.shape[1::-1],
-        reduced=max(overlay.shape) > LONG_SIDE,
-        legend=_legend(mask),
-        has_field=field is not None,
+        legend=_legend(mask, pictures["found"]),
         measurements=[_row(name, entry) for name, entry in numbers.items() if entry["value"] is not None],
         unknown=_unknown(numbers),
         checked=bool(quality),
         provenance=made_by,
         readable=readable,
+        **pictures,
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -103,9 +105,14 @@ def render(template: str, **values: Any) -> str:
 
 
 def readable(name: str) -> str:
-    """A key as a reader would write it: vessel_density becomes Vessel density."""
-    words = str(name).replace("_", " ").replace(".", ": ")
+    """A key as a reader would write it: vessel_density becomes Vessel density, lung_ct Lung CT."""
+    words = _words(name)
     return words[:1].upper() + words[1:]
+
+
+def _words(name: str) -> str:
+    words = str(name).replace("_", " ").replace(".", ": ").split(" ")
+    return " ".join(_ACRONYMS.get(word, word) for word in words)
 
 
 def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
@@ -117,9 +124,21 @@ def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
     return concerns
 
 
-def _legend(mask: Mask) -> list[dict[str, Any]]:
+def _photograph(image: np.ndarray, mask: Mask, field: np.ndarray | None) -> dict[str, Any]:
+    """What page.html.j2 names besides the values of every page, and which labels were found."""
+    overlay = draw_overlay(image, mask, field)
+    return {
+        "photograph": data_url(to_display(image)),
+        "overlay": data_url(overlay),
+        "size": overlay.shape[1::-1],
+        "reduced": max(overlay.shape) > LONG_SIDE,
+        "has_field": field is not None,
+        "found": set(np.unique(mask.array).tolist()),
+    }
+
+
+def _legend(mask: Mask, found: set[int]) -> list[dict[str, Any]]:
     """Name, colour and presence of each label but the background."""
-    found = set(np.unique(mask.array).tolist())
     names = mask.labels or {int(value): f"label {value}" for value in sorted(found)}
     return [
         {"name": readable(name), "colour": colour_of(value), "found": value in found}
@@ -139,7 +158,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     histogram = _histogram(value)
     text = "" if histogram else _text(value, _UNITS.get(unit, unit))
     return {
-        "name": _without_unit(name, unit),
+        "name": readable(_without_unit(name, unit)),
         "text": text,
         "unit": _UNITS.get(unit, unit),
         "reason": entry.get("reason", ""),
@@ -152,13 +171,13 @@ def _unknown(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, list[st
     unknown: dict[str, list[str]] = {}
     for name, entry in measurements.items():
         if entry["value"] is None:
-            named = f"{_without_unit(name, entry['unit']).lower()} ({entry['unit']})"
+            named = f"{_words(_without_unit(name, entry['unit']).lower())} ({entry['unit']})"
             unknown.setdefault(entry.get("reason") or "no reason was given", []).append(named)
     return unknown
 
 
 def _without_unit(name: str, unit: str) -> str:
-    return readable(name.removesuffix(f"_{unit.replace('²', '2').replace('³', '3')}"))
+    return name.removesuffix(f"_{unit.lower().replace('²', '2').replace('³', '3')}")
 
 
 def _text(value: Any, unit: str) -> str:

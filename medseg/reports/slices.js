@@ -1,0 +1,36 @@
+// One slice at a time, by slider, arrow keys or wheel. Without this script the page shows them all in a column.
+"use strict";
+const film = document.getElementById("film");
+const slider = document.getElementById("slider");
+const slices = Array.from(film.children);
+
+function show(number) {
+  const shown = Math.min(Math.max(number, 0), slices.length - 1);
+  slices.forEach((slice, n) => { slice.hidden = n !== shown; });
+  slider.value = shown;
+  slider.setAttribute("aria-valuetext", slices[shown].querySelector("figcaption").textContent.trim());
+}
+
+const steps = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -5, PageDown: 5,
+                Home: -Infinity, End: Infinity };
+
+function step(event) {
+  if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
+  event.preventDefault();
+  show(Number(slider.value) + steps[event.key]);
+}
+
+function turn(event) {
+  // Only after a click on the slices: the wheel must not be caught on its way down the page.
+  if (event.ctrlKey || !event.deltaY || document.activeElement !== film) return;
+  event.preventDefault();
+  show(Number(slider.value) + Math.sign(event.deltaY));
+}
+
+document.documentElement.classList.add("scripted");
+document.getElementById("controls").hidden = false;
+slider.addEventListener("input", () => show(Number(slider.value)));
+slider.addEventListener("keydown", step);
+film.addEventListener("keydown", step);
+film.addEventListener("wheel", turn, { passive: false });
+show(Number(slider.value));

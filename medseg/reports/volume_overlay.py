@@ -1,0 +1,167 @@
+"""overlay.png of a volume: three orthogonal slices with the mask's contours on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medseg.reports.overlay import COLOURS, grow
+from medseg.reports.volume_views import (
+    LUNG_WINDOW_HU,
+    OBLIQUE_DEGREES,
+    PLANES,
+    Displayed,
+    View,
+    cut,
+    label_profiles,
+    telling_slices,
+    to_displayed,
+)
+from medseg.volume import Mask
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+AXIAL_PX, HEIGHT_PX = 640, 1280  # at most, of the axial slice's sides and of the volume's height
+LINE_PX, CASING_PX = 2, 1
+CASING = len(COLOURS) + 1  # its number in a drawing of contours
+CASING_COLOUR = np.array((0, 0, 0), np.uint8)
+
+_INK, _SOFT = (255, 255, 255), (200, 200, 200)
+_MARGIN_PX = 32  # around each slice, for the letters
+_CELL_PX = 460  # at least, for each slice's caption and scale bar
+_TEXT_PX, _LETTER_PX = 17, 22
+_BAR_MM = (200, 100, 50, 20, 10, 5, 2, 1)
+
+
+def draw_volume_overlay(image: np.ndarray, mask: Mask) -> np.ndarray:
+    """Draw the three slices that show most of the labels, side by side in one scale of millimetres.
+
+    Args:
+        image: (1, i, j, k), Hounsfield units.
+        mask: (i, j, k), the labels on its grid, with the affine.
+
+    Returns:
+        (row, column, 3) uint8, RGB: an axial, a coronal and a sagittal slice in the lung window with the
+        letters of the directions, the numbers of the slices, a scale bar each and the names of the labels.
+
+    Raises:
+        UnsuitableError: more than one channel, or no affine.
+        MedsegError: the mask is on another grid.
+    """
+    volume = to_displayed(image, mask)
+    views = three_views(volume, label_profiles(volume.labels))
+    return _side_by_side(views, mask.labels, f"{window_text()}. {note(volume)}")
+
+
+def three_views(
+    volume: Displayed, profiles: Mapping[int, tuple[np.ndarray, ...]], axial_px: int = AXIAL_PX
+) -> list[View]:
+    """The axial, coronal and sagittal slice that show most of the labels, in one scale of millimetres."""
+    height_mm, depth_mm, width_mm = volume.extent_mm.tolist()
+    mm_per_px = max(max(depth_mm, width_mm) / axial_px, height_mm / HEIGHT_PX)
+    slices = telling_slices(profiles, volume.labels.shape)
+    return [cut(volume, plane, index, mm_per_px) for plane, index in zip(PLANES, slices, strict=True)]
+
+
+def contours(labels: np.ndarray, line_px: int = LINE_PX) -> np.ndarray:
+    """The lines just outside each label as numbers, (row, column) uint8.
+
+    0 is no line, n the line in COLOURS[n - 1], CASING a dark rim around the lines: a pale line on the
+    white of soft tissue could not be seen. Only where labels touch does a line lie on the one with the
+    smaller number; a rim never lies on a label.
+    """
+    grown = grow(labels, line_px)
+    line = grown != labels
+    drawing = np.zeros(labels.shape, np.uint8)
+    drawing[(grow(labels, line_px + CASING_PX) > 0) & (labels == 0)] = CASING
+    drawing[line] = (grown[line].astype(np.int64) - 1) % len(COLOURS) + 1
+    return drawing
+
+
+def bar_mm(width_mm: float) -> int:
+    """The length of a scale bar: a round number of up to a third of a picture's width."""
+    return next((length for length in _BAR_MM if length <= width_mm / 3), _BAR_MM[-1])
+
+
+def window_text() -> str:
+    centre, width = LUNG_WINDOW_HU
+    return f"Lung window: centre {centre} HU, width {width} HU"
+
+
+def note(volume: Displayed) -> str:
+    """What the reader should know of an oblique array; empty for any other."""
+    if volume.tilt_degrees < OBLIQUE_DEGREES:
+        return ""
+    return f"Oblique by {volume.tilt_degrees:.0f} degrees: the letters name the nearest direction."
+
+
+def _side_by_side(views: list[View], names: Mapping[int, str], head: str) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    heads, line = 3 * _TEXT_PX, 2 * _TEXT_PX
+    width = sum(_cell_px(view) + 2 * _MARGIN_PX for view in views)
+    height = max(view.grey.shape[0] for view in views) + 2 * _MARGIN_PX + heads + line
+    sheet = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN_PX, _TEXT_PX), head, _INK, _font(_TEXT_PX))
+    _write_legend(draw, width - _MARGIN_PX, names)
+    left = _MARGIN_PX
+    for view in views:
+        top = heads + _MARGIN_PX
+        sheet.paste(Image.fromarray(_painted(view)), (left, top))
+        _write_around(draw, view, left, top)
+        left += _cell_px(view) + 2 * _MARGIN_PX
+    return np.asarray(sheet)
+
+
+def _cell_px(view: View) -> int:
+    return max(view.grey.shape[1], _CELL_PX)
+
+
+def _painted(view: View) -> np.ndarray:
+    """(row, column, 3) uint8: the slice with its contours."""
+    colours = np.vstack([COLOURS, CASING_COLOUR])
+    drawing = contours(view.labels)
+    picture = np.repeat(view.grey[..., None], 3, axis=2)
+    picture[drawing > 0] = colours[drawing[drawing > 0] - 1]
+    return picture
+
+
+def _write_around(draw: ImageDraw, view: View, left: int, top: int) -> None:
+    """The letters on the borders; the caption and the scale bar below."""
+    rows, columns = view.grey.shape
+    half = _MARGIN_PX // 2
+    middle, centre = top + rows // 2, left + columns // 2
+    places = (left - half, middle), (left + columns + half, middle), (centre, top - half)
+    for letter, place in zip(view.letters, (*places, (centre, top + rows + half)), strict=True):
+        draw.text(place, letter, _INK, _font(_LETTER_PX), anchor="mm")
+    below = top + rows + _MARGIN_PX + _TEXT_PX // 2
+    draw.text((left, below), view.caption, _SOFT, _font(_TEXT_PX), anchor="lm")
+    length_mm = bar_mm(columns * view.mm_per_px)
+    bar = round(length_mm / view.mm_per_px)
+    right = left + _cell_px(view)
+    draw.rectangle((right - bar, below - 2, right - 1, below + 1), _INK)
+    draw.text((right - bar - 8, below), f"{length_mm} mm", _INK, _font(_TEXT_PX), anchor="rm")
+
+
+def _write_legend(draw: ImageDraw, right: int, names: Mapping[int, str]) -> None:
+    """The labels' names from the right, each after a line in its colour."""
+    for value, name in sorted(names.items(), reverse=True):
+        if value == 0:
+            continue
+        text = name.replace("_", " ")
+        right -= round(draw.textlength(text, _font(_TEXT_PX)))
+        draw.text((right, _TEXT_PX), text, _INK, _font(_TEXT_PX))
+        middle, colour = round(1.6 * _TEXT_PX), tuple(COLOURS[(value - 1) % len(COLOURS)].tolist())
+        draw.rectangle((right - 36, middle - 1, right - 10, middle + 1), colour)
+        right -= 60
+
+
+def _font(size_px: int) -> FreeTypeFont | ImageFont:
+    from PIL.ImageFont import load_default
+
+    return load_default(size_px)

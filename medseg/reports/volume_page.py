@@ -1,0 +1,137 @@
+"""The pictures of a volume's report.html: three views, and a scroll through axial slices."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from medseg.reports.overlay import COLOURS
+from medseg.reports.volume_overlay import (
+    CASING_COLOUR,
+    LINE_PX,
+    bar_mm,
+    contours,
+    note,
+    three_views,
+    window_text,
+)
+from medseg.reports.volume_views import Displayed, View, cut, label_profiles, to_displayed
+from medseg.volume import Mask
+
+MAX_SLICES = 60  # in the scroll
+VIEW_PX = 640  # of the axial view's longer side: three of them fill a wide screen
+# Longer side in px and JPEG quality of a slice in the scroll: the first that fits, the last in any case.
+_STEPS = ((512, 80), (512, 60), (384, 60), (320, 40), (256, 40))
+SCROLL_CHARACTERS = 3_000_000  # of the slices' pictures; with all else the page stays under 4 MB
+_VIEW_QUALITY = 85
+_SIDES = {"R": "the patient's right", "A": "the front", "S": "the head"}
+_MINUS = "\N{MINUS SIGN}"
+
+
+def volume_pictures(image: np.ndarray, mask: Mask) -> dict[str, Any]:
+    """What volume.html.j2 names besides the values of every page.
+
+    Args:
+        image: (1, i, j, k), Hounsfield units.
+        mask: (i, j, k), the labels on its grid, with the affine.
+
+    Returns:
+        views and slices as pictures, start (which slice stands there first), texts, the script with its hash
+        for the Content-Security-Policy, and found: the labels that occur.
+
+    Raises:
+        UnsuitableError: more than one channel, or no affine.
+        MedsegError: the mask is on another grid.
+    """
+    volume = to_displayed(image, mask)
+    profiles = label_profiles(volume.labels)
+    views = three_views(volume, profiles, VIEW_PX)
+    count = volume.labels.shape[0]
+    first = count - views[0].number if volume.flipped[0] else views[0].number - 1
+    shown = _evenly(count, first)
+    script = files("medseg.reports").joinpath("slices.js").read_text("utf-8")
+    return {
+        "views": [_picture(view, mask, _VIEW_QUALITY, LINE_PX) for view in views],
+        "slices": _slices(volume, mask, shown),
+        "start": shown.index(first),
+        "of": count,
+        "every": shown.step,
+        "window": window_text().replace("-", _MINUS),
+        "note": note(volume),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        "found": set(profiles),
+    }
+
+
+def _evenly(count: int, through: int) -> range:
+    """Up to MAX_SLICES of `count` slices, equally far apart, one of them `through`."""
+    step = -(-count // MAX_SLICES)
+    return range(through % step, count, step)
+
+
+def _slices(volume: Displayed, mask: Mask, shown: Sequence[int]) -> list[dict[str, Any]]:
+    """The axial slices as pictures, in the largest of the sizes in which they fit."""
+    side_mm = float(volume.extent_mm[1:].max())
+    sample = shown[:: max(1, len(shown) // 5)]
+
+    def pictures(indices: Sequence[int], long_side: int, quality: int) -> list[dict[str, Any]]:
+        views = (cut(volume, "axial", index, side_mm / long_side) for index in indices)
+        return [_picture(view, mask, quality, line_px=1) for view in views]
+
+    for step in _STEPS[:-1]:
+        characters = sum(len(some["grey"]) + len(some["drawing"]) for some in pictures(sample, *step))
+        if characters * len(shown) <= SCROLL_CHARACTERS * len(sample):
+            return pictures(shown, *step)
+    return pictures(shown, *_STEPS[-1])
+
+
+def _picture(view: View, mask: Mask, quality: int, line_px: int) -> dict[str, Any]:
+    """One slice for the template: two layers, so that the contours can be hidden, and its texts."""
+    rows, columns = view.grey.shape
+    width_mm = columns * view.mm_per_px
+    length_mm = bar_mm(width_mm)
+    towards = _SIDES[view.letters[0]], _SIDES[view.letters[2]]
+    seen = [mask.labels.get(value, f"label {value}") for value in np.unique(view.labels).tolist() if value]
+    return {
+        "grey": _data_url("jpeg", _jpeg(view.grey, quality)),
+        "drawing": _data_url("png", _png(contours(view.labels, line_px))),
+        "caption": view.caption.replace("-", _MINUS),
+        "alt": f"On the left {towards[0]}, on top {towards[1]}. "
+        f"Contours of: {', '.join(seen).replace('_', ' ') or 'none'}.",
+        "letters": view.letters,
+        "rows": rows,
+        "columns": columns,
+        "width_mm": round(width_mm),
+        "bar_mm": length_mm,
+        "bar_percent": f"{100 * length_mm / width_mm:.2f}",
+    }
+
+
+def _jpeg(grey: np.ndarray, quality: int) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _png(drawing: np.ndarray) -> bytes:
+    """Numbers of contours as a PNG with a palette, transparent where there is no line."""
+    from PIL import Image
+
+    picture = Image.fromarray(drawing).convert("P")
+    picture.putpalette(np.vstack([np.zeros(3, np.uint8), COLOURS, CASING_COLOUR]).tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", transparency=0, bits=4)
+    return buffer.getvalue()
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
