@@ -1,20 +1,18 @@
-# make demo: vessels on a photograph, from nothing.  make test: all tests.  make check: format, lint, types.
+# make demo: vessels on a photograph and lungs in a CT, from nothing.  make test: all tests.  make check: format, lint, types.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
-BUNDLE := bundles/retinal_vessel/configs
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .PHONY: demo test check ui clean
 
 demo: $(VENV)/demo-ready
-	$(BIN)/python -m monai.bundle run --config_file $(BUNDLE)/inference.yaml --output_dir out/demo
+	$(BIN)/python -m monai.bundle run --config_file bundles/retinal_vessel/configs/inference.yaml --output_dir out/demo
+	$(BIN)/python -m monai.bundle run --config_file bundles/lung_ct/configs/inference.yaml --output_dir out/demo
 	@echo
-	@echo "mask:         out/demo/retina/segmentation.png"
-	@echo "overlay:      out/demo/retina/overlay.png"
-	@echo "report:       out/demo/retina/report.html"
-	@echo "measurements: out/demo/retina/measurements.json"
+	@echo "photograph: out/demo/retina/          segmentation.png, overlay.png, report.html, measurements.json"
+	@echo "chest CT:   out/demo/example_chest/   segmentation.nii.gz, overlay.png, report.html, measurements.json"
 
 test: $(VENV)/test-ready
 	$(BIN)/python -m pytest

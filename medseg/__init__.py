@@ -18,7 +18,7 @@ _HOME = {
     "Mask": "medseg.volume",
     "MedsegError": "medseg.errors",
     "Segmenter": "medseg.pipeline",
-    "SegmentationResult": "medseg.pipeline",
+    "SegmentationResult": "medseg.outputs",
     "Volume": "medseg.volume",
     "read_mask": "medseg.io",
     "read_volume": "medseg.io",

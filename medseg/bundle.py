@@ -114,6 +114,24 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
     return parser
 
 
+def inference_files(bundle: Bundle, method: str | None = None) -> list[str]:
+    """The configuration files that segment: inference.yaml, and over it that of another method.
+
+    Raises:
+        UsageError: the bundle has no such method.
+    """
+    if method is None:
+        return ["inference.yaml"]
+    methods = sorted(file.stem for file in bundle.config("methods").glob("*.yaml"))
+    if method not in methods:
+        raise UsageError(
+            f"a method that {bundle.task} has",
+            came=method,
+            do=did_you_mean(method, methods) if methods else "Leave out --method: it has one method alone.",
+        )
+    return ["inference.yaml", f"methods/{method}.yaml"]
+
+
 def check_key(parser: ConfigParser, key: str) -> None:
     """Refuse a key that the configuration does not have: MONAI would add it and go on.
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
 from medseg.errors import MedsegError, UsageError
 
+if TYPE_CHECKING:
+    from medseg.io import Input
+    from medseg.pipeline import Segmenter
+
 EXIT_DONE, EXIT_OTHER, EXIT_USAGE, EXIT_ALL_REJECTED, EXIT_SOME_REJECTED, EXIT_WORSE = 0, 1, 2, 3, 4, 5
+EXIT_WARNED = 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 other, 2 usage, 3 all and 4 some inputs rejected, 5 the second of two runs is worse.
+    0 done, 1 other, 2 usage, 3 all and 4 some inputs rejected, 5 the second of two runs is worse,
+    6 an inspected input can be used but is odd.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -41,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _segment(options: argparse.Namespace) -> int:
     from medseg.io import case_names, find_inputs
+    from medseg.outputs import check_formats
 
+    check_formats(options.formats)
     inputs = find_inputs(options.input)
     overrides = _overrides(options.set)
 
@@ -49,26 +59,57 @@ def _segment(options: argparse.Namespace) -> int:
 
     from medseg.pipeline import Segmenter
 
-    segmenter = Segmenter(options.task, options.device, overrides)
-    spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
+    segmenter = Segmenter(options.task, options.device, overrides, options.method)
+    names = case_names(inputs).values()
     rejected = 0
-    for source, name in tqdm(case_names(inputs).items(), unit="case", disable=len(inputs) == 1):
-        directory = Path(options.output, name)
-        try:
-            result = segmenter(source, spacing)
-            result.save(directory)
-        except MedsegError as error:
-            rejected += 1
-            earlier = " An earlier result in its folder was left as it was." if directory.exists() else ""
-            tqdm.write(f"{source}: {error}{earlier}", file=sys.stderr)
-        else:
-            for warning in result.warnings:
-                tqdm.write(f"{source}: warning: {warning}", file=sys.stderr)
-            tqdm.write(str(directory))
+    for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1):
+        rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
     if rejected:
         print(f"medseg: {rejected} of {len(inputs)} rejected", file=sys.stderr)
         return EXIT_ALL_REJECTED if rejected == len(inputs) else EXIT_SOME_REJECTED
     return EXIT_DONE
+
+
+def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: argparse.Namespace) -> bool:
+    """Segment and save one case, and say how it went; whether there is a result."""
+    from tqdm import tqdm
+
+    shown = source if not isinstance(source, tuple) else f"{len(source)} files in {source[0].parent}"
+    spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
+    try:
+        result = segmenter(source, spacing)
+        result.save(directory, options.formats)
+    except OSError:
+        raise  # a full or broken disk: the next case would fail too
+    except Exception as error:
+        earlier = " An earlier result in its folder was left as it was." if directory.exists() else ""
+        tqdm.write(f"{shown}: {_told(error)}{earlier}", file=sys.stderr)
+        return False
+    for warning in result.warnings:
+        tqdm.write(f"{shown}: warning: {warning}", file=sys.stderr)
+    tqdm.write(str(directory))
+    return True
+
+
+def _told(error: Exception) -> str:
+    """What a user reads of an error: one that nobody foresaw shows its kind and place, never its text.
+
+    Libraries quote what they read, which may be a patient's name.
+    """
+    if isinstance(error, MedsegError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"medseg could not process it ({type(error).__name__} in {Path(place.filename).name}:{place.lineno})."
+    )
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from medseg.quality import inspect
+
+    report = inspect(Path(options.path), options.modality)
+    print(json.dumps(report.record(), indent=2) if options.json else report)
+    return {"pass": EXIT_DONE, "warn": EXIT_WARNED, "reject": EXIT_ALL_REJECTED}[report.verdict]
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -218,11 +259,37 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"medseg {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
+    _add_segment(commands)
+    _add_inspect(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+
+    compare = _command(commands, "compare-runs", _compare_runs, "is the second run better than the first?")
+    compare.add_argument("first", help="MLflow run (id or name), or a folder with scores.csv")
+    compare.add_argument("second")
+    compare.add_argument("-o", "--output", default="out/comparison", metavar="OUT")
+    compare.add_argument("--score", default="dice", help="what decides (default: dice)")
+
+    sync = _command(commands, "sync", _sync, "send what a training could not while the server was away")
+    sync.add_argument("folder", help="the training's output_dir")
+
+    check = _command(commands, "check-data", _check_data, "report what is wrong with a data set")
+    check.add_argument("manifest", help="path, or name of a shipped manifest")
+
+    _command(commands, "info", _info, "versions, tasks and where their bundles are")
+    ui = _command(commands, "ui", _ui, "open MLflow's page on the experiments")
+    ui.add_argument("--port", type=int, default=5000)
+    return parser
+
+
+def _add_segment(commands: Any) -> None:
     segment = _command(
-        commands, "segment", _segment, "segment pictures: OUT/<case>/ gets mask, overlay, report, numbers"
+        commands, "segment", _segment, "segment images: OUT/<case>/ gets mask, overlay, report, numbers"
     )
     segment.add_argument("task", help="for example retinal_vessel; `medseg info` lists all")
-    segment.add_argument("input", nargs="+", help="files, folders or patterns")
+    segment.add_argument(
+        "input", nargs="+", help="files, folders or patterns; a DICOM study as folder, zip archive or files"
+    )
     segment.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for the results")
     segment.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     segment.add_argument(
@@ -231,8 +298,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MM",
         help="size of a pixel; without it lengths are in px",
     )
+    segment.add_argument(
+        "--method", metavar="NAME", help="another method than the network, such as classical"
+    )
+    segment.add_argument(
+        "--formats",
+        type=lambda text: text.split(","),
+        default=(),
+        metavar="A,B",
+        help="nifti, nrrd, dicom-seg, rtstruct, mesh, png, html (default: nifti for volumes, png, html)",
+    )
     _add_set(segment)
 
+
+def _add_inspect(commands: Any) -> None:
+    inspect = _command(
+        commands, "inspect", _inspect, "what a file or DICOM study holds, and if it can be used"
+    )
+    inspect.add_argument("path", help="file, folder or zip archive")
+    inspect.add_argument("--modality", default="CT", help="of the series to choose (default: CT)")
+    inspect.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_train(commands: Any) -> None:
     train = _command(commands, "train", _train, "train a bundle's network by its train.yaml")
     train.add_argument("task")
     train.add_argument("--manifest", action="append", help="data manifest, by path or name; may be repeated")
@@ -251,6 +339,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_set(train)
 
+
+def _add_evaluate(commands: Any) -> None:
     evaluate = _command(commands, "evaluate", _evaluate, "score a bundle's weights on a split of a data set")
     evaluate.add_argument("task")
     evaluate.add_argument(
@@ -265,23 +355,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--output_dir", metavar="DIR")
     _add_set(evaluate)
-
-    compare = _command(commands, "compare-runs", _compare_runs, "is the second run better than the first?")
-    compare.add_argument("first", help="MLflow run (id or name), or a folder with scores.csv")
-    compare.add_argument("second")
-    compare.add_argument("-o", "--output", default="out/comparison", metavar="OUT")
-    compare.add_argument("--score", default="dice", help="what decides (default: dice)")
-
-    sync = _command(commands, "sync", _sync, "send what a training could not while the server was away")
-    sync.add_argument("folder", help="the training's output_dir")
-
-    check = _command(commands, "check-data", _check_data, "report what is wrong with a data set")
-    check.add_argument("manifest", help="path, or name of a shipped manifest")
-
-    _command(commands, "info", _info, "versions, tasks and where their bundles are")
-    ui = _command(commands, "ui", _ui, "open MLflow's page on the experiments")
-    ui.add_argument("--port", type=int, default=5000)
-    return parser
 
 
 def _command(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from medseg import __version__
-from medseg.bundle import open_bundle, parse, sha256, typed_errors
-from medseg.io import case_name, write_mask
+from medseg.bundle import inference_files, open_bundle, parse, sha256, typed_errors
+from medseg.io import Input, case_name
+from medseg.outputs import SegmentationResult
 from medseg.quality import check_ranges, judge
 from medseg.volume import Mask
 
@@ -22,46 +24,55 @@ logger = logging.getLogger(__name__)
 
 
 def segment(
-    source: str | Path,
+    source: Input,
     task: str,
     device: str = "auto",
     pixel_spacing_mm: tuple[float, float] | None = None,
+    method: str | None = None,
 ) -> SegmentationResult:
     """Segment one image. For many, make one Segmenter and call it.
 
     Args:
-        source: an image file.
+        source: an image file; for DICOM also a folder, a zip archive or several files.
         task: the name of a bundle (see `medseg info`), or a path to one.
         device: auto, cpu, cuda or cuda:N.
         pixel_spacing_mm: (row, column) size of a picture's pixel, when it is known.
+        method: one of the bundle's other methods (configs/methods), such as classical; None for its network.
 
     Raises:
-        UsageError: an unknown task or device.
+        UsageError: an unknown task, device or method.
         InputError: the image can't be read or is nothing that the task was made for.
         WeightsError: the bundle's weights are missing or not the pinned ones.
     """
-    return Segmenter(task, device)(source, pixel_spacing_mm)
+    return Segmenter(task, device, method=method)(source, pixel_spacing_mm)
 
 
 class Segmenter:
     """A bundle's inference.yaml, loaded once, to be called on many images.
 
     Args:
-        task, device: as for segment.
+        task, device, method: as for segment.
         overrides: keys of inference.yaml (nested by "::") to values, such as {"flip_axes": [2, 3]}.
 
     Raises:
-        UsageError: an unknown task, device or key.
+        UsageError: an unknown task, device, method or key.
         WeightsError: see segment.
     """
 
-    def __init__(self, task: str, device: str = "auto", overrides: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        task: str,
+        device: str = "auto",
+        overrides: Mapping[str, Any] | None = None,
+        method: str | None = None,
+    ) -> None:
         from medseg.inference import pick_device
 
         self.device = pick_device(device)
+        bundle = open_bundle(task)
         parser = parse(
-            open_bundle(task),
-            "inference.yaml",
+            bundle,
+            *inference_files(bundle, method),
             overrides={"device": f"$torch.device('{self.device}')", **(overrides or {})},
         )
         with typed_errors():
@@ -72,69 +83,16 @@ class Segmenter:
             self._build_result = parser.get_parsed_content("result")
 
     def __call__(
-        self, source: str | Path, pixel_spacing_mm: tuple[float, float] | None = None
+        self, source: Input, pixel_spacing_mm: tuple[float, float] | None = None
     ) -> SegmentationResult:
         """Segment one image; arguments and errors as for segment."""
         import torch
 
         with typed_errors(), torch.inference_mode():
-            data = self._preprocessing({"image": str(source)})
+            data = self._preprocessing({"image": source})
             batch = data["image"][None].to(self.device)
             data["pred"] = self._inferer(batch, self._network)[0].cpu()
             return self._build_result(self._postprocessing(data), pixel_spacing_mm)
-
-
-@dataclass(frozen=True, eq=False)
-class SegmentationResult:
-    """What medseg says about one image.
-
-    Attributes:
-        mask: on the source's grid, (row, column) or (i, j, k).
-        measurements: name to {"value", "unit", "reason" when the value is None}.
-        quality: {"verdict": "pass" or "warn", "reasons": [...]}.
-        warnings: sentences; empty when nothing is odd.
-        provenance: bundle, weights, versions, input.
-        image: (C, row, column), the source as it was read.
-        field: (row, column), bool, where the image was analysed; None for everywhere.
-    """
-
-    mask: Mask
-    measurements: dict[str, dict[str, Any]]
-    quality: dict[str, Any]
-    warnings: list[str]
-    provenance: dict[str, Any]
-    image: np.ndarray
-    field: np.ndarray | None = None
-
-    def save(self, directory: str | Path) -> Path:
-        """Write segmentation.png, overlay.png, report.html and measurements.json, the last one last.
-
-        Args:
-            directory: made when it is missing; files of these names in it are replaced.
-
-        Returns:
-            The directory.
-        """
-        from medseg import reports
-        from medseg.io.raster import write_picture
-
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        write_mask(self.mask, directory / "segmentation.png")
-        write_picture(reports.draw_overlay(self.image, self.mask, self.field), directory / "overlay.png")
-        shared: dict[str, Any] = {
-            "measurements": self.measurements,
-            "quality": self.quality,
-            "warnings": self.warnings,
-            "provenance": self.provenance,
-        }
-        reports.write_page(
-            directory / "report.html", image=self.image, mask=self.mask, field=self.field, **shared
-        )
-        reports.write_record(
-            directory / "measurements.json", task=self.provenance["task"], labels=self.mask.labels, **shared
-        )
-        return directory
 
 
 class ResultBuilder:
@@ -142,10 +100,13 @@ class ResultBuilder:
 
     Args:
         bundle_root: the bundle's folder.
-        weights: the files that the network was loaded from; several make an ensemble.
+        weights: the files that the network was loaded from; several make an ensemble, none is a method
+            without any.
         labels: value to name.
-        measure: called with the mask and the field.
+        measure: called with the mask and what `data` has under `measure_on`.
         plausible: see medseg.quality.check_ranges.
+        measure_on: key of the image, or of the field in which a picture was analysed.
+        method: what made the mask: network, or the name of another method.
     """
 
     def __init__(
@@ -153,44 +114,64 @@ class ResultBuilder:
         bundle_root: str | Path,
         weights: Sequence[str | Path],
         labels: Mapping[int | str, str],
-        measure: Callable[[Mask, np.ndarray | None], dict[str, dict[str, Any]]],
+        measure: Callable[[Mask, np.ndarray], dict[str, dict[str, Any]]],
         plausible: Mapping[str, tuple[float, float]],
+        measure_on: str = "source_field",
+        method: str = "network",
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
         digests = [sha256(file) for file in weights]
-        self.weights_sha256 = digests[0] if len(digests) == 1 else digests
+        self.weights_sha256 = digests[0] if len(digests) == 1 else digests or None
         self.labels = {int(value): name for value, name in labels.items()}
         self.measure = measure
         self.plausible = plausible
+        self.measure_on = measure_on
+        self.method = method
 
     def __call__(
         self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None
     ) -> SegmentationResult:
         meta = data["image"].meta
-        source = str(meta["filename_or_obj"])
-        field = np.asarray(data["source_field"])[0] > 0
+        source = meta["filename_or_obj"]
+        affine = meta.get("source_affine")
         mask = Mask(
-            np.asarray(data["pred"])[0].astype(np.uint8),
+            np.asarray(data["pred"])[0].astype(np.uint8, copy=False),
             self.labels,
+            affine=None if affine is None else np.asarray(affine),
             pixel_spacing_mm=pixel_spacing_mm,
             source=source,
         )
-        measurements = self.measure(mask, field)
-        warnings = [*meta["warnings"].splitlines(), *check_ranges(measurements, self.plausible)]
+        measurements = self.measure(mask, np.asarray(data[self.measure_on])[0])
+        empty = [] if mask.array.any() else ["nothing was found: the mask is empty"]
+        warnings = [*meta["warnings"].splitlines(), *empty, *check_ranges(measurements, self.plausible)]
         image = np.asarray(data["source_image"])
-        provenance = self._provenance(source)
-        return SegmentationResult(mask, measurements, judge(warnings), warnings, provenance, image, field)
+        return SegmentationResult(
+            mask,
+            measurements,
+            judge(warnings),
+            warnings,
+            self._provenance(source, image),
+            image,
+            np.asarray(data["source_field"])[0] > 0 if "source_field" in data else None,
+            self.bundle.metadata.get("dicom_codes", {}),
+        )
 
-    def _provenance(self, source: str) -> dict[str, Any]:
+    def _provenance(self, source: str, image: np.ndarray) -> dict[str, Any]:
         return {
             "task": self.bundle.task,
             "bundle_version": self.bundle.metadata["version"],
+            "method": self.method,
             "weights_sha256": self.weights_sha256,
             "input": case_name(source),
-            "input_sha256": sha256(source),
+            "input_sha256": sha256(source) if os.path.isfile(source) else _sha256_of_voxels(image),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"medseg": __version__, "monai": version("monai"), "torch": version("torch")},
         }
+
+
+def _sha256_of_voxels(image: np.ndarray) -> str:
+    """Of a series of many files, whatever they are called; in the order of the image's memory."""
+    return hashlib.sha256(np.ascontiguousarray(image.T).data).hexdigest()
 
 
 class SaveResults:

@@ -9,9 +9,37 @@ or (C, i, j, k).
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+
+class Source(str):
+    """The path that an image came from, with the DICOM headers of its slices.
+
+    A text, because that is what MONAI's loaders pass on unchanged beside an image.
+
+    Attributes:
+        headers: pydicom data sets without pixels, one per slice along k, or the one of a multi-frame
+            file; empty for what is not DICOM.
+    """
+
+    __slots__ = ("headers",)
+    headers: tuple[Any, ...]
+
+    def __new__(cls, path: object = "", headers: Iterable[Any] = ()) -> Source:
+        source = super().__new__(cls, str(path))
+        source.headers = tuple(headers)
+        return source
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+        return self  # never changed, and MetaTensor copies what it holds at each step
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Source, (str(self), self.headers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +49,13 @@ class Volume:
     Attributes:
         array: (C, row, column) or (C, i, j, k), in the data type of the file.
         affine: 4x4, voxel index to RAS+ mm; None for a picture.
-        source: the path that it came from.
+        source: the path that it came from; for DICOM with the headers of its slices.
         warnings: what the reader noticed and the user should know; empty when nothing is odd.
     """
 
     array: np.ndarray
     affine: np.ndarray | None = None
-    source: str = ""
+    source: str = Source()
     warnings: tuple[str, ...] = ()
 
 
@@ -47,7 +75,7 @@ class Mask:
     labels: dict[int, str] = field(default_factory=dict)
     affine: np.ndarray | None = None
     pixel_spacing_mm: tuple[float, float] | None = None
-    source: str = ""
+    source: str = Source()
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:
@@ -55,3 +83,24 @@ class Mask:
         if self.affine is None:
             return self.pixel_spacing_mm
         return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+
+
+def nearest_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """For right, anterior and superior: the array axis nearest to it, and whether it runs backwards.
+
+    Args:
+        affine: 4x4, voxel index to RAS+ mm. All six assignments are compared, so that no two directions get
+            the same axis.
+    """
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = max(
+        itertools.permutations(range(3)), key=lambda order: float(np.abs(cosines[range(3), order]).sum())
+    )
+    return axes, tuple(bool(cosines[world, axis] < 0) for world, axis in enumerate(axes))
+
+
+def orientation(affine: np.ndarray) -> str:
+    """The directions to which i, j and k grow, such as LPS for an axial DICOM series."""
+    axes, backwards = nearest_axes(affine)
+    letters = [pair[down] for pair, down in zip(("RL", "AP", "SI"), backwards, strict=True)]
+    return "".join(letters[axes.index(axis)] for axis in range(3))

@@ -11,6 +11,7 @@ from medseg import bundle as bundles
 from medseg.errors import UsageError, WeightsError
 
 TASKS = bundles.tasks()
+TRAINED = [task for task in TASKS if (bundles.find(task) / "models").is_dir()]
 ROOT = Path(__file__).parents[1]
 
 
@@ -33,22 +34,39 @@ def task(request):
     return request.param
 
 
-def test_there_is_a_bundle():
-    assert "retinal_vessel" in TASKS
+@pytest.fixture(params=TRAINED)
+def trained(request):
+    return request.param
 
 
-def test_has_all_files(task):
+def test_there_are_bundles():
+    assert TASKS == ["lung_ct", "retinal_vessel"]
+    assert TRAINED == ["retinal_vessel"]
+
+
+def test_has_its_files(task):
+    root = bundles.find(task)
+    names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert names >= {
+        "configs/metadata.json", "configs/inference.yaml", "configs/logging.conf",
+        "docs/README.md", "LICENSE",
+    }  # fmt: skip
+    assert not [name for name in names if name.endswith(".py")], "configuration only"
+
+
+def test_has_all_files(trained):
+    task = trained
     root = bundles.find(task)
     names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     required = {
         f"configs/{name}" for name in ("metadata.json", "inference.yaml", "train.yaml", "evaluate.yaml")
     }
     assert names >= required | {"configs/logging.conf", "models/model.pt", "docs/README.md", "LICENSE"}
-    assert not [name for name in names if name.endswith(".py")], "configuration only"
     assert (root / "models" / "model.pt").stat().st_size < 5e6
 
 
-def test_weights_are_pinned(task):
+def test_weights_are_pinned(trained):
+    task = trained
     pinned = yaml.safe_load(Path(config(task, "inference.yaml")).read_text())["weights_sha256"]
     assert pinned == bundles.sha256(bundles.find(task) / "models" / "model.pt")
     assert pinned == yaml.safe_load(Path(config(task, "evaluate.yaml")).read_text())["weights_sha256"]
@@ -90,7 +108,8 @@ def test_verify_net_in_out(output_of, task):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "name"), [("ckpt_export", "model.ts"), ("onnx_export", "model.onnx")])
-def test_export(output_of, task, command, name, tmp_path):
+def test_export(output_of, trained, command, name, tmp_path):
+    task = trained
     exported = tmp_path / name
     shape = bundles.open_bundle(task).metadata["network_data_format"]["inputs"]["image"]
     output_of(
@@ -127,7 +146,11 @@ def assert_same_output(task, exported, shape):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind"), [("inference.yaml", "infer"), ("train.yaml", "train")])
+@pytest.mark.parametrize(
+    ("task", "name", "kind"),
+    [(task, "inference.yaml", "infer") for task in TASKS]
+    + [(task, "train.yaml", "train") for task in TRAINED],
+)
 def test_check_properties(task, name, kind, request, tmp_path):
     from monai.bundle import ConfigWorkflow
 
@@ -139,7 +162,8 @@ def test_check_properties(task, name, kind, request, tmp_path):
     logging.getLogger().handlers.clear()
 
 
-def test_misspelt_key_gets_the_near_one(task):
+def test_misspelt_key_gets_the_near_one(trained):
+    task = trained
     with pytest.raises(UsageError, match="Did you mean threshold"):
         bundles.parse(bundles.open_bundle(task), "inference.yaml", overrides={"treshold": 0.4})
     with pytest.raises(UsageError, match="Did you mean overlap"):
@@ -148,7 +172,8 @@ def test_misspelt_key_gets_the_near_one(task):
         )
 
 
-def test_nested_override_is_taken(task):
+def test_nested_override_is_taken(trained):
+    task = trained
     parser = bundles.parse(
         bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::overlap": 0.125}
     )
@@ -165,6 +190,15 @@ def test_misspelt_option_of_monai_is_refused(monai_bundle, task, tmp_path):
 def test_unknown_task():
     with pytest.raises(UsageError, match="Did you mean retinal_vessel"):
         bundles.open_bundle("retina_vessels")
+
+
+def test_other_methods():
+    lung = bundles.open_bundle("lung_ct")
+    assert bundles.inference_files(lung, "classical") == ["inference.yaml", "methods/classical.yaml"]
+    with pytest.raises(UsageError, match="Did you mean classical"):
+        bundles.inference_files(lung, "clasical")
+    with pytest.raises(UsageError, match="Leave out --method"):
+        bundles.inference_files(bundles.open_bundle("retinal_vessel"), "classical")
 
 
 class TestWeights:

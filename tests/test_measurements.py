@@ -9,16 +9,16 @@ import time
 import numpy as np
 import pytest
 
-from medseg import measurements, phantoms
+from medseg import phantoms
 from medseg.errors import UnsuitableError, UsageError
-from medseg.measurements import measure_vessels
+from medseg.measurements import measure_vessels, vessels
 from medseg.volume import Mask
 
 WIDTHS_PX, ANGLES_DEG = (3, 4, 5, 6, 8, 9, 12, 15), (0, 15, 30, 45, 90)
 SHIFTS_PX = tuple((0.1 + k / 6, 0.05) for k in range(6))  # over a pixel, evenly
 FIXED = ("vessel_area_fraction", "field_area_px", "tortuosity", "fractal_dimension")
 COUNTS = ("branch_points", "end_points")
-LENGTHS = ("centreline_length", *(f"calibre_{name}" for name in measurements.CALIBRE))
+LENGTHS = ("centreline_length", *(f"calibre_{name}" for name in vessels.CALIBRE))
 
 
 def measured(vessel: np.ndarray, spacing_mm=None, field=None) -> dict:
@@ -203,10 +203,10 @@ def test_box_dimension_of_sets_whose_dimension_is_known():
     square = np.argwhere(np.ones((256, 256)))
     line = np.argwhere(phantoms.bar(600, 512, 1, 30))
     triangle = np.argwhere(phantoms.sierpinski(8))
-    assert measurements.box_dimension(square) == pytest.approx(2, abs=0.02)
-    assert measurements.box_dimension(line) == pytest.approx(1, abs=0.06)
-    assert measurements.box_dimension(triangle) == pytest.approx(np.log2(3), abs=0.02)
-    assert measurements.box_dimension(triangle + np.array([3, 5])) == pytest.approx(np.log2(3), abs=0.02)
+    assert vessels.box_dimension(square) == pytest.approx(2, abs=0.02)
+    assert vessels.box_dimension(line) == pytest.approx(1, abs=0.06)
+    assert vessels.box_dimension(triangle) == pytest.approx(np.log2(3), abs=0.02)
+    assert vessels.box_dimension(triangle + np.array([3, 5])) == pytest.approx(np.log2(3), abs=0.02)
 
 
 def test_fractal_dimension_is_that_of_the_centreline():
@@ -285,7 +285,7 @@ def test_vessels_without_a_centreline_have_an_area_but_no_calibre(vessel):
     entries = measure_vessels(Mask(vessel.astype(np.uint8)))
     assert entries["vessel_area_fraction"]["value"] > 0
     assert entries["centreline_length_px"]["value"] == 0
-    assert entries["calibre_mean_px"]["reason"] == measurements.NO_CENTRELINE
+    assert entries["calibre_mean_px"]["reason"] == vessels.NO_CENTRELINE
 
 
 def test_empty_field_has_no_fraction():

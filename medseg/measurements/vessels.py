@@ -2,23 +2,21 @@
 
 Length, tortuosity, calibre and branch points are read from the vessels' centreline, cut at its nodes. Pixels
 are unit squares with their centres on whole numbers, axes are (row, column), and each choice that changes
-a number is a constant below.
+a number is a constant below or in centreline.py.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from medseg.errors import UnsuitableError, UsageError
+from medseg.measurements.centreline import Centreline, centreline, connect, solid_vessels
+from medseg.measurements.entries import Measures, entry
 from medseg.volume import Mask
 
 VESSEL = 1
-PINHOLE_PX = 8  # holes of up to this many pixels are filled: a pinhole would split a vessel in two
-MIN_BRANCH_PX = 5.0  # shorter centrelines are specks; a branch's also at least the calibre at its node
 ONE_CROSSING = 1.5  # nodes with less than so many calibres between them are one: see branch_points
 SMOOTHING_PX = 3.0  # standard deviation of the Gaussian that takes the pixel steps out of a path
 MIN_TORTUOSITY_PX = 10.0  # shorter segments tell more of the raster than of the vessel
@@ -27,28 +25,7 @@ MIN_BOX_SIZES = 3  # a slope through fewer points is no measurement
 UNKNOWN_SPACING = "the pixel size is not known: give it with --pixel-spacing-mm"
 NO_CENTRELINE = "there is no vessel long enough to have a centreline"
 CALIBRE = ("mean", "median", "standard_deviation", "percentile_5", "percentile_95", "histogram")
-Measures = dict[str, dict[str, Any]]
 Spacing = tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class Centreline:
-    """The vessels' centreline as a graph.
-
-    Attributes:
-        points: (n, 2) row and column of its pixels.
-        radius_px: (n,) distance from each to the nearest pixel outside the vessels, centre to centre.
-        segments: the stretches between nodes: indices into points in walking order, nodes left out,
-            and the node before the first and after the last pixel, -1 for a free end.
-        node_points: (k, 2) row and column of the nodes, clusters of touching junction pixels.
-        node_radius_px: (k,) largest radius_px of each cluster.
-    """
-
-    points: np.ndarray
-    radius_px: np.ndarray
-    segments: list[tuple[np.ndarray, tuple[int, int]]]
-    node_points: np.ndarray
-    node_radius_px: np.ndarray
 
 
 def measure_vessels(mask: Mask, field: np.ndarray | None = None) -> Measures:
@@ -68,7 +45,7 @@ def measure_vessels(mask: Mask, field: np.ndarray | None = None) -> Measures:
     _check(mask, field)
     seen = np.ones(mask.array.shape, dtype=bool) if field is None else field.astype(bool)
     vessel = (mask.array == VESSEL) & seen
-    line = centreline(solid := _solid(vessel))
+    line = centreline(solid := solid_vessels(vessel))
     return {
         **vessel_area_fraction(vessel, seen),
         **field_area(seen, mask.pixel_spacing_mm),
@@ -84,14 +61,14 @@ def measure_vessels(mask: Mask, field: np.ndarray | None = None) -> Measures:
 def vessel_area_fraction(vessel: np.ndarray, field: np.ndarray) -> Measures:
     """Vessel pixels per pixel of the field, also called vessel density; a plain ratio of areas."""
     value = float(vessel.sum() / field.sum()) if field.any() else None
-    return _entry("vessel_area_fraction", value, "fraction of the field", "the field has no pixels")
+    return entry("vessel_area_fraction", value, "fraction of the field", "the field has no pixels")
 
 
 def field_area(field: np.ndarray, spacing_mm: Spacing) -> Measures:
     """Area of the field: its pixels, and those times the area of a pixel."""
     total = int(field.sum())
     area_mm2 = float(total * np.prod(spacing_mm)) if spacing_mm else None
-    return _entry("field_area_px", total, "px") | _entry("field_area_mm2", area_mm2, "mm²", UNKNOWN_SPACING)
+    return entry("field_area_px", total, "px") | entry("field_area_mm2", area_mm2, "mm²", UNKNOWN_SPACING)
 
 
 def centreline_length(line: Centreline, spacing_mm: Spacing) -> Measures:
@@ -102,9 +79,9 @@ def centreline_length(line: Centreline, spacing_mm: Spacing) -> Measures:
     along the smooth path. Thinning: Lee, Kashyap and Chu, CVGIP 56, 1994.
     """
     paths = [_extended(line, *segment) for segment in line.segments]
-    measures = _entry("centreline_length_px", float(sum(_arc(path) for path in paths)), "px")
+    measures = entry("centreline_length_px", float(sum(_arc(path) for path in paths)), "px")
     in_mm = float(sum(_arc(path * spacing_mm) for path in paths)) if spacing_mm else None
-    return measures | _entry("centreline_length_mm", in_mm, "mm", UNKNOWN_SPACING)
+    return measures | entry("centreline_length_mm", in_mm, "mm", UNKNOWN_SPACING)
 
 
 def calibre(line: Centreline, vessel: np.ndarray, spacing_mm: Spacing) -> Measures:
@@ -137,7 +114,7 @@ def tortuosity(line: Centreline, spacing_mm: Spacing) -> Measures:
             arcs.append(_arc(path))
             ratios.append(arcs[-1] / np.linalg.norm(path[-1] - path[0]))
     value = float(np.average(ratios, weights=arcs)) if arcs else None
-    return _entry("tortuosity", value, "ratio", f"no open segment is {MIN_TORTUOSITY_PX:g} px long")
+    return entry("tortuosity", value, "ratio", f"no open segment is {MIN_TORTUOSITY_PX:g} px long")
 
 
 def fractal_dimension(line: Centreline) -> Measures:
@@ -148,7 +125,7 @@ def fractal_dimension(line: Centreline) -> Measures:
     """
     pixels = np.concatenate([np.empty(0, dtype=int), *(pixels for pixels, _ in line.segments)])
     reason = f"the vessels are too small for {MIN_BOX_SIZES} sizes of box"
-    return _entry("fractal_dimension", box_dimension(line.points[pixels]), "dimensionless", reason)
+    return entry("fractal_dimension", box_dimension(line.points[pixels]), "dimensionless", reason)
 
 
 def branch_points(line: Centreline) -> Measures:
@@ -165,13 +142,13 @@ def branch_points(line: Centreline) -> Measures:
             joined.append(nodes)
         else:
             ends += [n for n in nodes if n >= 0]
-    _, cluster = _connect(len(line.node_points), np.reshape(joined, (-1, 2)).astype(int))
-    return _entry("branch_points", int((np.bincount(cluster[np.array(ends, int)]) >= 3).sum()), "count")
+    _, cluster = connect(len(line.node_points), np.reshape(joined, (-1, 2)).astype(int))
+    return entry("branch_points", int((np.bincount(cluster[np.array(ends, int)]) >= 3).sum()), "count")
 
 
 def end_points(line: Centreline) -> Measures:
     """Free ends of segments, cuts at the border of the field included."""
-    return _entry("end_points", sum(n < 0 for _, nodes in line.segments for n in nodes), "count")
+    return entry("end_points", sum(n < 0 for _, nodes in line.segments for n in nodes), "count")
 
 
 def box_dimension(points: np.ndarray) -> float | None:
@@ -189,24 +166,6 @@ def box_dimension(points: np.ndarray) -> float | None:
     return float(-np.polyfit(np.log(sizes), np.log(counts), 1)[0])
 
 
-def centreline(vessel: np.ndarray) -> Centreline:
-    """The centreline of (row, column) bool vessels, without spurs and specks; the picture's edge is clear.
-
-    A spur has one free end, nearer to its node than the calibre there or MIN_BRANCH_PX: thinning makes one
-    of every bump of the border. A speck has two free ends, nearer to each other than MIN_BRANCH_PX.
-    """
-    from scipy.ndimage import distance_transform_edt
-    from skimage.morphology import skeletonize
-
-    points = np.argwhere(skeletonize(vessel, method="lee"))  # the default one eats even-width diagonals
-    radius_px = distance_transform_edt(vessel)[tuple(points.T)]
-    line = _trace(points, radius_px)
-    while spurs := [pixels for pixels, nodes in line.segments if _is_spur(line, pixels, nodes)]:
-        gone = np.concatenate(spurs)
-        line = _trace(np.delete(line.points, gone, axis=0), np.delete(line.radius_px, gone))
-    return line
-
-
 def _check(mask: Mask, field: np.ndarray | None) -> None:
     shape, spacing = mask.array.shape, mask.pixel_spacing_mm
     if len(shape) != 2:
@@ -215,10 +174,6 @@ def _check(mask: Mask, field: np.ndarray | None) -> None:
         raise UsageError(f"a field of shape {shape}", came=f"{field.shape}", do="Make it from the picture.")
     if spacing is not None and not (len(spacing) == 2 and all(0 < s < np.inf for s in spacing)):
         raise UsageError("a pixel spacing of two positive numbers", came=f"{spacing}", do="Give both in mm.")
-
-
-def _entry(name: str, value: Any, unit: str, reason: str = "") -> Measures:
-    return {name: {"value": value, "unit": unit} | ({"reason": reason} if value is None else {})}
 
 
 def _calibre_in(unit: str, width: np.ndarray, bin_width: float, reason: str) -> Measures:
@@ -230,105 +185,8 @@ def _calibre_in(unit: str, width: np.ndarray, bin_width: float, reason: str) -> 
         values = [float(width.mean()), median, float(width.std()), low, high, bins]
     measures: Measures = {}
     for name, value in zip(CALIBRE, values, strict=True):
-        measures |= _entry(f"calibre_{name}_{unit}", value, unit, reason)
+        measures |= entry(f"calibre_{name}_{unit}", value, unit, reason)
     return measures
-
-
-def _solid(vessel: np.ndarray) -> np.ndarray:
-    """The vessels cropped to their extent, pinholes filled, with one clear pixel all around."""
-    from scipy.ndimage import find_objects, label
-
-    extent = find_objects(vessel.view(np.uint8))
-    solid = np.pad(vessel[extent[0]] if extent else vessel[:1, :1], 1)
-    holes, _ = label(~solid)
-    small = np.bincount(holes.ravel()) <= PINHOLE_PX
-    small[[0, holes[0, 0]]] = False  # the vessels and the outside
-    return solid | small[holes]
-
-
-def _trace(points: np.ndarray, radius_px: np.ndarray) -> Centreline:
-    """Finds the nodes, and puts the pixels of each stretch between them in walking order."""
-    pairs, is_step = _neighbours(points)
-    degree = np.bincount(pairs[is_step].ravel(), minlength=len(points))
-    _, part = _connect(len(points), pairs[is_step])
-    is_node = degree >= 3
-    # A closed loop has no place to start: its first pixel serves as a node.
-    is_loop = np.bincount(part, degree != 2) == 0
-    is_node[np.unique(part, return_index=True)[1][is_loop]] = True
-    nodes = np.flatnonzero(is_node)
-    number = np.full(len(points), -1)
-    _, cluster = _connect(len(points), pairs[is_node[pairs].all(axis=1)])
-    number[nodes] = np.unique(cluster[nodes], return_inverse=True)[1]
-    sums = [np.bincount(number[nodes], axis) for axis in points[nodes].T]
-    node_points = np.stack(sums, axis=1) / np.bincount(number[nodes])[:, None]
-    node_radius_px = np.zeros(len(node_points))
-    np.maximum.at(node_radius_px, number[nodes], radius_px[nodes])
-    return Centreline(points, radius_px, _segments(pairs[is_step], number), node_points, node_radius_px)
-
-
-def _neighbours(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of touching pixels (m, 2), and which of them are steps of a walk (m,)."""
-    index = np.full(points.max(axis=0, initial=0) + 2, -1, dtype=np.int32)
-    row, column = points.T
-    index[row, column] = np.arange(len(points))
-    pairs, is_step = [], []
-    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        # A diagonal that cuts a corner is no step, or a staircase would be a row of junctions.
-        other = index[row + down, column + right]
-        cut = (down & abs(right)) * ((index[row + down, column] >= 0) | (index[row, column + right] >= 0))
-        here = np.flatnonzero(other >= 0)
-        pairs.append(np.stack([here, other[here]], axis=1))
-        is_step.append(cut[here] == 0)
-    return np.concatenate(pairs), np.concatenate(is_step)
-
-
-def _connect(count: int, pairs: np.ndarray) -> tuple[Any, np.ndarray]:
-    """The graph of `count` things joined in pairs, and the number of each thing's component; (count,)."""
-    from scipy.sparse import coo_array, csgraph
-
-    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(count, count)).tocsr()
-    return graph, csgraph.connected_components(graph, directed=False)[1]
-
-
-def _segments(steps: np.ndarray, number: np.ndarray) -> list[tuple[np.ndarray, tuple[int, int]]]:
-    """The stretches between nodes; number is the node of each pixel, -1 for none."""
-    touching = defaultdict(list)
-    for a, b in steps[(number[steps] >= 0).sum(axis=1) == 1]:
-        pixel, node = (b, a) if number[a] >= 0 else (a, b)
-        touching[pixel].append(int(number[node]))
-    segments = []
-    for pixels in filter(len, _walks(steps, number)):
-        before, after = [*touching[pixels[0]], -1], [*touching[pixels[-1]], -1]
-        nodes = (before[0], after[0]) if len(pixels) > 1 else (before[0], [*before, -1][1])
-        # A lone pixel with no node is a speck; one between two pixels of a node is part of the node.
-        if len(pixels) > 1 or nodes[0] != nodes[1]:
-            segments.append((pixels, nodes))
-    return segments
-
-
-def _walks(steps: np.ndarray, number: np.ndarray) -> list[np.ndarray]:
-    """The unbranched paths between nodes, each in walking order."""
-    from scipy.sparse.csgraph import dijkstra
-
-    pixels = np.flatnonzero(number < 0)
-    inner = steps[(number[steps] < 0).all(axis=1)]
-    graph, part = _connect(len(number), inner)
-    ends = pixels[np.bincount(inner.ravel(), minlength=len(number))[pixels] < 2]
-    starts = ends[np.unique(part[ends], return_index=True)[1]]
-    # One search from the starts of all paths: the distance to the own start is the place in the path.
-    place = dijkstra(graph, directed=False, indices=starts, unweighted=True, min_only=True)
-    order = pixels[np.lexsort((place[pixels], part[pixels]))]
-    return np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
-
-
-def _is_spur(line: Centreline, pixels: np.ndarray, nodes: tuple[int, int]) -> bool:
-    if min(nodes) >= 0:
-        return False
-    tip, root, shortest = line.points[pixels[0]], line.points[pixels[-1]], MIN_BRANCH_PX
-    if max(nodes) >= 0:
-        tip, root = (root if nodes[1] < 0 else tip), line.node_points[max(nodes)]
-        shortest = max(shortest, 2 * line.node_radius_px[max(nodes)])
-    return bool(np.linalg.norm(tip - root) < shortest)
 
 
 def _path(line: Centreline, pixels: np.ndarray, nodes: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,6 @@
+"""Mask to numbers with units: one module per organ, one entry per number."""
+
+from medseg.measurements.lungs import measure_lungs
+from medseg.measurements.vessels import measure_vessels
+
+__all__ = ["measure_lungs", "measure_vessels"]

@@ -1,0 +1,183 @@
+"""SegmentationResult, and its files: the mask in the formats that were asked for, the page, the record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medseg import reports
+from medseg.errors import UnsuitableError, UsageError, did_you_mean
+from medseg.io import write_mask
+from medseg.io.raster import write_picture
+from medseg.volume import Mask, Source
+
+PICTURE_FORMATS = ("png", "html")
+VOLUME_FORMATS = ("nifti", "png", "html")
+_NAMES = {"nifti": "segmentation.nii.gz", "nrrd": "segmentation.nrrd", "png": "segmentation.png"}
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationResult:
+    """What medseg says about one image.
+
+    Attributes:
+        mask: on the source's grid, (row, column) or (i, j, k).
+        measurements: name to {"value", "unit", "reason" when the value is None}.
+        quality: {"verdict": "pass" or "warn", "reasons": [...]}.
+        warnings: sentences; empty when nothing is odd.
+        provenance: bundle, method, weights, versions, input.
+        image: (C, row, column) or (C, i, j, k), the source as it was read.
+        field: (row, column), bool, where the image was analysed; None for everywhere.
+        codes: label name to its codes for DICOM SEG (dicom_codes in metadata.json); empty without any.
+    """
+
+    mask: Mask
+    measurements: dict[str, dict[str, Any]]
+    quality: dict[str, Any]
+    warnings: list[str]
+    provenance: dict[str, Any]
+    image: np.ndarray
+    field: np.ndarray | None = None
+    codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
+        """Write the mask, the overlay, report.html and measurements.json, the last one last.
+
+        An empty mask makes no DICOM SEG, RTSTRUCT or mesh; those of an earlier result are removed.
+
+        Args:
+            directory: made when it is missing; files of the same names in it are replaced.
+            formats: names of medseg.outputs.FORMATS; none for those that are usual for the image.
+
+        Returns:
+            The directory.
+
+        Raises:
+            UsageError: an unknown format.
+            UnsuitableError: a format that the image can't be written in; nothing was written.
+        """
+        directory = Path(directory)
+        formats = formats or (PICTURE_FORMATS if self.mask.affine is None else VOLUME_FORMATS)
+        check_formats(formats)
+        for name in formats:
+            _require_fitting(name, self)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in formats:
+            FORMATS[name](self, directory)
+        _write_record(self, directory)
+        return directory
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Refuse names that are no format.
+
+    Raises:
+        UsageError: with the nearest names that exist.
+    """
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError("an output format", came=name or "nothing", do=did_you_mean(name, FORMATS))
+
+
+def _require_fitting(name: str, result: SegmentationResult) -> None:
+    if name in ("png", "html"):
+        return
+    if result.mask.affine is None:
+        raise UnsuitableError(f"a volume, to write {name}", came="a picture", do="Ask for png.")
+    if name in ("dicom-seg", "rtstruct") and not (
+        isinstance(result.mask.source, Source) and result.mask.source.headers
+    ):
+        raise UnsuitableError(
+            f"a DICOM series, whose slices {name} refers to",
+            came="a volume from another kind of file",
+            do="Segment the DICOM series itself, or ask for nifti or nrrd.",
+        )
+
+
+def _write_mask(name: str) -> Callable[[SegmentationResult, Path], None]:
+    def write_named(result: SegmentationResult, directory: Path) -> None:
+        write_mask(result.mask, directory / _NAMES[name])
+
+    return write_named
+
+
+def _write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
+    from medseg.io.dicom import seg
+
+    path = directory / "segmentation.dcm"
+    if not result.mask.array.any():
+        path.unlink(missing_ok=True)
+        return
+    is_classical = result.provenance["method"] == "classical"
+    family = seg.MORPHOLOGICAL_OPERATIONS if is_classical else seg.ARTIFICIAL_INTELLIGENCE
+    seg.write_seg(result.mask, path, result.codes, family=family)
+
+
+def _write_rtstruct(result: SegmentationResult, directory: Path) -> None:
+    from medseg.io.dicom.rtstruct import write_rtstruct
+
+    path = directory / "rtstruct.dcm"
+    if not result.mask.array.any():
+        path.unlink(missing_ok=True)
+        return
+    write_rtstruct(result.mask, path)
+
+
+def _write_mesh(result: SegmentationResult, directory: Path) -> None:
+    from medseg.io.mesh import write_meshes
+
+    for name in result.mask.labels.values():
+        (directory / f"{name}.stl").unlink(missing_ok=True)
+    write_meshes(result.mask, directory)
+
+
+def _write_png(result: SegmentationResult, directory: Path) -> None:
+    """The overlay, and of a picture the mask."""
+    if result.mask.affine is None:
+        write_mask(result.mask, directory / _NAMES["png"])
+    overlay = reports.draw_overlay(result.image, result.mask, result.field)
+    write_picture(overlay, directory / "overlay.png")
+
+
+def _write_html(result: SegmentationResult, directory: Path) -> None:
+    reports.write_page(
+        directory / "report.html",
+        image=result.image,
+        mask=result.mask,
+        field=result.field,
+        **_shared(result),
+    )
+
+
+def _write_record(result: SegmentationResult, directory: Path) -> None:
+    reports.write_record(
+        directory / "measurements.json",
+        task=result.provenance["task"],
+        labels=result.mask.labels,
+        **_shared(result),
+    )
+
+
+def _shared(result: SegmentationResult) -> dict[str, Any]:
+    return {
+        "measurements": result.measurements,
+        "quality": result.quality,
+        "warnings": result.warnings,
+        "provenance": result.provenance,
+    }
+
+
+FORMATS: dict[str, Callable[[SegmentationResult, Path], None]] = {
+    "nifti": _write_mask("nifti"),
+    "nrrd": _write_mask("nrrd"),
+    "dicom-seg": _write_dicom_seg,
+    "rtstruct": _write_rtstruct,
+    "mesh": _write_mesh,
+    "png": _write_png,
+    "html": _write_html,
+}

@@ -1,0 +1,29 @@
+"""A chest CT to try medseg with: nobody's, and no download."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from medseg.phantoms.chest_ct import Chest, chest
+
+
+def example_ct(output_dir: str | Path) -> Path:
+    """A synthetic chest CT as a DICOM series, made at the first call.
+
+    Args:
+        output_dir: gets the folder input/example_chest.
+
+    Returns:
+        The series' folder.
+    """
+    from medseg.phantoms.dicom_series import write_series
+
+    folder = Path(output_dir) / "input" / "example_chest"
+    if not folder.is_dir():
+        unfinished = folder.with_name("example_chest.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        write_series(chest(Chest(seed=3, disease={})), unfinished)
+        unfinished.rename(folder)
+    return folder

@@ -1,0 +1,19 @@
+"""MONAI dictionary transforms that MONAI lacks, by the names that bundles use."""
+
+from medseg.transforms.augmentation import RandColourMixd, RandLesionsd
+from medseg.transforms.field import FindFieldd, NormalizeFieldd, ResizeFieldd, RestoreFieldd
+from medseg.transforms.load import LoadVolumed
+from medseg.transforms.scan import CheckChestCTd, RestoreGridd, ToGridd
+
+__all__ = [
+    "CheckChestCTd",
+    "FindFieldd",
+    "LoadVolumed",
+    "NormalizeFieldd",
+    "RandColourMixd",
+    "RandLesionsd",
+    "ResizeFieldd",
+    "RestoreFieldd",
+    "RestoreGridd",
+    "ToGridd",
+]

@@ -1,0 +1,104 @@
+"""LoadVolumed: the one reader of training, evaluation and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from medseg.errors import LabelError, UnsuitableError
+from medseg.io import read_mask, read_volume
+
+Data = dict[Hashable, Any]
+
+LOWEST_HU = -1024  # of the usual 12 bits; lower ones are padding or the ringing of a resampling
+
+
+class LoadVolumed(MapTransform):
+    """Read images and labels by medseg.io into MetaTensors of (C, spatial...).
+
+    An image keeps its data type and leaves `filename_or_obj`, `source_shape`, `source_affine` (volumes)
+    and `warnings` (one a line) in its meta data. A label becomes float32 with the label as value.
+
+    Args:
+        keys: images.
+        label_keys: label images; a key that an item lacks is passed over.
+        channels: channels that the network takes; one channel is repeated to reach it.
+        spatial_dims: 2 for pictures, 3 for volumes.
+        modality: DICOM's word for the kind of images, such as CT, to choose a series by. Values of a CT
+            below -1024 HU, which are no measurement, become -1024.
+        labels: value to name, for the labels.
+
+    Raises:
+        UnreadableError: a file that can't be read.
+        UnsuitableError: an image with other channels or with three spatial axes where 2 are needed.
+        LabelError: a label with unknown values or of another size than the first image.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_keys: Sequence[str] = (),
+        channels: int = 3,
+        spatial_dims: int = 2,
+        modality: str | None = None,
+        labels: Mapping[int | str, str] | None = None,
+    ) -> None:
+        super().__init__(keys)
+        self.label_keys = tuple(label_keys)
+        self.channels = channels
+        self.spatial_dims = spatial_dims
+        self.modality = modality
+        self.labels = {int(value): name for value, name in (labels or {}).items()}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        loaded = dict(data)
+        for key in self.key_iterator(loaded):
+            loaded[key] = self._load_image(loaded[key])
+        shape = loaded[self.keys[0]].shape[1:]
+        for key in self.label_keys:
+            if key in loaded:
+                loaded[key] = self._load_label(loaded[key], shape)
+        return loaded
+
+    def _load_image(self, path: Any) -> MetaTensor:
+        volume = read_volume(path, self.modality)
+        array = volume.array
+        if array.ndim - 1 != self.spatial_dims or array.shape[0] not in (1, self.channels):
+            raise UnsuitableError(
+                f"an image with {self.spatial_dims} axes and {self.channels} channels (or 1)",
+                came=f"{array.ndim - 1} axes and {array.shape[0]} channels",
+                do="Choose the task that fits the image.",
+            )
+        warnings = list(volume.warnings)
+        if array.shape[0] != self.channels:
+            array = np.repeat(array, self.channels, axis=0)
+            warnings.append(f"the picture is grey: {self.channels} colour channels were expected")
+        if array.dtype == np.uint16:
+            array = array.astype(np.int32)  # torch computes little on uint16
+        if self.modality == "CT" and array.min() < LOWEST_HU:
+            array = np.maximum(array, LOWEST_HU)
+        meta = {
+            "filename_or_obj": volume.source,
+            "source_shape": torch.tensor(array.shape[1:]),
+            "warnings": "\n".join(warnings),
+        }
+        if volume.affine is None:
+            return MetaTensor(torch.as_tensor(array), meta=meta)
+        affine = torch.as_tensor(volume.affine, dtype=torch.float64)
+        return MetaTensor(torch.as_tensor(array), affine=affine, meta=meta | {"source_affine": affine})
+
+    def _load_label(self, path: str, shape: torch.Size) -> MetaTensor:
+        mask = read_mask(path, self.labels)
+        if mask.array.shape != tuple(shape):
+            raise LabelError(
+                f"a label of the image's size {tuple(shape)}",
+                came=f"{mask.array.shape}",
+                do="Pair the image with its own label.",
+            )
+        return MetaTensor(torch.as_tensor(mask.array[None].astype(np.float32)))

@@ -1,0 +1,99 @@
+"""One look for every chest CT: checked, and resampled to a grid in RAS order with one spacing.
+
+RestoreGridd, beside the transform that it undoes, brings the answer back to the scan's own voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from medseg.ct import check_chest_ct
+from medseg.grid import Grid, plan, to_grid, to_source
+from medseg.transforms.load import Data
+
+
+class CheckChestCTd(MapTransform):
+    """Refuse what is no CT of a chest; what is odd about it becomes a warning in the meta data.
+
+    Raises:
+        UnsuitableError: see medseg.ct.check_chest_ct.
+    """
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        checked = dict(data)
+        for key in self.key_iterator(checked):
+            image = checked[key]
+            notes = check_chest_ct(np.asarray(image[0]), image.meta["source_affine"].numpy())
+            image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), *notes])
+        return checked
+
+
+class ToGridd(MapTransform):
+    """Resample a scan to a grid in RAS order: (C, i, j, k) to (C, right, anterior, superior), float32.
+
+    The scan itself stays under `source_key`, not copied.
+
+    Args:
+        keys: scans from LoadVolumed.
+        spacing_mm: of the grid.
+        source_key: gets the scan as it was.
+
+    Raises:
+        UnsuitableError: see medseg.grid.plan.
+    """
+
+    def __init__(self, keys: KeysCollection, spacing_mm: float, source_key: str = "source_image") -> None:
+        super().__init__(keys)
+        self.spacing_mm = spacing_mm
+        self.source_key = source_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        resampled = dict(data)
+        for key in self.key_iterator(resampled):
+            scan = resampled[key]
+            grid = plan(tuple(scan.shape[1:]), scan.meta["source_affine"].numpy(), self.spacing_mm)
+            meta = _without_affine(scan.meta) | {"grid_spacing_mm": self.spacing_mm}
+            resampled[self.source_key] = scan
+            resampled[key] = MetaTensor(
+                to_grid(scan.as_tensor(), grid), affine=torch.as_tensor(grid.affine), meta=meta
+            )
+        return resampled
+
+
+class RestoreGridd(MapTransform):
+    """Undo ToGridd for scores: to labels on the scan's grid, (1, i, j, k) uint8.
+
+    Args:
+        keys: scores of (labels, right, anterior, superior).
+        image_key: the resampled scan, whose meta data knows the way back.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        restored = dict(data)
+        meta = restored[self.image_key].meta
+        grid = _grid_of(meta)
+        for key in self.key_iterator(restored):
+            labels = to_source(torch.as_tensor(restored[key]).cpu(), grid)
+            restored[key] = MetaTensor(labels, affine=meta["source_affine"], meta=_without_affine(meta))
+        return restored
+
+
+def _without_affine(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """For a tensor with another affine than the one that the meta data came with."""
+    return {key: value for key, value in meta.items() if key != "affine"}
+
+
+def _grid_of(meta: Mapping[str, Any]) -> Grid:
+    shape = tuple(int(size) for size in meta["source_shape"])
+    return plan(shape, np.asarray(meta["source_affine"]), float(meta["grid_spacing_mm"]))

@@ -1,0 +1,82 @@
+"""A result as files: each format, its refusal, and nothing half-written."""
+
+import json
+
+import numpy as np
+import pytest
+
+from medseg.errors import UnsuitableError, UsageError
+from medseg.io import read_mask
+from medseg.outputs import FORMATS, SegmentationResult, check_formats
+from medseg.volume import Mask
+
+LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
+AFFINE = np.array([[-0.9, 0, 0, 40], [0, -0.9, 0, 30], [0, 0, 2.0, -100], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture
+def result():
+    image = np.full((1, 60, 50, 30), -1000, np.int16)
+    image[:, 5:-5, 8:-8] = 40
+    labels = np.zeros(image.shape[1:], np.uint8)
+    labels[10:28, 15:35, 5:25] = 2
+    labels[34:50, 15:35, 5:25] = 1
+    labels[30:32, 24:27, 2:28] = 3
+    image[0][labels > 0] = -850
+    mask = Mask(labels, LABELS, affine=AFFINE, source="scan.nii.gz")
+    measurements = {"left_lung_volume_ml": {"value": 10.4, "unit": "ml"}}
+    provenance = {"task": "lung_ct", "input": "scan", "bundle_version": "0.1.0", "weights_sha256": None}
+    quality = {"verdict": "pass", "reasons": []}
+    return SegmentationResult(mask, measurements, quality, [], provenance, image)
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_usual_formats_of_a_volume(result, tmp_path):
+    folder = result.save(tmp_path / "out")
+    assert files(folder) == ["measurements.json", "overlay.png", "report.html", "segmentation.nii.gz"]
+    again = read_mask(folder / "segmentation.nii.gz", LABELS)
+    assert np.array_equal(again.array, result.mask.array)
+    assert np.allclose(again.affine, AFFINE)
+    assert json.loads((folder / "measurements.json").read_text())["task"] == "lung_ct"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nifti", ["segmentation.nii.gz"]),
+        ("nrrd", ["segmentation.nrrd"]),
+        ("mesh", ["airway.stl", "left_lung.stl", "right_lung.stl"]),
+        ("png", ["overlay.png"]),
+        ("html", ["report.html"]),
+    ],
+)
+def test_one_format(result, tmp_path, name, expected):
+    assert files(result.save(tmp_path, [name])) == sorted([*expected, "measurements.json"])
+
+
+@pytest.mark.parametrize("name", ["dicom-seg", "rtstruct"])
+def test_what_needs_source_slices(result, tmp_path, name):
+    with pytest.raises(UnsuitableError, match="whose slices"):
+        result.save(tmp_path / "out", ["nifti", name])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"png", "html"}))
+def test_a_picture_is_no_volume(tmp_path, name):
+    labels = np.zeros((8, 9), np.uint8)
+    picture = np.zeros((3, 8, 9), np.uint8)
+    mask = Mask(labels, {0: "background", 1: "vessel"}, source="photo.png")
+    quality = {"verdict": "pass", "reasons": []}
+    result = SegmentationResult(mask, {}, quality, [], {"task": "t", "input": "photo"}, picture)
+    with pytest.raises(UnsuitableError, match="a volume"):
+        result.save(tmp_path / "out", [name])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["nifty", "", "dicom_seg"])
+def test_unknown_formats(name):
+    with pytest.raises(UsageError, match=r"Did you mean|Known names"):
+        check_formats(["nifti", name])
