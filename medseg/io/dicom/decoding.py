@@ -9,24 +9,22 @@ import numpy as np
 
 from medseg.errors import UnreadableError
 from medseg.io.dicom.files import UNDEFINED_LENGTH, DicomFile
-from medseg.io.dicom.jpeg import decode_jpeg, require_header
+from medseg.io.dicom.jpeg import require_header
 from medseg.io.dicom.slices import Slice, unsuitable
 
-# Which plug-in of pydicom decodes. Each raises on damage, where another one ends the process or returns half
-# an image: GDCM on JPEG 2000, pylibjpeg on RLE and JPEG-LS. Speeds: tests/benchmarks/dicom_decoding.py.
-_JPEG = {
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.57",
-    "1.2.840.10008.1.2.4.70",
-}
-_JPEG_LS = {"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"}
-_JPEG_2000 = {
-    f"1.2.840.10008.1.2.4.{end}"
-    for end in ("90", "91", "201", "202", "203")  # the last three are high-throughput JPEG 2000
-}
 _RLE = "1.2.840.10008.1.2.5"
-_PLUGINS = {**dict.fromkeys(_JPEG_LS, "pyjpegls"), **dict.fromkeys(_JPEG_2000, "pylibjpeg"), _RLE: "pydicom"}
+# Decoders of imagecodecs, which leave the interpreter to other threads, so that all cores decode. Speeds:
+# tests/benchmarks/dicom_decoding.py.
+_DECODERS = {
+    f"1.2.840.10008.1.2.4.{end}": name
+    for name, ends in {
+        "jpeg8": ("50", "51", "57", "70"),  # baseline, extended, lossless
+        "jpegls": ("80", "81"),
+        "jpeg2k": ("90", "91"),
+        "htj2k": ("201", "202", "203"),
+    }.items()
+    for end in ends
+}
 _END_OF_IMAGE = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 streams alike
 _BITS = {8, 16, 32}
 
@@ -109,34 +107,20 @@ def decode(found: Slice, encoded: bytes | memoryview) -> np.ndarray:
 
 
 def _decompress(found: Slice, encoded: bytes) -> np.ndarray:
-    syntax = str(found.file.header.file_meta.TransferSyntaxUID)
-    if syntax != _RLE and not encoded.rstrip(b"\0").endswith(_END_OF_IMAGE):
-        raise ValueError("no end of image")
-    if syntax in _JPEG_LS | _JPEG_2000:
-        require_header(found, encoded)
-    if syntax in _JPEG:
-        return decode_jpeg(found, encoded, syntax)
-    from pydicom.encaps import encapsulate
-    from pydicom.pixels import get_decoder
+    import imagecodecs
 
-    values = found.values
+    syntax = str(found.file.header.file_meta.TransferSyntaxUID)
     rows, columns, width = _shape(found)
-    options: dict[str, Any] = {
-        "rows": rows,
-        "columns": columns,
-        "samples_per_pixel": 1,
-        "photometric_interpretation": str(values["PhotometricInterpretation"]),
-        "bits_allocated": 8 * width,
-        "bits_stored": int(values["BitsStored"]),
-        "pixel_representation": int(values["PixelRepresentation"]),
-        "number_of_frames": 1,
-        "pixel_keyword": "PixelData",
-    }
-    frame = encapsulate([encoded], has_bot=False)
-    array, _ = get_decoder(syntax).as_array(frame, raw=True, decoding_plugin=_PLUGINS[syntax], **options)
+    if syntax == _RLE:
+        values = np.frombuffer(imagecodecs.dicomrle_decode(encoded, f"<u{width}"), dtype=f"<u{width}")
+        return values.reshape(rows, columns)
+    if not encoded.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise ValueError("no end of image")
+    require_header(found, encoded)
+    array: np.ndarray = getattr(imagecodecs, f"{_DECODERS[syntax]}_decode")(encoded)
     if array.shape != (rows, columns):
         raise ValueError("another size")
-    return np.asarray(array).astype(f"{array.dtype.kind}{width}", copy=False)
+    return array.astype(f"{array.dtype.kind}{width}", copy=False)
 
 
 def _unwrap(encoded: bytes, count: int) -> list[bytes]:

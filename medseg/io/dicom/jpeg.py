@@ -1,13 +1,10 @@
-"""Headers of JPEG, JPEG-LS and JPEG 2000 frames, and JPEG frames (baseline, extended, lossless) by GDCM.
+"""Headers of JPEG, JPEG-LS and JPEG 2000 frames.
 
-Decoders trust the header: GDCM ends the process when it lies, OpenJPEG takes gigabytes. So it is checked
-first, against what DICOM says of the image. Damage behind the header makes other values; no checksum would
-tell.
+Decoders trust them, and take gigabytes or worse when they lie. So they are checked first, against what DICOM
+says of the image. Damage behind the header makes other values; no checksum would tell.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from medseg.io.dicom.slices import Slice
 
@@ -39,38 +36,6 @@ def require_header(found: Slice, encoded: bytes) -> int:
     if declared != (rows, columns, 1):
         raise ValueError("another size than the header declares")
     return precision
-
-
-def decode_jpeg(found: Slice, encoded: bytes, syntax: str) -> np.ndarray:
-    """(row, column) unsigned integers as wide as BitsAllocated, of a frame that `require_header` passed.
-
-    Raises:
-        ValueError: GDCM can't decode it.
-    """
-    import gdcm
-
-    rows, columns = int(found.values["Rows"]), int(found.values["Columns"])
-    allocated, precision = int(found.values["BitsAllocated"]), require_header(found, encoded)
-    gdcm.Trace.WarningOff()  # they go to the terminal
-    gdcm.Trace.ErrorOff()
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(encoded)
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((columns, rows, 1))
-    image.SetDataElement(element)
-    kind = gdcm.PhotometricInterpretation.MONOCHROME2
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
-    signed = int(found.values["PixelRepresentation"])
-    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, precision, precision - 1, signed))
-    # GDCM's char* comes as text; so back to the bytes that it stands for.
-    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
-    return np.frombuffer(decoded, dtype=f"u{allocated // 8}").reshape(rows, columns)
 
 
 def _start_of_frame(encoded: bytes) -> tuple[int, int, int, int]:
