@@ -43,26 +43,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("medseg: stopped", file=sys.stderr)
         return EXIT_OTHER
     except OSError as error:
-        print(f"medseg: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        came = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        print(
+            f"medseg: required: files that can be read and written; came: {came}. "
+            "Check the path, the rights and the free space.",
+            file=sys.stderr,
+        )
         return EXIT_OTHER
 
 
 def _segment(options: argparse.Namespace) -> int:
     from medseg.io import case_names, find_inputs
+    from medseg.io.atomic import require_folder
     from medseg.outputs import check_formats
 
     check_formats(options.formats)
     inputs = find_inputs(options.input)
     overrides = _overrides(options.set)
+    names = case_names(inputs).values()
+    for name in names:
+        require_folder(Path(options.output, name))
 
     from tqdm import tqdm
 
     from medseg.pipeline import Segmenter
 
     segmenter = Segmenter(options.task, options.device, overrides, options.method)
-    names = case_names(inputs).values()
     rejected = 0
-    for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1):
+    for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1 or None):
         rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
     if rejected:
         print(f"medseg: {rejected} of {len(inputs)} rejected", file=sys.stderr)
@@ -82,7 +90,8 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     except OSError:
         raise  # a full or broken disk: the next case would fail too
     except Exception as error:
-        earlier = " An earlier result in its folder was left as it was." if directory.exists() else ""
+        is_whole = (directory / "measurements.json").exists()
+        earlier = " An earlier result in its folder was left as it was." if is_whole else ""
         tqdm.write(f"{shown}: {_told(error)}{earlier}", file=sys.stderr)
         return False
     for warning in result.warnings:
@@ -316,7 +325,9 @@ def _add_inspect(commands: Any) -> None:
         commands, "inspect", _inspect, "what a file or DICOM study holds, and if it can be used"
     )
     inspect.add_argument("path", help="file, folder or zip archive")
-    inspect.add_argument("--modality", default="CT", help="of the series to choose (default: CT)")
+    inspect.add_argument(
+        "--modality", type=str.upper, default="CT", help="of the series to choose (default: CT)"
+    )
     inspect.add_argument("--json", action="store_true", help="for programs")
 
 

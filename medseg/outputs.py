@@ -67,6 +67,8 @@ class SegmentationResult:
         for name in formats:
             _require_fitting(name, self)
         directory.mkdir(parents=True, exist_ok=True)
+        # An earlier result's record must not vouch for files of two results.
+        (directory / "measurements.json").unlink(missing_ok=True)
         for name in formats:
             FORMATS[name](self, directory)
         _write_record(self, directory)

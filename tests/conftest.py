@@ -105,6 +105,24 @@ def write_png(path, array):
 
 
 @pytest.fixture(scope="session")
+def chest_phantom():
+    """A healthy chest, whole, of 3.6 mm voxels: read only."""
+    from medseg.phantoms import Chest, Scan, chest
+
+    scan = Scan((104, 84, 120), spacing_mm=(3.6, 3.6, 3.2), thickness_mm=3.2, centre_mm=(0, -12, -75))
+    return chest(Chest(seed=8, disease={}, position="supine", scan=scan))
+
+
+@pytest.fixture(scope="session")
+def small_volume():
+    """Twelve slices of 16x16 pixels with all kinds of HU: read only."""
+    from medseg.volume import Volume
+
+    hu = np.random.default_rng(0).integers(-1000, 1000, (1, 16, 16, 12)).astype(np.int16)
+    return Volume(hu, affine=np.diag([-1.0, -1.0, 2.5, 1.0]))
+
+
+@pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """An MLflow database without runs; making one takes seconds, copying it nothing."""
     from mlflow import MlflowClient

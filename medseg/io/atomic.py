@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from medseg.errors import UsageError
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -22,6 +24,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields:
         A path in the same folder that ends in the same name, so that writers which choose the
         format by the suffix (.nii.gz too) choose the same one.
+
+    Raises:
+        OSError: the disk is full or broken, whatever the writer made of it; it names `path`.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
@@ -29,8 +34,44 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(path)
+    except OSError as error:
+        cause = _cause(error)
+        if cause is None or cause.filename not in (None, str(temporary), temporary):
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_folder(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder for results that can't be made or written, before there is work to lose.
+
+    Nothing is made.
+
+    Raises:
+        UsageError: a file stands in its way, or the rights are missing.
+    """
+    folder = Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not os.path.isdir(there):
+        raise UsageError(
+            "a folder for the results", came=f"{there}, which is a file", do="Name another folder."
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(
+            "a folder for the results that may be written",
+            came=f"{there}, which may not",
+            do="Ask for the right to write there, or name another folder.",
+        )
+
+
+def _cause(error: BaseException | None) -> OSError | None:
+    """The system's own error, which pydicom wraps in one whose text is a traceback."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _flush(path: Path) -> None:

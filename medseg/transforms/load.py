@@ -71,8 +71,8 @@ class LoadVolumed(MapTransform):
         array = volume.array
         if array.ndim - 1 != self.spatial_dims or array.shape[0] not in (1, self.channels):
             raise UnsuitableError(
-                f"an image with {self.spatial_dims} axes and {self.channels} channels (or 1)",
-                came=f"{array.ndim - 1} axes and {array.shape[0]} channels",
+                _kind_of_image(self.spatial_dims, {1, self.channels}),
+                came=_kind_of_image(array.ndim - 1, {array.shape[0]}),
                 do="Choose the task that fits the image.",
             )
         warnings = list(volume.warnings)
@@ -102,3 +102,10 @@ class LoadVolumed(MapTransform):
                 do="Pair the image with its own label.",
             )
         return MetaTensor(torch.as_tensor(mask.array[None].astype(np.float32)))
+
+
+def _kind_of_image(spatial_dims: int, channels: set[int]) -> str:
+    """Such as "a picture (2 axes) with 1 or 3 channels"."""
+    kind = {2: "a picture", 3: "a volume"}.get(spatial_dims, "an image")
+    count = " or ".join(map(str, sorted(channels)))
+    return f"{kind} ({spatial_dims} axes) with {count} channel{'' if count == '1' else 's'}"

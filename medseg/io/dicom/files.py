@@ -155,7 +155,7 @@ def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> lis
         paths = [Path(path) for path in source]
     elif os.path.isdir(source):
         paths = sorted(_walk(Path(source)))
-    elif os.path.isfile(source) and zipfile.is_zipfile(source) and not is_dicom(source):
+    elif os.path.isfile(source) and _is_archive(Path(source)):
         return members(Path(source), stack)
     else:
         paths = [Path(source)]
@@ -166,12 +166,26 @@ def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> lis
     return [Entry(clean_name(path.name), partial(_read_path, path)) for path in paths]
 
 
+def _is_archive(path: Path) -> bool:
+    """By its content or, when that is damaged, by its name."""
+    return (zipfile.is_zipfile(path) or path.suffix.lower() == ".zip") and not is_dicom(path)
+
+
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_refuse_folder):
         for name in names:
             path = Path(parent, name)
             if path.is_file():  # a pipe or a device would never end
                 yield path
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Slices in a folder that may not be opened would be missing without a word."""
+    raise UnreadableError(
+        "folders that can be read",
+        came=f"{Path(error.filename).name}, which can't be opened ({error.strerror})",
+        do="Ask for the right to read it, or leave it out.",
+    ) from error
 
 
 def _read_path(path: Path, most: int) -> bytes:
