@@ -200,3 +200,20 @@ def test_whole_ct_takes_seconds():
     values = measured(labels, image_hu, np.diag([-0.7, -0.7, 1.0, 1.0]))
     assert time.perf_counter() - start < 15
     assert values["left_lung_volume_ml"] == pytest.approx(140 * 300 * 260 * 0.49 / 1000)
+
+
+def test_vessels_are_the_thin_part_of_what_is_dense():
+    """A rod of 4 mm and a ball of 40 mm in a lung: the rod counts."""
+    place = np.indices((90, 80, 70)) * np.array([0.8, 0.9, 1.5])[:, None, None, None]
+    x, y, z = place - np.array([36.0, 36.0, 52.0])[:, None, None, None]
+    ball, rod = x**2 + y**2 + (z + 20) ** 2 < 20**2, (x**2 + (z - 25) ** 2 < 2**2) & (abs(y) < 25)
+    labels = np.ones(ball.shape, np.uint8)
+    labels[[0, -1]] = labels[:, [0, -1]] = labels[:, :, [0, -1]] = 0
+    hu = np.where(ball | rod, 40, -850).astype(np.int16)
+    mask = Mask(labels, {1: "left_lung"}, affine=np.diag([-0.8, -0.9, 1.5, 1.0]))
+    measures = measure_lungs(mask, hu)
+    rod_ml = rod.sum() * 0.8 * 0.9 * 1.5 / 1000
+    assert measures["left_lung_vessel_volume_ml"]["value"] == pytest.approx(rod_ml, abs=0.6)
+    assert measures["left_lung_dense_volume_ml"]["value"] > 30
+    hu[ball] = -850
+    assert measure_lungs(mask, hu)["left_lung_vessel_volume_ml"]["value"] == pytest.approx(rod_ml)

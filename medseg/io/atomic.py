@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medseg.errors import UsageError
+from medseg.errors import MedsegError
 
 
 @contextmanager
@@ -49,16 +49,16 @@ def require_folder(folder: str | os.PathLike[str]) -> None:
     Nothing is made.
 
     Raises:
-        UsageError: a file stands in its way, or the rights are missing.
+        MedsegError: a file stands in its way, or the rights are missing.
     """
     folder = Path(folder).absolute()
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not os.path.isdir(there):
-        raise UsageError(
+        raise MedsegError(
             "a folder for the results", came=f"{there}, which is a file", do="Name another folder."
         )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(
+        raise MedsegError(
             "a folder for the results that may be written",
             came=f"{there}, which may not",
             do="Ask for the right to write there, or name another folder.",

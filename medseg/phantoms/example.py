@@ -6,6 +6,10 @@ import shutil
 from pathlib import Path
 
 from medseg.phantoms.chest_ct import Chest, chest
+from medseg.phantoms.scanner import Scan
+
+# The whole of both lungs in voxels of 2.4 mm.
+_SCAN = Scan((156, 126, 160), spacing_mm=(2.4, 2.4, 2.4), thickness_mm=2.4, centre_mm=(0, -12, -75))
 
 
 def example_ct(output_dir: str | Path) -> Path:
@@ -24,6 +28,6 @@ def example_ct(output_dir: str | Path) -> Path:
         unfinished = folder.with_name("example_chest.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        write_series(chest(Chest(seed=3, disease={})), unfinished)
+        write_series(chest(Chest(seed=8, disease={}, position="supine", scan=_SCAN)), unfinished)
         unfinished.rename(folder)
     return folder

@@ -177,6 +177,11 @@ def _unknown(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, list[st
 
 
 def _without_unit(name: str, unit: str) -> str:
+    """The name without the unit that stands beside the value anyway."""
+    if _UNITS.get(unit, unit) == "":
+        return name
+    if unit.startswith("%"):
+        return name.removesuffix("_percent")
     return name.removesuffix(f"_{unit.lower().replace('²', '2').replace('³', '3')}")
 
 
