@@ -130,7 +130,7 @@ def vessel_volume(name: str, mask: Mask, image_hu: np.ndarray, dense: dict[str, 
     """The part of a lung's dense volume that is thin: no ball of VESSEL_RADIUS_MM fits into it.
 
     That is an opening by a ball, on every second voxel or so (GRID_MM). Vessels thinner than a voxel fall
-    below -500 HU and are missed; walls of bronchi, fissures and small nodules are counted. So compare scans of
+    below -500 HU and are missed; walls of bronchi, fissures and small nodules are counted. Compare scans of
     one protocol alone. The small-vessel volumes of Estepar et al., American Journal of Respiratory and
     Critical Care Medicine 188, 2013, are others: they need a vesselness filter and thin slices.
 
