@@ -100,13 +100,15 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     return True
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What a user reads of an error: one that nobody foresaw shows its kind and place, never its text.
 
     Libraries quote what they read, which may be a patient's name.
     """
     if isinstance(error, MedsegError):
         return str(error)
+    while error.__cause__ is not None:  # MONAI wraps what a transform raises
+        error = error.__cause__
     place = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"medseg could not process it ({type(error).__name__} in {Path(place.filename).name}:{place.lineno})."

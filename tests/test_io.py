@@ -218,9 +218,10 @@ class TestPictures:
         tifffile.imwrite(tmp_path / "a.tif", pixels.squeeze(), **options)
         _refused(tmp_path / "a.tif", match="neither grey values .* nor RGB")
 
-    def test_a_missing_codec_is_not_called_damage(self, tmp_path, colours):
-        deep = colours[..., 0].astype(np.uint16)
-        _refused(_save(tmp_path / "a.tif", deep, compression="tiff_lzw"), match="without compression")
+    def test_compressed_16_bit(self, tmp_path, colours):
+        deep = colours[..., 0].astype(np.uint16) * 257
+        path = _save(tmp_path / "a.tif", deep, compression="tiff_lzw")
+        assert np.array_equal(read_volume(path).array[0], deep)
 
 
 def _turned_shape(turn):

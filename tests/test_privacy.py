@@ -85,7 +85,8 @@ def test_inspection_tells_nothing(chest_phantom, run_medseg, said, tmp_path):
     "fault",
     [
         "missing_slice", "duplicate_position", "moved_slice", "rotated_slice", "two_acquisitions",
-        "mixed_series", "two_studies", "wrong_modality", "truncated_pixels", "truncated_file", "values_0_255", "single_slice",
+        "mixed_series", "two_studies", "wrong_modality", "truncated_pixels", "truncated_file",
+        "values_0_255", "single_slice",
         "no_position", "no_pixel_spacing",
     ],
 )  # fmt: skip

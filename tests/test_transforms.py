@@ -103,12 +103,12 @@ class TestLoadVolumed:
     def test_a_volume_is_no_photograph_and_the_reverse(self, tmp_path, files, name):
         nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / name)
         volume = {"image": str(tmp_path / name)}
-        with pytest.raises(UnsuitableError, match="came: a volume .* with 1 channel"):
+        with pytest.raises(UnsuitableError, match=r"came: a volume .* with 1 channel"):
             LoadVolumed("image")(volume)
         assert LoadVolumed("image", channels=1, spatial_dims=3)(volume)["image"].shape == (1, 4, 5, 6)
-        with pytest.raises(UnsuitableError, match="came: a picture .* with 3 channels"):
+        with pytest.raises(UnsuitableError, match=r"came: a picture .* with 3 channels"):
             LoadVolumed("image", channels=1, spatial_dims=3)(files)
-        with pytest.raises(UnsuitableError, match="came: a picture .* with 3 channels"):
+        with pytest.raises(UnsuitableError, match=r"came: a picture .* with 3 channels"):
             LoadVolumed("image", channels=1)(files)
 
     def test_label_of_another_size_or_with_unknown_values(self, tmp_path, files):

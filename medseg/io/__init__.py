@@ -95,6 +95,12 @@ def require_file(path: str | Path) -> Path:
     if not os.path.isfile(path):
         came = f"the folder {path.name}" if os.path.isdir(path) else f"{path}, which does not exist"
         raise UnreadableError("an image file", came=came, do="Check the path.")
+    if not os.access(path, os.R_OK):
+        raise UnreadableError(
+            "an image file that may be read",
+            came=f"{path.name}, which may not",
+            do="Ask for the right to read it.",
+        )
     if path.stat().st_size == 0:
         raise UnreadableError(
             "an image file",

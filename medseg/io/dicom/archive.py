@@ -16,7 +16,7 @@ from medseg.errors import UnreadableError
 # does not: beyond the free allowance, an archive may unpack to 100 times its own size.
 MOST_RATIO, FREE_BYTES = 100, 256 * 2**20
 MOST_FILES = 100_000
-ENCRYPTED, DAMAGED, TOO_LARGE = "encrypted", "damaged", "too large"
+ENCRYPTED, DAMAGED, TOO_LARGE, FORBIDDEN = "encrypted", "damaged", "too large", "not allowed to be read"
 
 
 class PassOver(Exception):

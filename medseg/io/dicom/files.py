@@ -22,6 +22,7 @@ from typing import Any
 from medseg.errors import UnreadableError
 from medseg.io.dicom.archive import (
     DAMAGED,
+    FORBIDDEN,
     FREE_BYTES,
     MOST_RATIO,
     TOO_LARGE,
@@ -192,6 +193,8 @@ def _read_path(path: Path, most: int) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(most)
+    except PermissionError as error:
+        raise PassOver(FORBIDDEN) from error
     except OSError as error:
         raise PassOver(DAMAGED) from error
 
