@@ -108,8 +108,6 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
     Raises:
         UnreadableError: the path does not exist, holds no DICOM, or is an unsafe or damaged archive.
     """
-    import pydicom  # noqa: F401 - here, once: threads that import it at the same time find it half made
-
     with ExitStack() as stack, _quiet_pydicom():
         entries = _entries(source, stack)
         with ThreadPoolExecutor(READERS) as pool:

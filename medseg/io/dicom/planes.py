@@ -76,6 +76,22 @@ def _elsewhere(came: str) -> UnsuitableError:
     )
 
 
+def present_labels(mask: Mask) -> list[int]:
+    """The labels that have a voxel.
+
+    Raises:
+        UnsuitableError: there are none; neither SEG nor RTSTRUCT can be empty.
+    """
+    present = [int(value) for value in np.unique(mask.array.ravel(order="K")) if value]
+    if not present:
+        raise UnsuitableError(
+            "a mask with a labelled voxel",
+            came="an empty mask",
+            do="Write an empty mask as NIfTI; the measurements say what was not found.",
+        )
+    return present
+
+
 def slice_corners(lps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """(k, 3, 3): the corners of each slice as Plane has them."""
     columns, rows, slices = shape

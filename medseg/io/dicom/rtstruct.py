@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from medseg import __version__
-from medseg.errors import UnsuitableError
 from medseg.io.atomic import atomic_path
-from medseg.io.dicom.planes import LPS_TO_RAS, Plane, planes
+from medseg.io.dicom.planes import LPS_TO_RAS, Plane, planes, present_labels
 from medseg.volume import Mask
 
 SERIES_NUMBER = 9101
@@ -58,13 +57,7 @@ def write_rtstruct(mask: Mask, path: Path) -> Path:
 
 def _structure_set(mask: Mask) -> Any:
     source = planes(mask)
-    present = [int(value) for value in np.unique(mask.array.ravel(order="K")) if value]
-    if not present:
-        raise UnsuitableError(
-            "a mask with a labelled voxel",
-            came="an empty mask",
-            do="Write an empty mask as NIfTI; the measurements say what was not found.",
-        )
+    present = present_labels(mask)
     structure_set = _headers(source)
     structure_set.StructureSetROISequence = []
     structure_set.ROIContourSequence = []

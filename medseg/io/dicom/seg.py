@@ -11,7 +11,15 @@ import numpy as np
 from medseg import __version__
 from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
 from medseg.io.atomic import atomic_path
-from medseg.io.dicom.planes import LPS_TO_RAS, Plane, functional_group, planes, planes_of, slice_corners
+from medseg.io.dicom.planes import (
+    LPS_TO_RAS,
+    Plane,
+    functional_group,
+    planes,
+    planes_of,
+    present_labels,
+    slice_corners,
+)
 from medseg.volume import Mask, Volume
 
 # What the standard wants of every source image, even if empty; highdicom takes no other spelling than it.
@@ -69,13 +77,7 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
     import highdicom as hd
 
     source = planes(mask)
-    present = [int(value) for value in np.unique(mask.array.ravel(order="K")) if value]
-    if not present:
-        raise UnsuitableError(
-            "a mask with a labelled voxel: a SEG has at least one frame",
-            came="an empty mask",
-            do="Write an empty mask as NIfTI; the measurements say what was not found.",
-        )
+    present = present_labels(mask)
     made_by = hd.AlgorithmIdentificationSequence(
         name=algorithm, version=__version__, family=hd.sr.CodedConcept(*family)
     )
