@@ -47,8 +47,9 @@ class ChestPhantom:
         array: (i, j, k) int16 in HU; i runs to the left, j to the back, k to the head.
         affine: 4x4, voxel index to RAS+ mm.
         labels: (i, j, k) uint8, values of LABELS. A lung holds its vessels, bronchi beyond the
-            segmental ones and all disease of its tissue; it doesn't hold hilum, effusion,
-            pneumothorax, nor the airway of label 3: lumen of trachea, main, lobar and segmental bronchi.
+            segmental ones, all disease of its tissue, and effusion and pneumothorax beside it; it
+            doesn't hold the hilum, nor the airway of label 3: lumen of trachea, main, lobar and
+            segmental bronchi.
         tissue: (i, j, k) uint8, codes of thorax.TISSUES.
         volumes_ml: of labels and of each disease.
         settings: what it was built from, and each lesion that was put in.

@@ -199,7 +199,9 @@ def _blend(lung: Lung) -> np.ndarray:
         view += share * (lung.hu[own] - view)
         inside = share >= 0.5
         canvas.tissue[part][inside] = lung.code[own][inside]
-        labels[part] = np.where(inside, np.where(lung.right[own], RIGHT, LEFT), 0)
+        # With fluid and air around the lung: a reader outlines the cavity (Kiser et al., 2020).
+        cavity = canvas.share(lung.room[own]) >= 0.5
+        labels[part] = np.where(cavity, np.where(lung.right[own], RIGHT, LEFT), 0)
     lung.code[lung.edge > 0] = 0
     return labels
 
