@@ -120,3 +120,32 @@ def test_nothing_is_air_beside_a_shifted_slice():
     resampled = to_grid(scan, plan(SHAPE, affine, 1.5))
     assert torch.allclose(resampled[0, :, -1, 0], torch.tensor(-1000.0))
     assert torch.allclose(resampled[0, :, -4, -1], torch.tensor(500.0))
+
+
+def test_labels_go_to_the_grid_with_their_image():
+    """Each voxel of the grid has the label with the largest share of it, as the image's grid says."""
+    from monai.data import MetaTensor
+
+    from medseg.transforms import ToGridd
+
+    affine = affine_of((0, 1, 2), (-1, -1, 1))
+    labels = np.zeros((1, *SHAPE), np.float32)
+    labels[0, 10:40, 10:30, 4:20], labels[0, 40:55, 10:30, 4:20] = 1, 3
+    scan = MetaTensor(
+        torch.as_tensor(labels * 100), meta={"source_affine": torch.as_tensor(affine), "source_shape": SHAPE}
+    )
+    data = ToGridd("image", 1.5, source_key=None, label_keys=["label"])({"image": scan, "label": labels})
+    assert "source_image" not in data
+    found, image = data["label"], data["image"]
+    assert found.dtype == torch.uint8
+    assert found.shape == image.shape
+    assert np.allclose(found.affine, image.affine)
+    assert set(found.unique().tolist()) == {0, 1, 3}
+    # Where the image is flat, it says which label is there.
+    for value in (0, 1, 3):
+        flat = (image - 100 * value).abs() < 1
+        assert (found[flat] == value).float().mean() > 0.99
+    back = to_source(
+        torch.nn.functional.one_hot(found[0].long(), 4).movedim(-1, 0).float(), plan(SHAPE, affine, 1.5)
+    )
+    assert (back.numpy() == labels).mean() > 0.98

@@ -3,6 +3,7 @@
 from medseg.transforms.augmentation import RandColourMixd, RandLesionsd
 from medseg.transforms.field import FindFieldd, NormalizeFieldd, ResizeFieldd, RestoreFieldd
 from medseg.transforms.load import LoadVolumed
+from medseg.transforms.lung_disease import RandLungDiseased
 from medseg.transforms.scan import CheckChestCTd, RestoreGridd, ToGridd
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "NormalizeFieldd",
     "RandColourMixd",
     "RandLesionsd",
+    "RandLungDiseased",
     "ResizeFieldd",
     "RestoreFieldd",
     "RestoreGridd",

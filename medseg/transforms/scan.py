@@ -5,7 +5,7 @@ RestoreGridd, beside the transform that it undoes, brings the answer back to the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,16 +43,25 @@ class ToGridd(MapTransform):
     Args:
         keys: scans from LoadVolumed.
         spacing_mm: of the grid.
-        source_key: gets the scan as it was.
+        source_key: gets the scan as it was; None keeps it not.
+        label_keys: labels on the first scan's grid, which become uint8 on the new one: in each voxel the
+            label with the largest share.
 
     Raises:
         UnsuitableError: see medseg.grid.plan.
     """
 
-    def __init__(self, keys: KeysCollection, spacing_mm: float, source_key: str = "source_image") -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spacing_mm: float,
+        source_key: str | None = "source_image",
+        label_keys: Sequence[str] = (),
+    ) -> None:
         super().__init__(keys)
         self.spacing_mm = spacing_mm
         self.source_key = source_key
+        self.label_keys = tuple(label_keys)
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         resampled = dict(data)
@@ -60,10 +69,16 @@ class ToGridd(MapTransform):
             scan = resampled[key]
             grid = plan(tuple(scan.shape[1:]), scan.meta["source_affine"].numpy(), self.spacing_mm)
             meta = _without_affine(scan.meta) | {"grid_spacing_mm": self.spacing_mm}
-            resampled[self.source_key] = scan
+            if self.source_key:
+                resampled[self.source_key] = scan
             resampled[key] = MetaTensor(
                 to_grid(scan.as_tensor(), grid), affine=torch.as_tensor(grid.affine), meta=meta
             )
+        for key in self.label_keys:
+            scan = data[self.keys[0]]
+            grid = plan(tuple(scan.shape[1:]), scan.meta["source_affine"].numpy(), self.spacing_mm)
+            labels = _largest_share(torch.as_tensor(resampled[key]), grid)
+            resampled[key] = MetaTensor(labels, affine=torch.as_tensor(grid.affine))
         return resampled
 
 
@@ -87,6 +102,17 @@ class RestoreGridd(MapTransform):
             labels = to_source(torch.as_tensor(restored[key]).cpu(), grid)
             restored[key] = MetaTensor(labels, affine=meta["source_affine"], meta=_without_affine(meta))
         return restored
+
+
+def _largest_share(labels: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """(1, i, j, k) labels to (1, right, anterior, superior) uint8, one label at a time."""
+    best = torch.zeros(1, *grid.shape)
+    found = torch.zeros(1, *grid.shape, dtype=torch.uint8)
+    for value in labels.unique().tolist():
+        share = to_grid((labels == value).float(), grid)
+        found[share > best] = int(value)
+        best = torch.maximum(best, share)
+    return found
 
 
 def _without_affine(meta: Mapping[str, Any]) -> dict[str, Any]:
