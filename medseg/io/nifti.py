@@ -164,14 +164,19 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
 
 
 def write_mask(mask: Mask, path: Path) -> Path:
-    """Write (i, j, k) labels with the affine of the source, which the sform holds in full.
+    """Write (i, j, k) labels with the affine of the source."""
+    return write(compact(mask.array), np.asarray(mask.affine), path)
+
+
+def write(array: np.ndarray, affine: np.ndarray, path: Path) -> Path:
+    """Write (i, j, k) values with their affine, RAS+ mm, which the sform holds in full.
 
     The qform can't hold a shear (a tilted gantry): it then has the code 0, "not to be used".
     """
     import nibabel as nib
 
-    affine = np.asarray(mask.affine, dtype=np.float64)
-    image = nib.Nifti1Image(compact(mask.array), affine)
+    affine = np.asarray(affine, dtype=np.float64)
+    image = nib.Nifti1Image(array, affine)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=0 if _is_sheared(affine) else 1)
     image.header.set_xyzt_units("mm")

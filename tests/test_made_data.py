@@ -1,0 +1,82 @@
+"""The data that medseg makes for itself: files that the training reads, the same for the same seed."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from medseg.io import nifti, read_mask, read_volume
+from medseg.phantoms import Chest
+from medseg.training import made_data
+from medseg.training.made_data import RULES, varied_chest, write_diseased, write_phantoms, write_silver
+
+LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
+REAL_CHEST = made_data.chest
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    """Phantoms of a tenth of the voxels; the settings that they were asked for."""
+    asked = []
+
+    def small_chest(settings):
+        asked.append(settings)
+        return REAL_CHEST(Chest(seed=settings.seed, shape=(48, 48, 32), disease=settings.disease))
+
+    monkeypatch.setattr(made_data, "chest", small_chest)
+    return asked
+
+
+def test_phantoms_are_images_with_labels(settings, tmp_path):
+    write_phantoms(tmp_path, 7, 2)
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["7.nii.gz", "8.nii.gz"]
+    image = read_volume(tmp_path / "images" / "7.nii.gz")
+    mask = read_mask(tmp_path / "labels" / "7.nii.gz", LABELS)
+    phantom = REAL_CHEST(Chest(seed=7, shape=(48, 48, 32)))
+    assert np.array_equal(image.array[0], phantom.array)
+    assert np.array_equal(mask.array, phantom.labels)
+    assert np.allclose(image.affine, phantom.affine, atol=1e-4)
+    assert all(asked.disease is None for asked in settings)
+
+
+def test_what_is_there_is_left(settings, tmp_path):
+    write_phantoms(tmp_path, 7, 1)
+    (tmp_path / "labels" / "7.nii.gz").write_bytes(b"corrected by hand")
+    write_phantoms(tmp_path, 7, 1)
+    assert len(settings) == 1
+    assert (tmp_path / "labels" / "7.nii.gz").read_bytes() == b"corrected by hand"
+
+
+def test_diseased_are_named_by_their_disease(settings, tmp_path):
+    write_diseased(tmp_path, 30, {"healthy": 1, "effusion": 2}, 0.7)
+    names = sorted(path.name for path in (tmp_path / "labels").iterdir())
+    assert names == ["effusion_31.nii.gz", "effusion_32.nii.gz", "healthy_30.nii.gz"]
+    assert [asked.disease for asked in settings] == [{}, {"effusion": 0.7}, {"effusion": 0.7}]
+
+
+def test_seed_gives_matrix_and_people(settings):
+    first, same = (varied_chest(5).array for _ in range(2))
+    varied_chest(6)
+    assert np.array_equal(first, same)
+    assert settings[0].shape == settings[1].shape != settings[2].shape
+
+
+def test_silver_of_a_scan(chest_phantom, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    nifti.write(chest_phantom.array, chest_phantom.affine, tmp_path / "scan.nii.gz")
+    write_silver(tmp_path / "made", tmp_path, {"one": {"path": "scan.nii.gz", "rule": "as_found"}})
+    image = read_volume(tmp_path / "made" / "images" / "one.nii.gz")
+    mask = read_mask(tmp_path / "made" / "labels" / "one.nii.gz", LABELS)
+    assert np.array_equal(image.array[0], np.maximum(chest_phantom.array, -1024))
+    for label in (1, 2):
+        found, truth = mask.array == label, chest_phantom.labels == label
+        assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
+
+
+def test_bowel_is_taken_out_of_an_abdomen():
+    labels, hu = np.zeros((40, 40, 30), np.uint8), np.full((40, 40, 30), 40.0)
+    labels[4:12, 4:12, 20:], hu[4:12, 4:12, 20:] = 1, -820  # reaches the top
+    labels[25:35, 25:35, 2:12], hu[26:34, 26:34, 3:11] = 1, -990  # gas with a rim
+    labels[4:12, 25:33, 2:8], hu[4:12, 25:33, 2:8] = 2, -800  # as dark as lung, but low
+    cleaned = RULES["without_bowel"](labels, hu)
+    assert np.array_equal(cleaned > 0, np.isin(labels, 1) & (hu == -820))
