@@ -4,10 +4,13 @@ import csv
 import json
 from types import SimpleNamespace
 
+import mlflow
+import nibabel
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from medseg.bundle import open_bundle, parse
@@ -15,8 +18,20 @@ from medseg.errors import DataError, WeightsError
 from medseg.fundus import find_field
 from medseg.io import read_mask, read_volume
 from medseg.metrics import bootstrap_interval, confusion
-from medseg.training.evaluation import SCORES_CSV, SCORES_JSON, CaseScores, table
+from medseg.surface import score_labels
+from medseg.training.comparison import compare_runs
+from medseg.training.evaluation import (
+    SCORES_CSV,
+    SCORES_JSON,
+    CasePictures,
+    CaseScores,
+    draw_volume,
+    score_photograph,
+    score_volume,
+    table,
+)
 from medseg.training.manifests import load_items
+from medseg.training.results import save_mlflow_model
 
 SHAPE = (40, 50)
 LABELS = {0: "background", 1: "vessel"}
@@ -60,14 +75,18 @@ def case(name="one", subject="anna", prediction=None, probability=None, truth=No
     return batch, {key: tensor(plane) for key, plane in output.items()}
 
 
-def evaluate(folder, *cases, split="test"):
+def evaluate(folder, *cases, split="test", score=score_photograph):
     """Run CaseScores as an evaluator does; its rows of the CSV and its JSON."""
+    run_handler(CaseScores(folder, split, {"learning_rate": "0.1"}, score), *cases)
+    return results(folder)
+
+
+def run_handler(handler, *cases):
     outputs = iter([output for _, output in cases])
     engine = Engine(lambda engine, batch: [next(outputs)])
     engine.data_loader = loader(*cases)
-    CaseScores(folder, split, {"learning_rate": "0.1"}).attach(engine)
+    handler.attach(engine)
     engine.run([[batch] for batch, _ in cases])
-    return results(folder)
 
 
 def loader(*cases):
@@ -241,6 +260,154 @@ def test_table():
     best = {"threshold": 0.42, "mean_dice": 0.81239}
     lines.append("threshold of the best mean Dice: 0.42 (Dice 0.8124)")
     assert table({"split": "validation", "scores": scores, "best_threshold": best}).splitlines() == lines
+
+
+def test_table_of_long_names():
+    entry = {"mean": 0.81234, "low": 0.79, "high": 0.83, "cases": 8, "subjects": 4}
+    scores = {"dice": entry, "surface_dice_right_lung_lower": entry}
+    head, *lines = table({"split": "test", "scores": scores}).splitlines()
+    assert {line.index("0.8123") for line in lines} == {head.index("mean") - 2}
+
+
+# --- volumes ---
+
+LUNGS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
+GROUPS = {"lungs": ["left_lung", "right_lung"]}
+CONFIGURATION = {
+    "labels": LUNGS,
+    "score": {
+        "_target_": "medseg.training.evaluation.score_volume",
+        "_mode_": "callable",
+        "labels": "@labels",
+        "groups": GROUPS,
+    },
+    "draw": {"_target_": "medseg.training.evaluation.draw_volume", "_mode_": "callable"},
+}
+
+
+def configured(name):
+    """As a bundle's train.yaml hands it over."""
+    return ConfigParser(CONFIGURATION).get_parsed_content(name)
+
+
+def lungs():
+    truth = np.zeros((24, 20, 16), np.uint8)
+    truth[2:10, 3:17, 2:14] = 1
+    truth[13:22, 3:17, 2:14] = 2
+    truth[11, 9:11, 6:16] = 3
+    return truth
+
+
+def scan(name="one", subject="anna", prediction=None, truth=None, source_image=True):
+    """As MONAI's evaluator has a scan after RestoreGridd: the image on another grid than the labels."""
+    truth = lungs() if truth is None else truth
+    # Oblique: the columns are no longer along the axes of RAS+, their lengths are the spacing.
+    turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([1.5, 2.0, 4.0])
+    meta = {"filename_or_obj": f"/data/{name}.nii.gz", "source_affine": torch.as_tensor(affine)}
+    image = MetaTensor(torch.zeros(1, 9, 9, 9), meta=meta)
+    batch = {"image": image, "subject": subject}
+    if source_image:
+        batch["source_image"] = MetaTensor(torch.as_tensor(hounsfield())[None])
+    prediction = truth if prediction is None else prediction
+    # As LoadVolumed and RestoreGridd make them.
+    output = {"label": tensor(truth), "pred": MetaTensor(torch.as_tensor(prediction)[None])}
+    return batch, output
+
+
+def hounsfield():
+    return np.where(lungs() > 0, -850, 40).astype(np.int16)
+
+
+def test_volumes(tmp_path):
+    """Each label by the spacing of the scan, not of the network's grid; no threshold."""
+    worse = np.roll(lungs(), 1, axis=2)
+    cases = scan("a"), scan("b", "ben", prediction=worse)
+    rows, summary = evaluate(tmp_path, *cases, split="validation", score=configured("score"))
+    expected = score_labels(worse, lungs(), LUNGS, (1.5, 2.0, 4.0), groups=GROUPS)
+    assert list(rows[1]) == ["case", "subject", *expected]
+    assert {name: float(rows[1][name]) for name in expected} == pytest.approx(expected)
+    assert expected["hd95_mm_lungs"] == 4.0
+    assert float(rows[0]["dice"]) == float(rows[0]["surface_dice_airway"]) == 1
+    assert float(rows[0]["hd95_mm_lungs"]) == 0
+    assert summary["scores"]["dice_lungs"]["cases"] == 2
+    assert "best_threshold" not in summary
+
+
+def test_tolerance():
+    batch, output = scan(prediction=np.roll(lungs(), -1, axis=2))
+    strict, lenient = (
+        score_volume({**batch, **output}, labels=LUNGS, tolerance_mm=mm)["surface_dice"] for mm in (3.9, 4.0)
+    )
+    assert strict < lenient == 1
+
+
+def test_a_missed_label(tmp_path):
+    """Empty in the CSV where a distance is undefined, and a 0 where Dice is."""
+    without = np.where(lungs() == 3, 0, lungs())
+    rows, summary = evaluate(tmp_path, scan(prediction=without), score=configured("score"))
+    assert (rows[0]["hd95_mm_airway"], rows[0]["dice_airway"]) == ("", "0.0")
+    assert summary["scores"]["hd95_mm_airway"]["mean"] is None
+
+
+def test_volumes_on_a_gpu(tmp_path):
+    batch, output = scan()
+    moved = {key: value.as_tensor().as_subclass(OnGpu) for key, value in output.items()}
+    batch["source_image"] = batch["source_image"].as_tensor().as_subclass(OnGpu)
+    rows, _ = evaluate(tmp_path, (batch, moved), score=configured("score"))
+    assert float(rows[0]["dice"]) == 1
+    assert draw_volume({**batch, **moved})
+
+
+def test_pictures_of_volumes(tmp_path):
+    missed = lungs()
+    missed[missed == 2] = 0
+    run_handler(CasePictures(tmp_path, configured("draw")), scan("a"), scan("b", prediction=missed))
+    assert {file.name for file in (tmp_path / "cases").iterdir()} == {"a.jpg", "b.jpg"}
+    good, bad = (read_volume(tmp_path / "cases" / f"{name}.jpg").array for name in "ab")
+    # Of cyan there is the legend's line alone, then a lung.
+    cyan = [int(((p[0] < 60) & (p[1] > 190) & (p[2] > 210)).sum()) for p in (good, bad)]
+    assert cyan[1] > 100 * cyan[0] > 0
+
+
+def test_pictures_of_scans_that_were_not_kept(tmp_path):
+    """Such a scan is read again from its file."""
+    batch, output = scan(source_image=False)
+    path = tmp_path / "scan.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(hounsfield(), np.diag([1.5, 2.0, 4.0, 1.0])), path)
+    batch["image"].meta["filename_or_obj"] = str(path)
+    kept = scan()
+    assert draw_volume({**batch, **output}) == draw_volume({**kept[0], **kept[1]})
+
+
+def test_runs_of_volumes_compare(tmp_path):
+    """By any of their scores, a distance too, of which less is better."""
+    cases = [f"c{number}" for number in range(8)]
+    worse = np.roll(lungs(), 1, axis=2)
+    for name, prediction in (("worse", worse), ("perfect", lungs())):
+        scans = [scan(case, case, prediction) for case in cases]
+        evaluate(tmp_path / name, *scans, score=configured("score"))
+    runs = [str(tmp_path / name) for name in ("worse", "perfect")]
+    comparison = compare_runs(*runs, tmp_path / "out", "hd95_mm_lungs")
+    assert comparison.verdict == "better"
+    assert set(comparison.directions.values()) == {1, -1}
+
+
+def test_a_model_of_volumes(tmp_path, monkeypatch):
+    """In MLflow's format; it takes volumes of any size."""
+    # MLflow starts a process to find them.
+    monkeypatch.setattr("mlflow.models.infer_pip_requirements", lambda *_, **__: [])
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.Upsample(scale_factor=1))
+    validator = SimpleNamespace(data_loader=[{"image": torch.zeros(1, 1, 8, 8, 8)}])
+    path = save_mlflow_model(network, validator, tmp_path)
+    signature = mlflow.models.get_model_info(str(path)).signature
+    assert signature.inputs.inputs[0].shape == (-1, 1, -1, -1, -1)
+    assert signature.outputs.inputs[0].shape == (-1, 4, -1, -1, -1)
+    volume = torch.randn(2, 1, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    model = mlflow.pytorch.load_model(str(path))
+    with torch.no_grad():
+        assert torch.allclose(model(volume), network(volume))
 
 
 # --- the bundle's evaluate.yaml ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +54,7 @@ def draw_volume_overlay(image: np.ndarray, mask: Mask) -> np.ndarray:
     """
     volume = to_displayed(image, mask)
     views = three_views(volume, label_profiles(volume.labels))
-    return _side_by_side(views, mask.labels, f"{window_text()}. {note(volume)}")
+    return side_by_side(views, mask.labels, f"{window_text()}. {note(volume)}")
 
 
 def three_views(
@@ -99,7 +99,29 @@ def note(volume: Displayed) -> str:
     return f"Oblique by {volume.tilt_degrees:.0f} degrees: the letters name the nearest direction."
 
 
-def _side_by_side(views: list[View], names: Mapping[int, str], head: str) -> np.ndarray:
+def paint_contours(view: View) -> np.ndarray:
+    """(row, column, 3) uint8: the slice with its contours."""
+    colours = np.vstack([COLOURS, CASING_COLOUR])
+    drawing = contours(view.labels)
+    picture = np.repeat(view.grey[..., None], 3, axis=2)
+    picture[drawing > 0] = colours[drawing[drawing > 0] - 1]
+    return picture
+
+
+def side_by_side(
+    views: list[View],
+    names: Mapping[int, str],
+    head: str,
+    paint: Callable[[View], np.ndarray] = paint_contours,
+) -> np.ndarray:
+    """Slices on a sheet, (row, column, 3) uint8, with their captions, letters and scale bars.
+
+    Args:
+        views: in one scale of millimetres.
+        names: label to its name in the legend; 0 has none.
+        head: the line above.
+        paint: a slice to (row, column, 3) uint8 on its pixels.
+    """
     from PIL import Image, ImageDraw
 
     heads, line = 3 * _TEXT_PX, 2 * _TEXT_PX
@@ -112,7 +134,7 @@ def _side_by_side(views: list[View], names: Mapping[int, str], head: str) -> np.
     left = _MARGIN_PX
     for view in views:
         top = heads + _MARGIN_PX
-        sheet.paste(Image.fromarray(_painted(view)), (left, top))
+        sheet.paste(Image.fromarray(paint(view)), (left, top))
         _write_around(draw, view, left, top)
         left += _cell_px(view) + 2 * _MARGIN_PX
     return np.asarray(sheet)
@@ -120,15 +142,6 @@ def _side_by_side(views: list[View], names: Mapping[int, str], head: str) -> np.
 
 def _cell_px(view: View) -> int:
     return max(view.grey.shape[1], _CELL_PX)
-
-
-def _painted(view: View) -> np.ndarray:
-    """(row, column, 3) uint8: the slice with its contours."""
-    colours = np.vstack([COLOURS, CASING_COLOUR])
-    drawing = contours(view.labels)
-    picture = np.repeat(view.grey[..., None], 3, axis=2)
-    picture[drawing > 0] = colours[drawing[drawing > 0] - 1]
-    return picture
 
 
 def _write_around(draw: ImageDraw, view: View, left: int, top: int) -> None:

@@ -85,13 +85,14 @@ def table(comparison: Comparison) -> str:
             f"{name:<{width}}  {_short(a):<{_VALUE_WIDTH}}  {_short(b)}"
             for name, (a, b) in comparison.parameters.items()
         ]
-    header = f"{'score':<22}{'mean A':>8}{'mean B':>8}{'B - A':>9}  {'95% interval':<19}{'p':>8}"
+    width = max(22, *map(len, comparison.scores))
+    header = f"{'score':<{width}}{'mean A':>8}{'mean B':>8}{'B - A':>9}  {'95% interval':<19}{'p':>8}"
     lines += ["", f"{header}{'cases':>7}{'subjects':>10}"]
     for name, entry in comparison.scores.items():
         interval = f"{_signed(entry.low)} to {_signed(entry.high)}"
+        means = f"{_plain(entry.mean_a):>8}{_plain(entry.mean_b):>8}{_signed(entry.difference):>9}"
         lines.append(
-            f"{name:<22}{_plain(entry.mean_a):>8}{_plain(entry.mean_b):>8}{_signed(entry.difference):>9}  "
-            f"{interval:<19}{_p(entry.p):>8}{entry.cases:>7}{entry.subjects:>10}"
+            f"{name:<{width}}{means}  {interval:<19}{_p(entry.p):>8}{entry.cases:>7}{entry.subjects:>10}"
         )
     lines += ["", *(f"warning: {warning}" for warning in comparison.warnings), comparison.sentence]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +18,106 @@ from medseg.io.atomic import atomic_path
 from medseg.io.raster import encode_jpeg
 from medseg.metrics import best_threshold, confusion, score_case, summarise
 from medseg.reports.overlay import draw_errors
+from medseg.reports.volume_errors import draw_volume_errors
+from medseg.surface import score_labels
 from medseg.training.dataset import data_digest
 from medseg.training.distributed import gather
 
 logger = logging.getLogger(__name__)
 
 SCORES_CSV, SCORES_JSON, PARAMETERS_JSON, CASES = "scores.csv", "scores.json", "parameters.json", "cases"
-PICTURE_PX = 1024
+PICTURE_PX, VOLUME_PICTURE_PX = 1024, 2048  # long side; of a volume three slices side by side
+
+# A case: all that MONAI's evaluator has of it after the postprocessing, tensors (channel, ...) by key.
+Item = Mapping[str, Any]
+Score = Callable[[Item], Mapping[str, float | None]]
+Draw = Callable[[Item], bytes]
+
+
+def score_photograph(item: Item) -> dict[str, float | None]:
+    """Scores of one label inside the field of view, on the photograph's own grid; see score_case.
+
+    The field is the data set's own where it has one, else the one that medseg finds.
+
+    Args:
+        item: probability, pred and label; given_field or source_field; label_2nd where there is one.
+    """
+    prediction, truth, field = _plane(item["pred"]), _plane(item["label"]), _field(item)
+    scores = score_case(_plane(item["probability"]), prediction, truth, field)
+    if "label_2nd" in item:
+        scores["second_observer_dice"] = confusion(_plane(item["label_2nd"]), truth, field).dice
+    return scores
+
+
+def score_volume(
+    item: Item,
+    *,
+    labels: Mapping[int | str, str],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    tolerance_mm: float = 2.0,
+) -> dict[str, float | None]:
+    """Scores of each label, on the scan's own grid; see score_labels.
+
+    Args:
+        item: pred and label, (1, i, j, k) label values; image, whose meta data has the source_affine.
+        labels: value to name, of those to score.
+        groups: further names, each for several labels taken together.
+        tolerance_mm: distance up to which surfaces agree.
+    """
+    named = {int(value): name for value, name in labels.items()}
+    prediction, truth = _label_map(item["pred"]), _label_map(item["label"])
+    spacing_mm = np.linalg.norm(_affine(item)[:3, :3], axis=0).tolist()
+    return score_labels(prediction, truth, named, spacing_mm, groups=groups, tolerance_mm=tolerance_mm)
+
+
+def draw_photograph(item: Item) -> bytes:
+    """Agreement, misses and false alarms as a JPEG; `item` as for score_photograph, with its image."""
+    picture = read_volume(item["image"].meta["filename_or_obj"]).array
+    errors = draw_errors(picture, _plane(item["pred"]), _plane(item["label"]), _field(item))
+    return encode_jpeg(errors, PICTURE_PX)
+
+
+def draw_volume(item: Item) -> bytes:
+    """Agreement, misses and false alarms on three slices, as a JPEG.
+
+    Args:
+        item: as for score_volume, and source_image, the scan as it was read; without one it is read again.
+    """
+    if "source_image" in item:
+        scan = np.asarray(item["source_image"].cpu())
+    else:
+        scan = read_volume(item["image"].meta["filename_or_obj"]).array
+    maps = _label_map(item["pred"]), _label_map(item["label"])
+    return encode_jpeg(draw_volume_errors(scan, *maps, _affine(item)), VOLUME_PICTURE_PX)
 
 
 class CaseScores:
-    """Ignite handler that scores each case inside its field of view, on the photograph's own grid.
+    """Ignite handler that scores each case.
 
-    The field is the data set's own where it has one, else the one that medseg finds. Writes
-    scores.csv (a row a case), scores.json (mean and interval over subjects) and parameters.json to
+    Writes scores.csv (a row a case), scores.json (mean and interval over subjects) and parameters.json to
     `output_dir` and logs the summary as a table. The validator's data set is a PreparedDataset.
-    On the validation split it also finds the threshold of the best mean Dice; never on the test split,
-    where choosing would be cheating. Of several processes each scores its share, the first writes.
+    On the validation split of photographs it also finds the threshold of the best mean Dice; never on the
+    test split, where choosing would be cheating. Of several processes each scores its share, the first
+    writes.
 
     Args:
         output_dir: gets the files.
         split: training, validation or test.
         parameters: flattened configuration, for comparisons.
+        score: a case to its scores, "dice" among them; None where one is not defined.
     """
 
     def __init__(
-        self, output_dir: str | Path, split: str, parameters: Mapping[str, str] | None = None
+        self,
+        output_dir: str | Path,
+        split: str,
+        parameters: Mapping[str, str] | None = None,
+        score: Score = score_photograph,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.split = split
         self.parameters = dict(parameters or {})
+        self.score = score
         self.names: dict[str, str] = {}
         self.digest = ""
         self.rows: list[dict[str, Any]] = []
@@ -74,15 +144,9 @@ class CaseScores:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             item = {**batch, **output}
             source = batch["image"].meta["filename_or_obj"]
-            probability, prediction, truth = (_plane(item[key]) for key in ("probability", "pred", "label"))
-            field = _field(item)
-            row = {"case": self.names[source], "subject": batch["subject"]}
-            row |= score_case(probability, prediction, truth, field)
-            if "label_2nd" in item:
-                row["second_observer_dice"] = confusion(_plane(item["label_2nd"]), truth, field).dice
-            self.rows.append(row)
-            if self.split == "validation":
-                self.for_threshold.append((probability, truth, field))
+            self.rows.append({"case": self.names[source], "subject": batch["subject"], **self.score(item)})
+            if self.split == "validation" and "probability" in item:
+                self.for_threshold.append((_plane(item["probability"]), _plane(item["label"]), _field(item)))
 
     def _write(self) -> None:
         self.rows = sorted(gather(self.rows), key=lambda row: row["case"])
@@ -97,10 +161,16 @@ class CaseScores:
 
 
 class CasePictures:
-    """Ignite handler that draws agreement, misses and false alarms of each case: cases/<case>.jpg."""
+    """Ignite handler that draws agreement, misses and false alarms of each case: cases/<case>.jpg.
 
-    def __init__(self, output_dir: str | Path) -> None:
+    Args:
+        output_dir: gets the folder cases.
+        draw: a case to its picture, a JPEG.
+    """
+
+    def __init__(self, output_dir: str | Path, draw: Draw = draw_photograph) -> None:
         self.folder = Path(output_dir) / CASES
+        self.draw = draw
         self.names: dict[str, str] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -114,11 +184,10 @@ class CasePictures:
 
     def _draw(self, engine: Any) -> None:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
-            source = batch["image"].meta["filename_or_obj"]
-            prediction, truth = (_plane(output[key]) for key in ("pred", "label"))
-            errors = draw_errors(read_volume(source).array, prediction, truth, _field({**batch, **output}))
-            with atomic_path(self.folder / f"{self.names[source]}.jpg") as temporary:
-                temporary.write_bytes(encode_jpeg(errors, PICTURE_PX))
+            picture = self.draw({**batch, **output})
+            name = self.names[batch["image"].meta["filename_or_obj"]]
+            with atomic_path(self.folder / f"{name}.jpg") as temporary:
+                temporary.write_bytes(picture)
 
 
 def write_scores(rows: Sequence[Mapping[str, Any]], folder: Path, about: Mapping[str, Any]) -> None:
@@ -147,11 +216,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def table(summary: dict[str, Any]) -> str:
     """The summary as lines of text: score, mean, 95% interval, cases."""
-    lines = [f"{'score':<22}{'mean':>8}  {'95% interval':<18}{'cases':>6}{'subjects':>10}"]
+    width = max(22, *map(len, summary["scores"]))
+    lines = [f"{'score':<{width}}{'mean':>8}  {'95% interval':<18}{'cases':>6}{'subjects':>10}"]
     for name, entry in summary["scores"].items():
         mean, low, high = (_number(entry[key]) for key in ("mean", "low", "high"))
         lines.append(
-            f"{name:<22}{mean:>8}  {f'{low} to {high}':<18}{entry['cases']:>6}{entry['subjects']:>10}"
+            f"{name:<{width}}{mean:>8}  {f'{low} to {high}':<18}{entry['cases']:>6}{entry['subjects']:>10}"
         )
     if "best_threshold" in summary:
         best = summary["best_threshold"]
@@ -176,3 +246,11 @@ def _number(value: float | None) -> str:
 
 def _plane(tensor: Any) -> np.ndarray:
     return np.asarray(tensor.cpu())[0]
+
+
+def _label_map(tensor: Any) -> np.ndarray:
+    return _plane(tensor).astype(np.uint8)
+
+
+def _affine(item: Item) -> np.ndarray:
+    return np.asarray(item["image"].meta["source_affine"], dtype=float)

@@ -19,7 +19,14 @@ from medseg.errors import MedsegError, UsageError
 from medseg.training import checkpoint
 from medseg.training.dataset import data_digest
 from medseg.training.distributed import mean, take_buffers_of_first
-from medseg.training.evaluation import CasePictures, CaseScores
+from medseg.training.evaluation import (
+    CasePictures,
+    CaseScores,
+    Draw,
+    Score,
+    draw_photograph,
+    score_photograph,
+)
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
@@ -43,6 +50,8 @@ def train(
     resume: bool = False,
     patience: int | None = None,
     register: str | None = None,
+    score: Score = score_photograph,
+    draw: Draw = draw_photograph,
 ) -> None:
     """Train, keep the weights of the best validation, and score every validation case with them.
 
@@ -64,14 +73,15 @@ def train(
         resume: go on from the checkpoint, where there is one.
         patience: validations without a better score after which the training ends; None for never.
         register: name in MLflow's model registry; None registers nothing.
+        score: what a validation case is scored by at the end; see CaseScores.
+        draw: how it is drawn; see CasePictures.
 
     Raises:
         UsageError: output_dir holds a training and resume is not set; other parameters than it began with.
         MedsegError: the loss is infinite or no number; another training writes to output_dir.
     """
     output_dir, file = Path(output_dir), Path(ckpt_dir) / checkpoint.NAME
-    engines = {"training": trainer, "validation": validator}
-    digests = {split: data_digest(engine.data_loader.dataset) for split, engine in engines.items()}
+    digests = _digests(trainer, validator)
     parameters = {**parameters, **{f"data.{split}": digest for split, digest in digests.items()}}
     with ExitStack() as stack:
         if idist.get_rank() == 0:
@@ -95,7 +105,7 @@ def train(
                 describe(training.tracker, digests, parameters, manifests)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
-            training.finish(output_dir, register)
+            training.finish(output_dir, register, score, draw)
 
 
 @dataclass
@@ -192,13 +202,13 @@ class _Training:
                 with bar(self.trainer):
                     self.trainer.run()
 
-    def finish(self, output_dir: Path, register: str | None) -> None:
+    def finish(self, output_dir: Path, register: str | None, score: Score, draw: Draw) -> None:
         """Score the validation cases with the best weights (the last, without a valid score); log it all."""
         if self.best_model:
             self.network.load_state_dict(self.best_model)
-        scores = CaseScores(output_dir, "validation", self.parameters)
+        scores = CaseScores(output_dir, "validation", self.parameters, score)
         scores.attach(self.validator)
-        CasePictures(output_dir).attach(self.validator)
+        CasePictures(output_dir, draw).attach(self.validator)
         self.validator.run()
         if self.tracker:
             log_results(self.tracker, scores, self.standing.history, self.model_file)
@@ -261,6 +271,12 @@ class _Training:
     def _write_model(self) -> None:
         if self.best_model:
             checkpoint.save(self.model_file, self.best_model)
+
+
+def _digests(trainer: Any, validator: Any) -> dict[str, str]:
+    """Split to the digest of its data."""
+    engines = {"training": trainer, "validation": validator}
+    return {split: data_digest(engine.data_loader.dataset) for split, engine in engines.items()}
 
 
 def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str, Any] | None:

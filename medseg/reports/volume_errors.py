@@ -1,0 +1,69 @@
+"""Where a volume's mask and its reference differ: three orthogonal slices with the errors painted on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medseg.errors import MedsegError
+from medseg.reports.overlay import COLOURS
+from medseg.reports.volume_overlay import note, side_by_side, three_views, window_text
+from medseg.reports.volume_views import View, label_profiles, to_displayed
+from medseg.volume import Mask
+
+MISSED, AGREED, FALSE_ALARM = 1, 2, 3  # as labels they get the colours that overlay has for them
+_NAMES = {MISSED: "missed", AGREED: "agreed", FALSE_ALARM: "false_alarm"}
+_DIM, _TINT = 0.7, 0.25
+
+
+def draw_volume_errors(
+    image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, affine: np.ndarray
+) -> np.ndarray:
+    """Paint agreement (pale yellow), misses (cyan) and false alarms (violet) on three darkened slices.
+
+    The slices are those that show most of the errors; without any, of the agreement. A voxel with one label
+    in the reference and another in the mask counts as missed. Agreement is a tint, so that the anatomy
+    stays visible.
+
+    Args:
+        image: (1, i, j, k), Hounsfield units.
+        prediction: (i, j, k) uint8, labels.
+        truth: (i, j, k) uint8, labels of the reference.
+        affine: 4x4, voxel index to RAS+ mm.
+
+    Returns:
+        (row, column, 3) uint8, RGB: see `medseg.reports.volume_overlay.draw_volume_overlay`.
+
+    Raises:
+        UnsuitableError: more than one channel.
+        MedsegError: prediction, reference and image are not on one grid.
+    """
+    if prediction.shape != truth.shape:
+        raise MedsegError(
+            f"a mask on the reference's grid, shape {truth.shape}",
+            came=f"shape {prediction.shape}",
+            do="Pass the mask and reference of the same scan.",
+        )
+    volume = to_displayed(image, Mask(compared(prediction, truth), _NAMES, affine))
+    profiles = label_profiles(volume.labels)
+    errors = {label: profile for label, profile in profiles.items() if label != AGREED}
+    views = three_views(volume, errors or profiles)
+    return side_by_side(views, _NAMES, f"{window_text()}. {note(volume)}", _paint)
+
+
+def compared(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """MISSED, AGREED, FALSE_ALARM or 0 (background in both) of each voxel; uint8."""
+    outcome = np.zeros(truth.shape, np.uint8)
+    outcome[prediction > 0] = FALSE_ALARM
+    outcome[truth > 0] = MISSED
+    outcome[(truth > 0) & (prediction == truth)] = AGREED
+    return outcome
+
+
+def _paint(view: View) -> np.ndarray:
+    """(row, column, 3) uint8: the slice, dark, with its errors solid and its agreement tinted."""
+    picture = np.repeat(view.grey[..., None], 3, axis=2) * _DIM
+    agreed = view.labels == AGREED
+    picture[agreed] = (1 - _TINT) * picture[agreed] + _TINT * COLOURS[AGREED - 1]
+    wrong = (view.labels > 0) & ~agreed
+    picture[wrong] = COLOURS[view.labels[wrong] - 1]
+    return picture.round().astype(np.uint8)
