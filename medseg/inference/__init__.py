@@ -1,0 +1,8 @@
+"""What runs a network over an image: devices, backends and inferers, beyond what MONAI has."""
+
+from medseg.inference.backends import accelerate
+from medseg.inference.devices import pick_device
+from medseg.inference.inferers import AutocastInferer, FlipInferer
+from medseg.inference.windows import WindowInferer
+
+__all__ = ["AutocastInferer", "FlipInferer", "WindowInferer", "accelerate", "pick_device"]

@@ -1,0 +1,75 @@
+"""Which library computes a network: torch, or OpenVINO where that is faster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import torch
+
+from medseg.errors import BundleError, UsageError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "openvino", "torch")
+
+
+def accelerate(
+    network: torch.nn.Module,
+    example_shape: Sequence[int],
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> torch.nn.Module:
+    """The network for inference, as fast as the backend makes it: the same tensor in, the same out.
+
+    Args:
+        network: with its weights; it is set to evaluation.
+        example_shape: (B, C, spatial...) of a small input. Batch and spatial sizes may differ later.
+        backend: torch; openvino, which needs a CPU; or auto, which is openvino where it is installed and the
+            device is a CPU, else torch.
+        device: for torch.
+
+    Raises:
+        UsageError: an unknown backend, openvino without the library, or for another device than a CPU.
+        BundleError: openvino was asked for and can't compute this network.
+    """
+    device = torch.device(device)
+    network = network.eval()
+    if choose(backend, device) == "torch":
+        return _for_torch(network, device)
+    from medseg.inference.openvino import OpenVinoNetwork
+
+    try:
+        return OpenVinoNetwork(network, example_shape)
+    except BundleError as error:
+        if backend == "openvino":
+            raise
+        logger.warning("torch computes the network: %s", error)
+        return _for_torch(network, device)
+
+
+def choose(backend: str, device: torch.device) -> str:
+    """The backend that `auto` stands for, or the given one if it can be had.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if backend not in BACKENDS:
+        raise UsageError("a backend", came=backend, do=did_you_mean(backend, BACKENDS))
+    installed = find_spec("openvino") is not None
+    if backend == "auto":
+        return "openvino" if installed and device.type == "cpu" else "torch"
+    if backend == "openvino" and device.type != "cpu":
+        raise UsageError("a CPU for the backend openvino", came=str(device), do="Set backend to torch.")
+    if backend == "openvino" and not installed:
+        raise UsageError(
+            "OpenVINO for the backend openvino",
+            came="no module openvino",
+            do="Run pip install 'medseg[openvino]', or set backend to torch.",
+        )
+    return backend
+
+
+def _for_torch(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    return network.to(device)

@@ -1,0 +1,295 @@
+"""Sliding windows over a volume that is mostly air, in little memory.
+
+The windows lie as MONAI's SlidingWindowInferer lays them and their logits are blended as it blends them, so
+that a network is used as it was validated. What differs is what isn't done: windows lie over the box around
+all that is not air, those with nothing but air in them are left out, and full precision is kept only for the
+planes that a coming window can still change.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.data.utils import compute_importance_map
+from monai.inferers import Inferer
+from torch.nn import functional
+
+from medseg.errors import UsageError
+
+CELL = 4  # voxels; the mean over a cell hides noise, but neither a chest wall nor a vessel of some mm
+STEP = 16  # voxels: windows grow by what four halvings leave whole
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where windows lie.
+
+    Attributes:
+        box: the part of the volume that they cover.
+        window: voxels of one along each axis.
+        starts: first voxels within the box, by axis.
+    """
+
+    box: Box
+    window: tuple[int, ...]
+    starts: tuple[list[int], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels that the windows cover: the box, or a window where that is longer."""
+        return tuple(starts[-1] + size for starts, size in zip(self.starts, self.window, strict=True))
+
+
+class WindowInferer(Inferer):
+    """Logits of a volume, blended from overlapping windows.
+
+    Logits are blended, not probabilities: MONAI does it, so a network is validated the same way, and a window
+    that is unsure (near its border) has less to say. They are kept as float16, which at a border between two
+    labels is good to a thousandth of the logits there.
+
+    Air is a threshold on the mean of cells of 4x4x4 voxels. A window is left out when no cell in it, nor
+    within `margin` voxels of it, is above the threshold. With a threshold below the density of aerated lung
+    a lung is never air, be it healthy or white; a pneumothorax or a bulla is air, but no window of some 16 cm
+    fits into one without the chest wall or the lung beside it. The mask is then the same as with all windows
+    if the network calls air background; the tests hold that for the shipped one.
+
+    Args:
+        roi_size: voxels of a window along each axis.
+        overlap: share of a window that the next one covers too.
+        sw_batch_size: windows at a time.
+        mode: gaussian or constant: the weight of a window's voxels.
+        air: the largest mean of a cell that counts as air; None runs all windows over the whole volume.
+        margin: voxels around what is not air that are looked at too.
+        most_voxels: None keeps windows at roi_size. A number lets them grow, in steps of 16 voxels, up to so
+            many voxels in all, to whatever sizes cover the volume with the least overlap: the network then
+            computes half as much, and sees more around each voxel.
+        dtype: of the result.
+        device: of blending and result; None takes that of the image.
+        autocast: compute in float16 where the image is on a GPU.
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int],
+        overlap: float = 0.25,
+        sw_batch_size: int = 1,
+        mode: str = "gaussian",
+        air: float | None = None,
+        margin: int = 8,
+        most_voxels: int | None = None,
+        dtype: torch.dtype = torch.float16,
+        device: str | torch.device | None = None,
+        autocast: bool = True,
+    ) -> None:
+        super().__init__()
+        self.roi_size = tuple(int(size) for size in roi_size)
+        if len(self.roi_size) != 3 or min(self.roi_size) < 1:
+            raise UsageError("three sizes of a window in voxels", came=str(roi_size), do="Set roi_size.")
+        if not 0 <= overlap < 1:
+            raise UsageError("an overlap from 0 to below 1", came=str(overlap), do="Set overlap.")
+        self.overlap, self.sw_batch_size, self.mode = overlap, sw_batch_size, mode
+        self.air, self.margin, self.most_voxels = air, margin, most_voxels
+        self.dtype, self.device, self.autocast = dtype, device, autocast
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Logits (B, labels, x, y, z) of volumes (B, C, x, y, z); 1 for label 0 where no window lies.
+
+        Raises:
+            UsageError: no volumes.
+        """
+        if inputs.ndim != 5:
+            raise UsageError(
+                "volumes (B, C, x, y, z)",
+                came=f"shape {tuple(inputs.shape)}",
+                do="Add axes, as in image[None].",
+            )
+
+        def run(windows: torch.Tensor) -> torch.Tensor:
+            return network(windows, *args, **kwargs)
+
+        with torch.autocast("cuda", torch.float16, enabled=self.autocast and inputs.is_cuda):
+            # A slice of a MetaTensor costs a hundred times what a tensor's does.
+            plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+            return torch.stack([self._volume(image, run) for image in plain])
+
+    def _volume(self, image: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        cells = _cells_with_something(image, self.air)
+        box = _box(cells, image.shape[1:], self.margin)
+        window = _window(_lengths(box), self.roi_size, self.overlap, self.most_voxels)
+        layout = _layout(box, image.shape[1:], window, self.overlap)
+        part, before = _padded(image[(slice(None), *layout.box)], layout.shape)
+        wanted = _wanted(layout, cells, self.margin)
+        device = torch.device(self.device or image.device)
+        weight = compute_importance_map(layout.window, self.mode, 0.125, device, torch.float32)
+        answers = self._run_all(part, wanted, layout.window, run)
+        scores = _blend(answers, layout, image.shape[1:], weight, self.dtype)
+        return scores[(slice(None), *_at(before, image.shape[1:]))]
+
+    def _run_all(
+        self,
+        part: torch.Tensor,
+        wanted: Iterable[tuple[int, ...]],
+        window: tuple[int, ...],
+        run: Callable[[torch.Tensor], torch.Tensor],
+    ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+        """Each wanted window's place with its logits (labels, *window), in float32."""
+        for places in _batches(wanted, self.sw_batch_size):
+            windows = torch.stack([part[(slice(None), *_at(place, window))] for place in places])
+            yield from zip(places, run(windows).float(), strict=True)
+
+
+def _cells_with_something(image: torch.Tensor, air: float | None) -> torch.Tensor:
+    """(cells along x, y, z): whether a cell of an image (C, x, y, z) is more than air in any channel."""
+    if air is None:
+        return torch.ones([math.ceil(size / CELL) for size in image.shape[1:]], dtype=torch.bool)
+    means = functional.avg_pool3d(image[None].float(), CELL, ceil_mode=True)[0]
+    # So written, a cell that isn't a number is more than air.
+    return ~(means <= air).all(dim=0).cpu()
+
+
+def _box(cells: torch.Tensor, shape: Sequence[int], margin: int) -> Box:
+    """The smallest box around all cells with something, and a margin; all of the volume if there are none."""
+    if not cells.any():
+        return _slices((0, size) for size in shape)
+    ends = []
+    for axis, size in enumerate(shape):
+        others = [other for other in range(3) if other != axis]
+        found = cells.any(dim=others[1]).any(dim=others[0]).nonzero()
+        ends.append((int(found[0]) * CELL - margin, (int(found[-1]) + 1) * CELL + margin))
+        ends[-1] = (max(0, ends[-1][0]), min(size, ends[-1][1]))
+    return _slices(ends)
+
+
+def _window(
+    lengths: Sequence[int], roi_size: tuple[int, ...], overlap: float, most_voxels: int | None
+) -> tuple[int, ...]:
+    """The window, no smaller than roi_size, whose copies over a box have the fewest voxels together."""
+    if most_voxels is None:
+        return roi_size
+    choices = [
+        range(roi, max(roi, length) + STEP, STEP) for length, roi in zip(lengths, roi_size, strict=True)
+    ]
+    fitting = [size for size in itertools.product(*choices) if math.prod(size) <= most_voxels]
+
+    def computed(window: tuple[int, ...]) -> int:
+        counts = (len(_starts(length, size, overlap)) for length, size in zip(lengths, window, strict=True))
+        return math.prod(counts) * math.prod(window)
+
+    return min(fitting, key=computed, default=roi_size)
+
+
+def _layout(box: Box, shape: Sequence[int], window: tuple[int, ...], overlap: float) -> Layout:
+    """Windows over a box, which grows to a window's size where the volume has room for it."""
+    ends, starts = [], []
+    for part, size, voxels in zip(box, shape, window, strict=True):
+        length = part.stop - part.start
+        room = min(max(length, voxels), size)
+        first = min(max(0, part.start - (room - length) // 2), size - room)
+        ends.append((first, first + room))
+        starts.append(_starts(room, voxels, overlap))
+    return Layout(_slices(ends), window, tuple(starts))
+
+
+def _starts(length: int, window: int, overlap: float) -> list[int]:
+    """As MONAI's dense_patch_slices: a fixed step, and the last window ends where the image does."""
+    if length <= window:
+        return [0]
+    step = max(1, int(window * (1 - overlap)))
+    return [min(index * step, length - window) for index in range(math.ceil((length - window) / step) + 1)]
+
+
+def _wanted(layout: Layout, cells: torch.Tensor, margin: int) -> list[tuple[int, ...]]:
+    """Places of the windows with more than air in or around them, by the last axis; never none."""
+    places = [place[::-1] for place in itertools.product(*reversed(layout.starts))]
+    wanted = []
+    for place in places:
+        near = []
+        for start, size, part in zip(place, layout.window, layout.box, strict=True):
+            first = max(0, part.start + start - margin) // CELL
+            near.append(slice(first, math.ceil((part.start + start + size + margin) / CELL)))
+        if cells[tuple(near)].any():
+            wanted.append(place)
+    return wanted or places[:1]
+
+
+def _blend(
+    answers: Iterable[tuple[tuple[int, ...], torch.Tensor]],
+    layout: Layout,
+    shape: Sequence[int],
+    weight: torch.Tensor,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Weighted means of the windows in a volume of this shape, or of a window's where that is longer.
+
+    Windows come in the order of the last axis. Sums reach over one window along it: planes before the
+    window that comes are finished, and turn to `dtype`.
+    """
+    width = layout.window[2]
+    scores = target = sums = torch.empty(0)
+    first = 0  # plane of the box that the sums begin with
+    for place, logits in answers:
+        if not len(scores):
+            labels = len(logits)
+            whole = (max(pair) for pair in zip(shape, layout.window, strict=True))
+            scores = torch.zeros((labels, *whole), dtype=dtype, device=weight.device)
+            scores[0] = 1
+            target = scores[(slice(None), *_at([part.start for part in layout.box], layout.shape))]
+            # The weights' own sum is the last channel.
+            sums = torch.zeros((labels + 1, *layout.shape[:2], width), device=weight.device)
+        if place[2] > first:
+            _finish(sums, target[..., first:], place[2] - first)
+            first = place[2]
+        across = (slice(None), *_at(place, layout.window)[:2])
+        sums[across][:-1].addcmul_(logits.to(weight.device), weight)
+        sums[across][-1] += weight
+    _finish(sums, target[..., first:], width)
+    return scores
+
+
+def _finish(sums: torch.Tensor, target: torch.Tensor, count: int) -> None:
+    """Write the first `count` planes of the sums as means, and move the sums on by as many planes."""
+    done = sums[..., : min(count, sums.shape[3])]
+    means, weights = done[:-1], done[-1:]
+    seen = weights > 0
+    means /= weights.clamp(min=torch.finfo(weights.dtype).tiny)
+    planes = target[..., : done.shape[3]]
+    # Most often all was seen: the mask would take more memory than all else here.
+    planes.copy_(means if bool(seen.all()) else torch.where(seen, means, planes.float()))
+    kept = sums[..., done.shape[3] :].clone()
+    sums[..., : kept.shape[3]] = kept
+    sums[..., kept.shape[3] :] = 0
+
+
+def _padded(image: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """With zeros, which are air, on both sides to the shape that windows need; and how many come before."""
+    missing = [wanted - size for wanted, size in zip(shape, image.shape[1:], strict=True)]
+    ends = [end for size in reversed(missing) for end in (size // 2, size - size // 2)]
+    return functional.pad(image, ends), tuple(size // 2 for size in missing)
+
+
+def _lengths(box: Box) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in box)
+
+
+def _at(place: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(start, start + size) for start, size in zip(place, window, strict=True))
+
+
+def _slices(ends: Iterable[tuple[int, int]]) -> Box:
+    first, second, third = (slice(start, stop) for start, stop in ends)
+    return first, second, third
+
+
+def _batches(items: Iterable[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
