@@ -150,7 +150,7 @@ class ResultBuilder:
             measurements,
             judge(warnings),
             warnings,
-            self._provenance(source, image),
+            self._provenance(source, image) | {"postprocessing": meta.get("postprocessing", "").splitlines()},
             image,
             np.asarray(data["source_field"])[0] > 0 if "source_field" in data else None,
             self.bundle.metadata.get("dicom_codes", {}),

@@ -1,0 +1,115 @@
+"""Stray pieces go, holes are filled, and each change is noted."""
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from medseg.postprocessing import CleanLabelsd, CompareClassicald, disagreements, holes_of, small_pieces
+
+LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
+RANGE_HU = (-1024, 476)
+
+
+def scores_of(labels, second=None):
+    """One voxel, one label: 0.7 for it, 0.2 for the second, 0.05 for the rest."""
+    scores = torch.full((4, *labels.shape), 0.05)
+    if second is not None:
+        scores.scatter_(0, torch.as_tensor(second, dtype=torch.int64)[None], 0.2)
+    return scores.scatter_(0, torch.as_tensor(labels, dtype=torch.int64)[None], 0.7)
+
+
+def clean(scores, **changes):
+    image = MetaTensor(torch.zeros(1, *scores.shape[1:]), meta={"grid_spacing_mm": 10.0})  # a voxel is 1 ml
+    settings = {"min_ml": {"left_lung": 5, "right_lung": 5, "airway": 2}, "filled": ("left_lung",)} | changes
+    data = CleanLabelsd("pred", LABELS, **settings)({"pred": scores, "image": image})
+    return data["pred"].argmax(0).numpy(), data["image"].meta["postprocessing"].splitlines()
+
+
+@pytest.fixture
+def chest():
+    labels = np.zeros((20, 10, 10), np.int64)
+    labels[2:8, 2:8, 2:8], labels[12:18, 2:8, 2:8], labels[9:11, 4:6, 6:] = 1, 2, 3
+    return labels
+
+
+def test_nothing_to_do(chest):
+    found, notes = clean(scores_of(chest))
+    assert np.array_equal(found, chest)
+    assert notes == []
+
+
+def test_a_stray_piece_becomes_the_next_likely_label(chest):
+    strayed, second = chest.copy(), chest.copy()
+    strayed[14:16, 4:6, 4:5] = 1  # 4 ml of left in the right lung
+    strayed[0, 0, 0:3] = 2  # 3 ml outside
+    found, notes = clean(scores_of(strayed, second))
+    assert np.array_equal(found, chest)
+    assert notes == ["left_lung: 1 pieces of 4.0 ml removed", "right_lung: 1 pieces of 3.0 ml removed"]
+
+
+def test_a_large_piece_stays_and_the_largest_always(chest):
+    chest[0, 0:6, 0] = 1
+    found, notes = clean(scores_of(chest), min_ml={"left_lung": 6, "airway": 1000})
+    assert np.array_equal(found, chest)
+    assert notes == []
+
+
+def test_a_hole_is_filled_with_the_label_that_is_next(chest):
+    holed, second = chest.copy(), chest.copy()
+    holed[4:6, 4:6, 4:6] = 0
+    found, notes = clean(scores_of(holed, second))
+    assert np.array_equal(found, chest)
+    assert notes == ["left_lung: holes of 8.0 ml filled"]
+
+
+def test_a_bay_is_no_hole(chest):
+    chest[4:6, 4:6, 4:] = 0
+    assert not holes_of(chest == 1).any()
+
+
+def test_small_pieces_of_nothing():
+    small, count = small_pieces(np.zeros((3, 4, 5), bool), 10)
+    assert small.shape == (3, 4, 5)
+    assert count == 0
+    assert not small.any()
+
+
+@pytest.fixture(scope="module")
+def phantom(chest_phantom):
+    """HU and labels on a grid of 2 mm in RAS order."""
+    from medseg.grid import plan, to_grid
+
+    grid = plan(chest_phantom.array.shape, chest_phantom.affine, 2.0)
+    hu = to_grid(torch.as_tensor(np.maximum(chest_phantom.array, -1024))[None], grid)
+    shares = [to_grid(torch.as_tensor(chest_phantom.labels == v)[None].float(), grid)[0] for v in range(4)]
+    return hu, torch.stack(shares).argmax(0).to(torch.uint8)
+
+
+def test_no_word_where_both_agree(phantom):
+    hu, labels = phantom
+    assert disagreements(hu[0], labels, {1: "left_lung", 2: "right_lung"}, 2.0, 250) == []
+
+
+def test_a_word_on_dense_and_on_missing_lung(phantom):
+    hu, labels = phantom
+    lungs = {1: "left_lung", 2: "right_lung"}
+    upper = torch.zeros_like(labels, dtype=torch.bool)
+    upper[..., labels.shape[2] // 2 :] = True
+    dense = torch.where((labels == 2) & upper, 30.0, hu[0])
+    [sentence] = disagreements(dense, labels, lungs, 2.0, 250)
+    assert "ml of the right lung are lung to the network alone" in sentence
+    missing = torch.where((labels == 1) & upper, 0, labels).to(torch.uint8)
+    [sentence] = disagreements(hu[0], missing, lungs, 2.0, 250)
+    assert "ml are left lung to thresholds, not to the network" in sentence
+
+
+def test_the_warning_joins_those_of_the_reader(phantom):
+    hu, labels = phantom
+    scaled = ((hu - RANGE_HU[0]) / (RANGE_HU[1] - RANGE_HU[0])).clamp(0, 1)
+    image = MetaTensor(scaled, meta={"grid_spacing_mm": 2.0, "warnings": "the slices lean"})
+    empty = scores_of(torch.zeros_like(labels))
+    compare = CompareClassicald("pred", LABELS, RANGE_HU, 250)
+    notes = compare({"pred": empty, "image": image})["image"].meta["warnings"].splitlines()
+    assert notes[0] == "the slices lean"
+    assert len(notes) == 3
