@@ -114,6 +114,40 @@ def chest_phantom():
 
 
 @pytest.fixture(scope="session")
+def lung_folder(tmp_path_factory):
+    """Small chest phantoms as made by data.yaml, and their manifest: read only."""
+    from medseg.io import nifti
+    from medseg.phantoms import Chest, chest
+
+    folder = tmp_path_factory.mktemp("lung_data")
+    splits = {"training": [0, 1], "validation": [2], "test": [3]}
+    content = {
+        "name": "small_chests",
+        "description": "synthetic chest CTs",
+        "labels": {"0": "background", "1": "left_lung", "2": "right_lung", "3": "airway"},
+        **dict.fromkeys(("licence", "publisher", "citation"), "none"),
+        "urls": [],
+    }
+    for split, seeds in splits.items():
+        content[split] = []
+        for seed in seeds:
+            phantom = chest(Chest(seed=seed, shape=(64, 64, 48), disease={}))
+            nifti.write(phantom.array, phantom.affine, folder / f"{seed}.nii.gz")
+            nifti.write(phantom.labels, phantom.affine, folder / f"{seed}_label.nii.gz")
+            item = {"image": f"{seed}.nii.gz", "label": f"{seed}_label.nii.gz", "subject": f"person {seed}"}
+            content[split].append(item)
+    (folder / "chests.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def lung_data(lung_folder, monkeypatch):
+    """The manifest of lung_folder, which MEDSEG_DATA names."""
+    monkeypatch.setenv("MEDSEG_DATA", str(lung_folder))
+    return lung_folder / "chests.json"
+
+
+@pytest.fixture(scope="session")
 def small_volume():
     """Twelve slices of 16x16 pixels with all kinds of HU: read only."""
     from medseg.volume import Volume

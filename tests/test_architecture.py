@@ -21,16 +21,21 @@ ALLOWED = {
     "classical": set(),
     "measurements": set(),
     "metrics": set(),
+    "surface": {"metrics"},
     "statistics": {"metrics"},
     "quality": {"ct", "fundus", "io"},
     "networks": set(),
+    "postprocessing": {"classical"},
     "bundle": {"networks"},
-    "inference": set(),
+    "inference": {"io"},
     "transforms": {"ct", "fundus", "grid", "io"},
     "reports": {"io"},
     "outputs": {"io", "reports"},
     "pipeline": {"bundle", "inference", "io", "outputs", "quality"},
-    "training": {"bundle", "inference", "io", "metrics", "reports", "statistics"},
+    "training": {
+        *("bundle", "classical", "grid", "inference", "io", "metrics", "phantoms", "reports", "statistics"),
+        "surface",
+    },
     "cli": {"bundle", "io", "outputs", "pipeline", "quality", "training"},
 }
 
@@ -48,6 +53,7 @@ ONLY_IN = {
     "matplotlib": {"training"},
     "psutil": {"training"},
     "tqdm": {"cli", "training"},
+    "openvino": {"inference"},
 }
 
 

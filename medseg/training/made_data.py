@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def write_phantoms(folder: str | Path, first_seed: int, count: int) -> None:
         count: of phantoms.
     """
     for seed in range(first_seed, first_seed + count):
-        _write(Path(folder), f"{seed}", lambda seed=seed: _parts(varied_chest(seed)))
+        _write(Path(folder), f"{seed}", partial(_phantom, seed))
 
 
 def write_diseased(folder: str | Path, first_seed: int, kinds: Mapping[str, int], strength: float) -> None:
@@ -54,7 +55,7 @@ def write_diseased(folder: str | Path, first_seed: int, kinds: Mapping[str, int]
     names = [name for name, count in kinds.items() for _ in range(count)]
     for seed, name in enumerate(names, first_seed):
         disease = {} if name == "healthy" else {name: strength}
-        _write(Path(folder), f"{name}_{seed}", lambda s=seed, d=disease: _parts(varied_chest(s, d)))
+        _write(Path(folder), f"{name}_{seed}", partial(_phantom, seed, disease))
 
 
 def varied_chest(seed: int, disease: Mapping[str, float] | None = None) -> ChestPhantom:
@@ -76,10 +77,13 @@ def write_silver(folder: str | Path, dataset_dir: str | Path, scans: Mapping[str
     """
     for name, scan in scans.items():
         source, rule = Path(dataset_dir) / scan["path"], RULES[scan["rule"]]
-        _write(Path(folder), name, lambda source=source, rule=rule: _silver(source, rule))
+        _write(Path(folder), name, partial(_silver, source, rule))
 
 
-def _parts(phantom: ChestPhantom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _phantom(
+    seed: int, disease: Mapping[str, float] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    phantom = varied_chest(seed, disease)
     return phantom.array, phantom.labels, phantom.affine
 
 
