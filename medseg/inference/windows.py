@@ -69,7 +69,7 @@ class WindowInferer(Inferer):
         margin: voxels around what is not air that are looked at too.
         most_voxels: None keeps windows at roi_size. A number lets them grow, in steps of 16 voxels, up to so
             many voxels in all, to whatever sizes cover the volume with the least overlap: the network then
-            computes half as much, and sees more around each voxel. Not for a network with instance norm, whose
+            computes half as much, and sees more around each voxel. Not for instance norm, where the
             answer hangs on what else is in a window.
         dtype: of the result.
         device: of blending and result; None takes that of the image.
