@@ -124,7 +124,8 @@ def to_grid(image: torch.Tensor, grid: Grid) -> torch.Tensor:
             for slab in planes.split(SLAB)
         ]
     )
-    small = _shifted(small, grid, fill=float(image.min()))
+    if any(grid.shift):
+        small = _shifted(small, grid, fill=float(image.min()))
     stacked = small.permute(1, 2, 3, 0)  # (C, first, second, slice)
     length = (stacked.shape[2], grid.resized_shape[grid.slices])
     resized = functional.interpolate(stacked, size=length, mode="bilinear", antialias=True)
@@ -134,28 +135,70 @@ def to_grid(image: torch.Tensor, grid: Grid) -> torch.Tensor:
 def to_source(scores: torch.Tensor, grid: Grid) -> torch.Tensor:
     """The label with the highest score in each voxel of the scan; scores are interpolated linearly.
 
+    Only the part of a slab that can be more than background is interpolated: where label 0 has the highest
+    score in all voxels that are mixed, it has it in the mixture.
+
     Args:
-        scores: (labels, right, anterior, superior) on the grid.
+        scores: (labels, right, anterior, superior) on the grid, of any floating type.
         grid: planned for the scan.
 
     Returns:
         (1, i, j, k) uint8 on the scan's grid.
     """
-    planes = scores.movedim(1 + grid.slices, 0)
-    size = [grid.source_shape[axis] for axis in grid.in_plane]
-    count, length = grid.source_shape[grid.slices], planes.shape[0]
-    places = ((torch.arange(count, dtype=torch.float64) + 0.5) * length / count - 0.5).clamp(0, length - 1)
-    labels = torch.empty((count, *size), dtype=torch.uint8)
+    planes = _slices_first(scores, grid)
+    found = _slices_first((scores[1:] > scores[:1]).any(dim=0, keepdim=True), grid)[:, 0]
+    rows, columns = found.any(dim=2), found.any(dim=1)
+    count, size = grid.source_shape[grid.slices], [grid.source_shape[axis] for axis in grid.in_plane]
+    across = [_places(grid.source_shape[axis], grid.resized_shape[axis]) for axis in grid.in_plane]
+    along = _places(count, len(planes))
+    labels = torch.zeros((count, *size), dtype=torch.uint8)
     for numbers in torch.arange(count).split(SLAB):
-        low = places[numbers].floor().long()
-        share = (places[numbers] - low).to(scores.dtype)[:, None, None, None]
-        slab = torch.lerp(planes[low], planes[(low + 1).clamp(max=length - 1)], share)
-        slab = _shifted(slab, grid, back_from=int(numbers[0]))
-        # Scores of a voxel side by side: argmax then takes a fifth of the time.
-        slab = slab.contiguous(memory_format=torch.channels_last)
-        full = functional.interpolate(slab, size=size, mode="bilinear")
-        labels[numbers] = full.argmax(1).to(torch.uint8)
+        there, near, places = _part(along, int(numbers[0]), int(numbers[-1]) + 1)
+        sides = [rows[near].any(dim=0), columns[near].any(dim=0)]
+        if not sides[0].any():
+            continue
+        slab = _mixed(planes[near].float(), 0, places)
+        if any(grid.shift):
+            slab = _shifted(slab, grid, back_from=there.start)
+            sides = [torch.ones(length, dtype=torch.bool) for length in slab.shape[2:]]
+        first, second = (_reached(way, side) for way, side in zip(across, sides, strict=True))
+        # Scores of a voxel side by side: all that follows then takes a fraction of the time.
+        slab = slab[:, :, first[1], second[1]].permute(0, 2, 3, 1).contiguous()
+        full = _mixed(_mixed(slab, 2, second[2]), 1, first[2])
+        labels[there, first[0], second[0]] = full.argmax(3).to(torch.uint8)
     return _turn_back(labels.movedim(0, grid.slices)[None], grid)
+
+
+# For each voxel along an axis: the two that it lies between on another grid, and the share of the second.
+_Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def _places(count: int, length: int) -> _Places:
+    """Where `count` voxels lie among `length` that fill the same space; the outermost ones reach to its ends."""
+    places = ((torch.arange(count, dtype=torch.float64) + 0.5) * length / count - 0.5).clamp(0, length - 1)
+    low = places.floor().long()
+    return low, (low + 1).clamp(max=length - 1), (places - low).float()
+
+
+def _part(places: _Places, start: int, stop: int) -> tuple[slice, slice, _Places]:
+    """A run of voxels, the run that they lie among, and their places in that one."""
+    low, high, share = (each[start:stop] for each in places)
+    near = slice(int(low[0]), int(high[-1]) + 1)
+    return slice(start, stop), near, (low - near.start, high - near.start, share)
+
+
+def _reached(places: _Places, found: torch.Tensor) -> tuple[slice, slice, _Places]:
+    """The part of the voxels that something found, (length) bool, has a share in."""
+    first, last = found.nonzero()[[0, -1], 0]
+    inside = ((places[1] >= first) & (places[0] <= last)).nonzero()
+    return _part(places, int(inside[0]), int(inside[-1]) + 1)
+
+
+def _mixed(values: torch.Tensor, axis: int, places: _Places) -> torch.Tensor:
+    """Linear interpolation along one axis."""
+    low, high, share = places
+    share = share.view([-1 if other == axis else 1 for other in range(values.ndim)])
+    return torch.lerp(values.index_select(axis, low), values.index_select(axis, high), share)
 
 
 def _slice_axis(steps: np.ndarray) -> int:

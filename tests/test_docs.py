@@ -67,10 +67,10 @@ def starts(words, program):
             yield n + len(program)
 
 
-def require_keys(keys, files):
+def require_keys(keys, files, task=TASK):
     from medseg.bundle import check_key, open_bundle, parse
 
-    parser = parse(open_bundle(TASK), *files)
+    parser = parse(open_bundle(task), *files)
     for key in keys:
         check_key(parser, key)
 
@@ -179,7 +179,8 @@ def test_commands_of_monai_parse(page):
             assert list(ROOT.glob(name.replace("<configs>", "bundles/*/configs"))), name
         if action == "run":
             own = {name.removeprefix("--") for name in options} - {*_MONAI_OPTIONS}
-            require_keys(own, names)
+            task = "lung_ct" if "/lung_ct/" in files[0] else TASK
+            require_keys(own, names, task)
 
 
 def of_torchrun(page):
