@@ -132,6 +132,12 @@ class TestAir:
         assert torch.equal(inferer(image, every).argmax(1), found)
         assert len(fewer.windows) < len(every.windows)
 
+    def test_windows_stay_where_monai_lays_them_if_the_box_saves_none(self, network):
+        image = torch.nn.functional.pad(volume(34, 40, 40), (0, 0, 0, 0, 4, 2))
+        expected = SlidingWindowInferer((16, 16, 16), 1, 0.25, "gaussian")(image, network)
+        found = WindowInferer((16, 16, 16), air=AIR, margin=0, dtype=torch.float32)(image, network)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
     def test_what_is_left_out_is_air(self, chest):
         """Also beyond the margin, and also where noise is in the air."""
         image = self.with_air(chest)

@@ -189,10 +189,16 @@ def _window(
 
 
 def _layout(box: Box, shape: Sequence[int], window: tuple[int, ...], overlap: float) -> Layout:
-    """Windows over a box, which grows to a window's size where the volume has room for it."""
+    """Windows over a box, which grows to a window's size where the volume has room for it.
+
+    Where the whole of an axis takes no more windows than the box does, they lie over the whole of it, in
+    MONAI's places.
+    """
     ends, starts = [], []
     for part, size, voxels in zip(box, shape, window, strict=True):
         length = part.stop - part.start
+        if len(_starts(size, voxels, overlap)) == len(_starts(length, voxels, overlap)):
+            length = size
         room = min(max(length, voxels), size)
         first = min(max(0, part.start - (room - length) // 2), size - room)
         ends.append((first, first + room))

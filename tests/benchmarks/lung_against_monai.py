@@ -1,0 +1,246 @@
+"""Seconds and peak memory of medseg and of a plain MONAI pipeline, with the same network, on the same series.
+
+    python tests/benchmarks/lung_against_monai.py FOLDER [--repeats 3] [--reader ITKReader] [--zoo]
+        [--backend torch]
+
+FOLDER holds DICOM files; its largest series is laid into a folder of its own first, because MONAI takes the
+first one. Both write a NIfTI mask on the scan's grid. Cold is a whole process (wall seconds; peak resident
+memory as the kernel counts it), warm the second call in one process, without imports. Both are repeated in
+turn, and of each the best is taken. --zoo gives MONAI a grid of 1.5 mm and a UNet of 16 to 256 channels with
+random weights, as bundles of MONAI's zoo have them: the seconds are then those of another network, and the
+masks say nothing.
+
+medseg also cleans labels and compares them with the classical method, and measures; MONAI does none of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+METHOD = "network"
+WINDOWS = {"roi_size": (96, 96, 96), "sw_batch_size": 1, "overlap": 0.25, "mode": "gaussian"}
+ZOO_CHANNELS = (16, 32, 64, 128, 256)
+
+
+@contextmanager
+def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+
+
+def parts(overrides: dict) -> dict:
+    """Network and numbers of the bundle, so that both sides have the same."""
+    from medseg.bundle import inference_files, load_weights, open_bundle, parse
+
+    bundle = open_bundle("lung_ct")
+    files = inference_files(bundle, METHOD)
+    parser = parse(bundle, *files, overrides={"device": "$torch.device('cpu')", **overrides})
+    return {
+        "network": load_weights(
+            parser.get_parsed_content("network_def"), parser.get_parsed_content("weights")
+        ),
+        "spacing_mm": parser.get_parsed_content("spacing_mm"),
+        "range_hu": parser.get_parsed_content("range_hu"),
+    }
+
+
+def run_medseg(series: Path, out: Path, options: argparse.Namespace) -> dict[str, float]:
+    import torch
+
+    from medseg.pipeline import Segmenter
+
+    segmenter = Segmenter("lung_ct", "cpu", {"backend": options.backend}, method=METHOD)
+    for _ in range(options.calls):
+        seconds: dict[str, float] = {}
+        with torch.inference_mode():
+            data = {"image": series}
+            for transform in segmenter._preprocessing.transforms:
+                with stage(seconds, type(transform).__name__):
+                    data = transform(data)
+            with stage(seconds, "network"):
+                data["pred"] = segmenter._inferer(data["image"][None], segmenter._network)[0]
+            for transform in segmenter._postprocessing.transforms:
+                with stage(seconds, type(transform).__name__):
+                    data = transform(data)
+            with stage(seconds, "measurements"):
+                result = segmenter._build_result(data)
+        with stage(seconds, "write"):
+            result.save(out, ["nifti"])
+    return seconds
+
+
+def run_monai(series: Path, out: Path, options: argparse.Namespace) -> dict[str, float]:
+    import torch
+    from monai import transforms
+    from monai.inferers import SlidingWindowInferer
+    from monai.networks.nets import UNet
+
+    bundle = parts({})
+    network = bundle["network"]
+    if options.zoo:
+        network = UNet(3, 1, 4, ZOO_CHANNELS, (2, 2, 2, 2), num_res_units=2, norm="batch").eval()
+    low, high = bundle["range_hu"]
+    pixdim = (1.5 if options.zoo else bundle["spacing_mm"],) * 3
+    before = [
+        transforms.LoadImaged("image", reader=options.reader),
+        transforms.EnsureChannelFirstd("image"),
+        transforms.Orientationd("image", axcodes="RAS", labels=None),
+        transforms.Spacingd("image", pixdim=pixdim, mode="bilinear"),
+        transforms.ScaleIntensityRanged("image", low, high, 0.0, 1.0, clip=True),
+    ]
+    after = [
+        transforms.Invertd("pred", transforms.Compose(before), "image", nearest_interp=False, to_tensor=True),
+        transforms.AsDiscreted("pred", argmax=True),
+        transforms.SaveImaged(
+            "pred", output_dir=out, output_postfix="", separate_folder=False, print_log=False
+        ),
+    ]
+    for _ in range(options.calls):
+        seconds: dict[str, float] = {}
+        with torch.inference_mode():
+            data = {"image": str(series)}
+            for transform in before:
+                with stage(seconds, type(transform).__name__):
+                    data = transform(data)
+            with stage(seconds, "network"):
+                data["pred"] = SlidingWindowInferer(**WINDOWS)(data["image"][None], network)[0]
+            for transform in after:
+                with stage(seconds, type(transform).__name__):
+                    data = transform(data)
+    return seconds
+
+
+SIDES = {"medseg": run_medseg, "monai": run_monai}
+
+
+def child(side: str, series: Path, calls: int, options: argparse.Namespace, folder: Path):
+    """Run one side in a process of its own: wall seconds, peak MB, seconds by stage and its mask's file."""
+    out = folder / f"{side}_{time.monotonic_ns()}"
+    command = [
+        sys.executable,
+        __file__,
+        str(series),
+        "--side",
+        side,
+        "--calls",
+        str(calls),
+        "--out",
+        str(out),
+    ]
+    command += ["--backend", options.backend, *(["--reader", options.reader] if options.reader else [])]
+    start = time.perf_counter()
+    process = subprocess.Popen([*command, *(["--zoo"] if options.zoo else [])], stdout=subprocess.PIPE)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{side} failed")
+    return wall, usage.ru_maxrss / 1024, json.loads(output.splitlines()[-1]), next(out.glob("*.nii.gz"))
+
+
+def largest_series(source: Path, target: Path) -> Path:
+    """Links to the files of the series that has the most of them."""
+    import pydicom
+
+    series = defaultdict(list)
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+        except pydicom.errors.InvalidDicomError:
+            continue
+        series[header.get("SeriesInstanceUID")].append(file)
+    target.mkdir()
+    for file in max(series.values(), key=len):
+        (target / f"{file.stem}.dcm").symlink_to(file.resolve())
+    return target
+
+
+def dice(first: Path, second: Path) -> dict[int, float]:
+    import nibabel as nib
+    import numpy as np
+
+    masks = []
+    for path in (first, second):
+        image = nib.as_closest_canonical(nib.load(path))
+        masks.append(np.squeeze(np.asarray(image.dataobj)))
+    pairs = {label: [mask == label for mask in masks] for label in (1, 2, 3)}
+    return {
+        label: round(2 * float((one & other).sum()) / max(1, int(one.sum() + other.sum())), 4)
+        for label, (one, other) in pairs.items()
+    }
+
+
+def compare(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        series = largest_series(options.folder, folder / "series")
+        found = {side: {"cold": [], "warm": []} for side in SIDES}
+        for _ in range(options.repeats):
+            for side in SIDES:
+                found[side]["cold"].append(child(side, series, 1, options, folder))
+        for _ in range(options.repeats):
+            for side in SIDES:
+                found[side]["warm"].append(child(side, series, 2, options, folder))
+        report(found)
+
+
+def report(found: dict) -> None:
+    best = {
+        side: {kind: min(runs[kind], key=lambda run: run[0]) for kind in runs} for side, runs in found.items()
+    }
+    warm = {
+        side: min((run[2] for run in runs["warm"]), key=lambda seconds: sum(seconds.values()))
+        for side, runs in found.items()
+    }
+    print("| | medseg | MONAI | MONAI / medseg |\n|---|---|---|---|")
+    rows = {
+        "cold process, s": {side: best[side]["cold"][0] for side in SIDES},
+        "cold process, peak MB": {side: min(run[1] for run in found[side]["cold"]) for side in SIDES},
+        "warm call, s": {side: sum(warm[side].values()) for side in SIDES},
+        "warm, network alone, s": {side: warm[side]["network"] for side in SIDES},
+    }
+    for title, row in rows.items():
+        print(f"| {title} | {row['medseg']:.2f} | {row['monai']:.2f} | {row['monai'] / row['medseg']:.2f} |")
+    for side in SIDES:
+        print(f"\n{side}, warm, by stage:")
+        for title, seconds in warm[side].items():
+            print(f"  {title:26s} {seconds:6.2f}")
+        walls = {kind: [round(run[0], 2) for run in found[side][kind]] for kind in ("cold", "warm")}
+        print(f"  all processes, s: {walls}")
+    print("\nDice of both masks by label:", dice(*(best[side]["cold"][3] for side in SIDES)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--reader", help="MONAI's reader, such as ITKReader; its own choice by default")
+    parser.add_argument("--zoo", action="store_true")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--calls", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side is None:
+        compare(options)
+    else:
+        options.out.mkdir(parents=True)
+        print(json.dumps(SIDES[options.side](options.folder, options.out, options)))
+
+
+if __name__ == "__main__":
+    main()
