@@ -23,7 +23,6 @@ from torch.nn import functional
 from medseg.errors import UsageError
 
 CELL = 4  # voxels; the mean over a cell hides noise, but neither a chest wall nor a vessel of some mm
-STEP = 16  # voxels: windows grow by what four halvings leave whole
 Box = tuple[slice, slice, slice]
 
 
@@ -58,7 +57,7 @@ class WindowInferer(Inferer):
     within `margin` voxels of it, is above the threshold. With a threshold below the density of aerated lung
     a lung is never air, be it healthy or white; a pneumothorax or a bulla is air, but no window of some 16 cm
     fits into one without the chest wall or the lung beside it. The mask is then the same as with all windows
-    if the network calls air background; the tests hold that for the shipped one.
+    if the network calls a window of nothing but air background.
 
     Args:
         roi_size: voxels of a window along each axis.
@@ -67,10 +66,6 @@ class WindowInferer(Inferer):
         mode: gaussian or constant: the weight of a window's voxels.
         air: the largest mean of a cell that counts as air; None runs all windows over the whole volume.
         margin: voxels around what is not air that are looked at too.
-        most_voxels: None keeps windows at roi_size. A number lets them grow, in steps of 16 voxels, up to so
-            many voxels in all, to whatever sizes cover the volume with the least overlap: the network then
-            computes half as much, and sees more around each voxel. Not for instance norm, where the
-            answer hangs on what else is in a window.
         dtype: of the result.
         device: of blending and result; None takes that of the image.
         autocast: compute in float16 where the image is on a GPU.
@@ -84,7 +79,6 @@ class WindowInferer(Inferer):
         mode: str = "gaussian",
         air: float | None = None,
         margin: int = 8,
-        most_voxels: int | None = None,
         dtype: torch.dtype = torch.float16,
         device: str | torch.device | None = None,
         autocast: bool = True,
@@ -96,7 +90,7 @@ class WindowInferer(Inferer):
         if not 0 <= overlap < 1:
             raise UsageError("an overlap from 0 to below 1", came=str(overlap), do="Set overlap.")
         self.overlap, self.sw_batch_size, self.mode = overlap, sw_batch_size, mode
-        self.air, self.margin, self.most_voxels = air, margin, most_voxels
+        self.air, self.margin = air, margin
         self.dtype, self.device, self.autocast = dtype, device, autocast
 
     def __call__(
@@ -125,8 +119,7 @@ class WindowInferer(Inferer):
     def _volume(self, image: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         cells = _cells_with_something(image, self.air)
         box = _box(cells, image.shape[1:], self.margin)
-        window = _window(_lengths(box), self.roi_size, self.overlap, self.most_voxels)
-        layout = _layout(box, image.shape[1:], window, self.overlap)
+        layout = _layout(box, image.shape[1:], self.roi_size, self.overlap)
         part, before = _padded(image[(slice(None), *layout.box)], layout.shape)
         wanted = _wanted(layout, cells, self.margin)
         device = torch.device(self.device or image.device)
@@ -168,24 +161,6 @@ def _box(cells: torch.Tensor, shape: Sequence[int], margin: int) -> Box:
         ends.append((int(found[0]) * CELL - margin, (int(found[-1]) + 1) * CELL + margin))
         ends[-1] = (max(0, ends[-1][0]), min(size, ends[-1][1]))
     return _slices(ends)
-
-
-def _window(
-    lengths: Sequence[int], roi_size: tuple[int, ...], overlap: float, most_voxels: int | None
-) -> tuple[int, ...]:
-    """The window, no smaller than roi_size, whose copies over a box have the fewest voxels together."""
-    if most_voxels is None:
-        return roi_size
-    choices = [
-        range(roi, max(roi, length) + STEP, STEP) for length, roi in zip(lengths, roi_size, strict=True)
-    ]
-    fitting = [size for size in itertools.product(*choices) if math.prod(size) <= most_voxels]
-
-    def computed(window: tuple[int, ...]) -> int:
-        counts = (len(_starts(length, size, overlap)) for length, size in zip(lengths, window, strict=True))
-        return math.prod(counts) * math.prod(window)
-
-    return min(fitting, key=computed, default=roi_size)
 
 
 def _layout(box: Box, shape: Sequence[int], window: tuple[int, ...], overlap: float) -> Layout:
@@ -281,10 +256,6 @@ def _padded(image: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, 
     missing = [wanted - size for wanted, size in zip(shape, image.shape[1:], strict=True)]
     ends = [end for size in reversed(missing) for end in (size // 2, size - size // 2)]
     return functional.pad(image, ends), tuple(size // 2 for size in missing)
-
-
-def _lengths(box: Box) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in box)
 
 
 def _at(place: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:
