@@ -297,8 +297,6 @@ def _shifted(
         fill: value where no slice was.
         back_from: None on the way to the grid.
     """
-    if not any(grid.shift):
-        return planes
     back = back_from is not None
     start, end = (grid.shape, grid.resized_shape) if back else (grid.resized_shape, grid.shape)
     last = grid.source_shape[grid.slices] - 1

@@ -164,11 +164,12 @@ def chest():
     return truth
 
 
-class TestScoreLabels:
-    GROUPS = {"lungs": ["left_lung", "right_lung"]}  # noqa: RUF012
+GROUPS = {"lungs": ["left_lung", "right_lung"]}
 
+
+class TestScoreLabels:
     def test_perfect(self):
-        scores = score_labels(chest(), chest(), LABELS, (1.0, 1.0, 2.0), groups=self.GROUPS)
+        scores = score_labels(chest(), chest(), LABELS, (1.0, 1.0, 2.0), groups=GROUPS)
         names = ["left_lung", "right_lung", "airway", "lungs"]
         kinds = ["dice", "surface_dice", "hd95_mm"]
         assert list(scores) == [
@@ -181,7 +182,7 @@ class TestScoreLabels:
     def test_each_label(self):
         """As the masks of each label alone; the means are over labels, not groups."""
         prediction = np.roll(chest(), 1, axis=2)
-        scores = score_labels(prediction, chest(), LABELS, (1.0, 1.0, 3.0), groups=self.GROUPS)
+        scores = score_labels(prediction, chest(), LABELS, (1.0, 1.0, 3.0), groups=GROUPS)
         for name, values in {"left_lung": [1], "right_lung": [2], "airway": [3], "lungs": [1, 2]}.items():
             masks = [np.isin(array, values) for array in (prediction, chest())]
             assert scores[f"dice_{name}"] == pytest.approx(confusion(*masks).dice)
@@ -195,7 +196,7 @@ class TestScoreLabels:
     def test_sides_exchanged(self):
         """Both lungs are found, neither is the right one."""
         exchanged = np.array([0, 2, 1, 3], np.uint8)[chest()]
-        scores = score_labels(exchanged, chest(), LABELS, (1.0, 1.0, 1.0), groups=self.GROUPS)
+        scores = score_labels(exchanged, chest(), LABELS, (1.0, 1.0, 1.0), groups=GROUPS)
         assert scores["dice_left_lung"] == scores["dice_right_lung"] == 0
         assert scores["hd95_mm_left_lung"] > 10
         assert (scores["dice_lungs"], scores["hd95_mm_lungs"]) == (1.0, 0.0)
