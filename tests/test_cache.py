@@ -656,9 +656,9 @@ def store_all(folder, start, number):
 
 
 def test_processes_that_write_the_same_entry_at_once(folder):
-    fork = multiprocessing.get_context("fork")
-    start = fork.Barrier(3)
-    processes = [fork.Process(target=store_all, args=(folder, start, number)) for number in range(3)]
+    spawn = multiprocessing.get_context("spawn")  # other tests leave threads behind, which a fork could break
+    start = spawn.Barrier(3)
+    processes = [spawn.Process(target=store_all, args=(folder, start, number)) for number in range(3)]
     for process in processes:
         process.start()
     for process in processes:

@@ -15,6 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class OpenVinoNetwork(torch.nn.Module):
     def __init__(self, network: torch.nn.Module, example_shape: Sequence[int]) -> None:
         super().__init__()
         self._requests = threading.local()
-        core = _library().Core()
+        core = _core()
         # Without pinning, other work on the machine slows the answer less. All threads work for one answer.
         options = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -110,6 +111,12 @@ def _library() -> Any:
         import openvino
 
         return openvino
+
+
+@cache
+def _core() -> Any:
+    """The process's only one: OpenVINO has crashed where further ones came and went."""
+    return _library().Core()
 
 
 def _key(core: Any, network: torch.nn.Module, example_shape: Sequence[int]) -> str:
