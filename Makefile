@@ -14,8 +14,9 @@ demo: $(VENV)/demo-ready
 	@echo "photograph: out/demo/retina/          segmentation.png, overlay.png, report.html, measurements.json"
 	@echo "chest CT:   out/demo/example_chest/   segmentation.nii.gz, overlay.png, report.html, measurements.json"
 
+# A process for each core, with one thread each.
 test: $(VENV)/test-ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff format --check .

@@ -170,7 +170,7 @@ def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid) -> None:
     A mixture of voxels in which the same label has the highest score has it too. So a voxel whose eight
     neighbours on the grid agree takes their label; the others, at borders, are some hundredths of a scan.
     """
-    best = _slices_first(_best(scores)[None], grid)[:, 0].contiguous()
+    best = _slices_first(best_labels(scores)[None], grid)[:, 0].contiguous()
     known = best.masked_fill(_at_border(best), UNKNOWN)
     voxels = scores.permute(1, 2, 3, 0).contiguous().movedim(grid.slices, 0)  # a voxel's scores side by side
     places = [_places(*lengths) for lengths in zip(labels.shape, best.shape, strict=True)]
@@ -183,8 +183,8 @@ def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid) -> None:
         labels[numbers] = slab
 
 
-def _best(scores: torch.Tensor) -> torch.Tensor:
-    """(label, ...) scores to the first label with the highest one; faster than argmax."""
+def best_labels(scores: torch.Tensor) -> torch.Tensor:
+    """(label, ...) scores to the first label with the highest one, uint8; faster than argmax."""
     highest, best = scores[0], torch.zeros(scores.shape[1:], dtype=torch.uint8)
     for label, score in enumerate(scores[1:], start=1):
         best.masked_fill_(score > highest, label)

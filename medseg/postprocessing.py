@@ -14,6 +14,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from medseg.grid import best_labels
+
 NOTES = "postprocessing"  # key in the image's meta data, a line each
 
 
@@ -48,7 +50,7 @@ class CleanLabelsd(MapTransform):
         for key in self.key_iterator(cleaned):
             scores = cleaned[key]
             voxel_ml = float(meta["grid_spacing_mm"]) ** 3 / 1000
-            labels = scores.argmax(0).to(torch.uint8).numpy()
+            labels = best_labels(torch.as_tensor(scores)).numpy()
             notes = [*self._drop(scores, labels, voxel_ml), *self._fill(scores, labels, voxel_ml)]
             meta[NOTES] = "\n".join(notes)
         return cleaned
@@ -58,7 +60,7 @@ class CleanLabelsd(MapTransform):
             value = self.values[name]
             stray, count = small_pieces(labels == value, least_ml / voxel_ml)
             if count:
-                scores[value][torch.from_numpy(stray)] = scores.min()
+                _never(scores, value, stray)
                 yield f"{name}: {count} pieces of {stray.sum() * voxel_ml:.1f} ml removed"
 
     def _fill(self, scores: torch.Tensor, labels: np.ndarray, voxel_ml: float) -> Iterator[str]:
@@ -66,7 +68,7 @@ class CleanLabelsd(MapTransform):
             value = self.values[name]
             holes = holes_of(labels == value) & (labels == 0)
             if holes.any():
-                scores[0][torch.from_numpy(holes)] = scores.min()
+                _never(scores, 0, holes)
                 yield f"{name}: holes of {holes.sum() * voxel_ml:.1f} ml filled"
 
 
@@ -103,7 +105,7 @@ class CompareClassicald(MapTransform):
         low, high = self.range_hu
         hu = image[0].as_tensor() * (high - low) + low
         for key in self.key_iterator(compared):
-            found = compared[key].argmax(0).to(torch.uint8)
+            found = best_labels(torch.as_tensor(compared[key]))
             notes = disagreements(hu, found, self.lungs, float(image.meta["grid_spacing_mm"]), self.most_ml)
             image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), *notes])
         return compared
@@ -145,6 +147,12 @@ def disagreements(
                 "is missing, or on the wrong side"
             )
     return sentences
+
+
+def _never(scores: torch.Tensor, value: int, mask: np.ndarray) -> None:
+    """Take a label from voxels: its score becomes the lowest that a label has there."""
+    where = torch.from_numpy(mask)
+    scores[value][where] = scores[:, where].amin(0)
 
 
 def small_pieces(mask: np.ndarray, least_voxels: float) -> tuple[np.ndarray, int]:

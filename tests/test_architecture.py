@@ -25,7 +25,7 @@ ALLOWED = {
     "statistics": {"metrics"},
     "quality": {"ct", "fundus", "io"},
     "networks": set(),
-    "postprocessing": {"classical"},
+    "postprocessing": {"classical", "grid"},
     "bundle": {"networks"},
     "inference": {"io"},
     "transforms": {"ct", "fundus", "grid", "io"},

@@ -5,18 +5,13 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from medseg import bundle as bundles
 from medseg.errors import UsageError, WeightsError
 
 TASKS = bundles.tasks()
-# lung_ct has weights too, but not as its default.
-TRAINED = [
-    task
-    for task in TASKS
-    if "\nweights_sha256:" in (bundles.find(task) / "configs" / "inference.yaml").read_text()
-]
 ROOT = Path(__file__).parents[1]
 
 
@@ -39,28 +34,11 @@ def task(request):
     return request.param
 
 
-@pytest.fixture(params=TRAINED)
-def trained(request):
-    return request.param
-
-
 def test_there_are_bundles():
     assert TASKS == ["lung_ct", "retinal_vessel"]
-    assert TRAINED == ["retinal_vessel"]
 
 
 def test_has_its_files(task):
-    root = bundles.find(task)
-    names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-    assert names >= {
-        "configs/metadata.json", "configs/inference.yaml", "configs/logging.conf",
-        "docs/README.md", "LICENSE",
-    }  # fmt: skip
-    assert not [name for name in names if name.endswith(".py")], "configuration only"
-
-
-def test_has_all_files(trained):
-    task = trained
     root = bundles.find(task)
     names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     required = {
@@ -70,11 +48,11 @@ def test_has_all_files(trained):
         )
     }
     assert names >= required | {"configs/logging.conf", "models/model.pt", "docs/README.md", "LICENSE"}
+    assert not [name for name in names if name.endswith(".py")], "configuration only"
     assert (root / "models" / "model.pt").stat().st_size < 10e6
 
 
-def test_weights_are_pinned(trained):
-    task = trained
+def test_weights_are_pinned(task):
     pinned = yaml.safe_load(Path(config(task, "inference.yaml")).read_text())["weights_sha256"]
     assert pinned == bundles.sha256(bundles.find(task) / "models" / "model.pt")
     assert pinned == yaml.safe_load(Path(config(task, "evaluate.yaml")).read_text())["weights_sha256"]
@@ -104,6 +82,14 @@ def test_verify_metadata(output_of, task, data_root):
     assert "metadata is verified with no error" in output
 
 
+def test_a_training_may_begin_with_weights(task):
+    weights = bundles.find(task) / "models" / "model.pt"
+    parser = bundles.parse(bundles.open_bundle(task), "train.yaml", overrides={"start_from": str(weights)})
+    begun, kept = parser.get_parsed_content("network").state_dict(), torch.load(weights, weights_only=True)
+    assert begun.keys() == kept.keys()
+    assert all(torch.equal(begun[name], kept[name]) for name in kept)
+
+
 @pytest.mark.slow
 def test_verify_net_in_out(output_of, task):
     output = output_of(
@@ -116,8 +102,7 @@ def test_verify_net_in_out(output_of, task):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "name"), [("ckpt_export", "model.ts"), ("onnx_export", "model.onnx")])
-def test_export(output_of, trained, command, name, tmp_path):
-    task = trained
+def test_export(output_of, task, command, name, tmp_path):
     exported = tmp_path / name
     shape = bundles.open_bundle(task).metadata["network_data_format"]["inputs"]["image"]
     output_of(
@@ -132,7 +117,6 @@ def test_export(output_of, trained, command, name, tmp_path):
 
 def assert_same_output(task, exported, shape):
     import numpy as np
-    import torch
 
     parser = bundles.parse(bundles.open_bundle(task), "inference.yaml")
     network = bundles.load_weights(

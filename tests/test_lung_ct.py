@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import medseg
 from medseg.errors import UnsuitableError
@@ -77,11 +78,12 @@ def centre_mm(mask, label):
     return list(mask.affine[:3, :3] @ np.mean(np.nonzero(mask.array == label), axis=1) + mask.affine[:3, 3])
 
 
-def test_three_entries_give_the_same_mask(study, result, run_medseg, monai_bundle, tmp_path):
+def test_three_entries_give_the_same_mask(study, run_medseg, monai_bundle, tmp_path):
+    result = medseg.Segmenter(TASK, "cpu")(study)
     config = str(medseg.bundle.find(TASK) / "configs" / "inference.yaml")
     done = monai_bundle("run", "--config_file", config, "--input", study, "--output_dir", tmp_path / "monai")
     assert done.returncode == 0, done.stderr[-2000:]
-    arguments = ("segment", TASK, study, "-o", tmp_path / "cli", "--device", "cpu", "--method", "classical")
+    arguments = ("segment", TASK, study, "-o", tmp_path / "cli", "--device", "cpu")
     assert run_medseg(*arguments) == 0
     for entry in ("monai", "cli"):
         mask = read_mask(tmp_path / entry / "study" / "segmentation.nii.gz", LABELS)
@@ -144,6 +146,48 @@ def test_inspect(study, run_medseg, capsys):
     assert record["verdict"] in ("pass", "warn")
     assert len(record["series"]) == 1
     assert record["orientation"] == "LPS"
+
+
+@pytest.mark.slow
+def test_windows_that_are_left_out_are_background_to_the_network(chest_phantom, monkeypatch):
+    """With the shipped weights: small windows, so that there are some of nothing but air."""
+    from medseg.bundle import open_bundle, parse
+    from medseg.grid import plan, to_grid
+    from medseg.inference import windows
+
+    parser = parse(open_bundle(TASK), "inference.yaml", overrides={"inferer::roi_size": [48, 48, 48]})
+    network, inferer = (parser.get_parsed_content(key) for key in ("network", "inferer"))
+    hu = torch.as_tensor(np.clip(chest_phantom.array, -1024, 476))[None]
+    grid = plan(hu.shape[1:], chest_phantom.affine, parser.get_parsed_content("spacing_mm"))
+    image = torch.nn.functional.pad((to_grid(hu, grid)[None] + 1024) / 1500, (0, 0, 40, 40, 40, 40))
+    counts = []
+
+    def counted(batch):
+        counts.append(len(batch))
+        return network(batch)
+
+    with torch.inference_mode():
+        found = inferer(image, counted).argmax(1)
+        fewer, wanted = sum(counts), windows._wanted
+        monkeypatch.setattr(
+            windows, "_wanted", lambda layout, cells, margin: wanted(layout, torch.ones_like(cells), margin)
+        )
+        counts.clear()
+        assert torch.equal(inferer(image, counted).argmax(1), found)
+    assert fewer < sum(counts)
+    assert set(found.unique().tolist()) == {0, 1, 2, 3}
+
+
+def test_segmenting_imports_nothing_of_the_training(study, tmp_path):
+    code = f"""
+import sys
+from medseg.cli import main
+assert main(["segment", {TASK!r}, {str(study)!r}, "-o", {str(tmp_path)!r}, "--method", "classical"]) == 0
+print({{"jsonschema", "matplotlib", "mlflow", "pandas"}} & {{*sys.modules}})
+import mlflow
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_help_imports_nothing_heavy():

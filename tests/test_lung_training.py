@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from medseg.bundle import find, sha256
+from medseg.bundle import find
 
 TASK = "lung_ct"
 SMALL = [
@@ -32,22 +32,13 @@ def steps(section):
 
 @pytest.mark.parametrize("key", ["network_def", "spacing_mm", "range_hu"])
 def test_training_and_inference_share(key):
-    assert config("train.yaml")[key] == config("methods/network.yaml")[key]
-
-
-def test_weights_are_pinned():
-    pinned = config("methods/network.yaml")["weights_sha256"]
-    assert pinned == sha256(find(TASK) / "models" / "model.pt")
-    assert pinned == config("evaluate.yaml")["weights_sha256"]
+    assert config("train.yaml")[key] == config("inference.yaml")[key]
 
 
 @pytest.mark.parametrize("name", ["LoadVolumed", "ToGridd", "ScaleIntensityRanged"])
 def test_training_validation_and_inference_prepare_images_alike(name):
     train = config("train.yaml")
-    theirs = steps(
-        config("inference.yaml")["preprocessing"]["transforms"]
-        + config("methods/network.yaml")["+preprocessing::transforms"]
-    )
+    theirs = steps(config("inference.yaml")["preprocessing"]["transforms"])
     for section in (
         train["train"]["deterministic_transforms"],
         train["validate"]["preprocessing"]["transforms"],
@@ -58,9 +49,9 @@ def test_training_validation_and_inference_prepare_images_alike(name):
 
 
 def test_validation_infers_as_inference():
-    train, inference = config("train.yaml"), config("methods/network.yaml")
+    train, inference = config("train.yaml"), config("inference.yaml")
     assert train["validate"]["inferer"] == inference["inferer"]
-    theirs = steps(inference["postprocessing::transforms"])
+    theirs = steps(inference["postprocessing"]["transforms"])
     assert steps(train["validate"]["postprocessing"]["transforms"]) == {
         name: theirs[name] for name in ("CleanLabelsd", "RestoreGridd")
     }
@@ -118,4 +109,4 @@ def test_the_mask_has_every_label(lung_folder, segment_with_network):
 def segment_with_network():
     from medseg import Segmenter
 
-    return Segmenter(TASK, "cpu", method="network")
+    return Segmenter(TASK, "cpu")

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON_ENTRY = """
 import medseg
 assert {site!r} in medseg.__file__, medseg.__file__
-medseg.segment("photo.png", task="retinal_vessel", device="cpu").save("python")
+medseg.segment({source!r}, task={task!r}, device="cpu").save("python")
 """
 
 pytestmark = pytest.mark.slow
@@ -48,20 +49,32 @@ def test_contents(wheel):
     assert not [name for name in names if name.startswith("tests/")]
 
 
-def test_three_entries_without_checkout_and_network(wheel, tmp_path):
-    site = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel]
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory):
+    """The folder that the wheel is installed in."""
+    folder = tmp_path_factory.mktemp("installed") / "site"
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", folder, wheel]
     subprocess.run(install, check=True, capture_output=True)
-    here = tmp_path / "here"
-    here.mkdir()
-    Image.fromarray(phantoms.fundus(400, seed=3)[0]).save(here / "photo.png")
-    config = site / "medseg" / "bundles" / "retinal_vessel" / "configs" / "inference.yaml"
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "mask"),
+    [
+        ("retinal_vessel", "photo.png", "segmentation.png"),
+        ("lung_ct", "input/example_chest", "segmentation.nii.gz"),
+    ],
+)
+def test_three_entries_without_checkout_and_network(site, tmp_path, task, source, mask):
+    Image.fromarray(phantoms.fundus(400, seed=3)[0]).save(tmp_path / "photo.png")
+    phantoms.example_ct(tmp_path)
+    config = site / "medseg" / "bundles" / task / "configs" / "inference.yaml"
     entries = {
-        "cli": ["-m", "medseg.cli", "segment", "retinal_vessel", "photo.png", "-o", "cli", "--device", "cpu"],
-        "python": ["-c", PYTHON_ENTRY.format(site=str(site))],
+        "cli": ["-m", "medseg.cli", "segment", task, source, "-o", "cli", "--device", "cpu"],
+        "python": ["-c", PYTHON_ENTRY.format(site=str(site), source=source, task=task)],
         "monai": [
             *("-m", "monai.bundle", "run", "--config_file", str(config)),
-            *("--input", "photo.png", "--output_dir", "monai"),
+            *("--input", source, "--output_dir", "monai"),
         ],
     }
     # A name space without a network card, where the system lets us make one.
@@ -70,20 +83,23 @@ def test_three_entries_without_checkout_and_network(wheel, tmp_path):
     for name, entry in entries.items():
         done = subprocess.run(
             [*alone, sys.executable, *entry],
-            cwd=here,
+            cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
-    masks = [
-        np.asarray(Image.open(here / folder / "segmentation.png"))
-        for folder in ("cli/photo", "python", "monai/photo")
-    ]
+    case = Path(source).stem
+    folders = [tmp_path / "cli" / case, tmp_path / "python", tmp_path / "monai" / case]
+    masks = [_values(folder / mask) for folder in folders]
     assert masks[0].any()
     assert np.array_equal(masks[0], masks[1])
     assert np.array_equal(masks[0], masks[2])
+
+
+def _values(mask):
+    return np.asarray(Image.open(mask) if mask.suffix == ".png" else nib.load(mask).dataobj)
 
 
 def _can_unshare():

@@ -4,11 +4,11 @@
         [--backend torch]
 
 FOLDER holds DICOM files; its largest series is laid into a folder of its own first, because MONAI takes the
-first one. Both write a NIfTI mask on the scan's grid. Cold is a whole process (wall seconds; peak resident
-memory as the kernel counts it), warm the second call in one process, without imports. Both are repeated in
-turn, and of each the best is taken. --zoo gives MONAI a grid of 1.5 mm and a UNet of 16 to 256 channels with
-random weights, as bundles of MONAI's zoo have them: the seconds are then those of another network, and the
-masks say nothing.
+first one. Both write a NIfTI mask on the scan's grid. Cold is a whole process, `medseg segment` or a script
+with MONAI's steps (wall seconds; peak resident memory as the kernel counts it), warm the second call in one
+process, without imports. Both are repeated in turn, and of each the best is taken. --zoo gives MONAI a grid of
+1.5 mm and a UNet of 16 to 256 channels with random weights, as bundles of MONAI's zoo have them: the seconds
+are then those of another network, and the masks say nothing.
 
 medseg also cleans labels and compares them with the classical method, and measures; MONAI does none of it.
 """
@@ -27,8 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-METHOD = "network"
-WINDOWS = {"roi_size": (96, 96, 96), "sw_batch_size": 1, "overlap": 0.25, "mode": "gaussian"}
+WINDOWS = {"sw_batch_size": 1, "overlap": 0.25, "mode": "gaussian"}
 ZOO_CHANNELS = (16, 32, 64, 128, 256)
 
 
@@ -41,17 +40,17 @@ def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 def parts(overrides: dict) -> dict:
     """Network and numbers of the bundle, so that both sides have the same."""
-    from medseg.bundle import inference_files, load_weights, open_bundle, parse
+    from medseg.bundle import load_weights, open_bundle, parse
 
     bundle = open_bundle("lung_ct")
-    files = inference_files(bundle, METHOD)
-    parser = parse(bundle, *files, overrides={"device": "$torch.device('cpu')", **overrides})
+    parser = parse(bundle, "inference.yaml", overrides={"device": "$torch.device('cpu')", **overrides})
     return {
         "network": load_weights(
             parser.get_parsed_content("network_def"), parser.get_parsed_content("weights")
         ),
         "spacing_mm": parser.get_parsed_content("spacing_mm"),
         "range_hu": parser.get_parsed_content("range_hu"),
+        "roi_size": parser.get_parsed_content("inferer::roi_size"),
     }
 
 
@@ -60,7 +59,7 @@ def run_medseg(series: Path, out: Path, options: argparse.Namespace) -> dict[str
 
     from medseg.pipeline import Segmenter
 
-    segmenter = Segmenter("lung_ct", "cpu", {"backend": options.backend}, method=METHOD)
+    segmenter = Segmenter("lung_ct", "cpu", {"backend": options.backend})
     for _ in range(options.calls):
         seconds: dict[str, float] = {}
         with torch.inference_mode():
@@ -91,6 +90,7 @@ def run_monai(series: Path, out: Path, options: argparse.Namespace) -> dict[str,
     if options.zoo:
         network = UNet(3, 1, 4, ZOO_CHANNELS, (2, 2, 2, 2), num_res_units=2, norm="batch").eval()
     low, high = bundle["range_hu"]
+    windows = SlidingWindowInferer((96,) * 3 if options.zoo else bundle["roi_size"], **WINDOWS)
     pixdim = (1.5 if options.zoo else bundle["spacing_mm"],) * 3
     before = [
         transforms.LoadImaged("image", reader=options.reader),
@@ -114,7 +114,7 @@ def run_monai(series: Path, out: Path, options: argparse.Namespace) -> dict[str,
                 with stage(seconds, type(transform).__name__):
                     data = transform(data)
             with stage(seconds, "network"):
-                data["pred"] = SlidingWindowInferer(**WINDOWS)(data["image"][None], network)[0]
+                data["pred"] = windows(data["image"][None], network)[0]
             for transform in after:
                 with stage(seconds, type(transform).__name__):
                     data = transform(data)
@@ -139,15 +139,30 @@ def child(side: str, series: Path, calls: int, options: argparse.Namespace, fold
         str(out),
     ]
     command += ["--backend", options.backend, *(["--reader", options.reader] if options.reader else [])]
+    wall, peak_mb, output = timed([*command, *(["--zoo"] if options.zoo else [])])
+    return wall, peak_mb, json.loads(output.splitlines()[-1]), next(out.glob("*.nii.gz"))
+
+
+def command_line(series: Path, options: argparse.Namespace, folder: Path):
+    """As child, of `medseg segment`; no seconds by stage."""
+    out = folder / f"cli_{time.monotonic_ns()}"
+    command = [*(sys.executable, "-m", "medseg.cli", "segment", "lung_ct", str(series), "-o", str(out))]
+    command += ["--device", "cpu", "--formats", "nifti", "--set", f"backend={options.backend}"]
+    wall, peak_mb, _ = timed(command)
+    return wall, peak_mb, {}, next(out.rglob("*.nii.gz"))
+
+
+def timed(command: list[str]) -> tuple[float, float, bytes]:
+    """Wall seconds, peak MB and standard output of a process."""
     start = time.perf_counter()
-    process = subprocess.Popen([*command, *(["--zoo"] if options.zoo else [])], stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{side} failed")
-    return wall, usage.ru_maxrss / 1024, json.loads(output.splitlines()[-1]), next(out.glob("*.nii.gz"))
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return wall, usage.ru_maxrss / 1024, output
 
 
 def largest_series(source: Path, target: Path) -> Path:
@@ -188,8 +203,8 @@ def compare(options: argparse.Namespace) -> None:
         series = largest_series(options.folder, folder / "series")
         found = {side: {"cold": [], "warm": []} for side in SIDES}
         for _ in range(options.repeats):
-            for side in SIDES:
-                found[side]["cold"].append(child(side, series, 1, options, folder))
+            found["medseg"]["cold"].append(command_line(series, options, folder))
+            found["monai"]["cold"].append(child("monai", series, 1, options, folder))
         for _ in range(options.repeats):
             for side in SIDES:
                 found[side]["warm"].append(child(side, series, 2, options, folder))

@@ -40,7 +40,7 @@ PAINTED_PER_KIND = 2
 def segmenters(weights):
     own = {"weights": str(weights), "weights_sha256": None} if weights else {}
     return {
-        "network": medseg.Segmenter("lung_ct", "cpu", own, method="network"),
+        "network": medseg.Segmenter("lung_ct", "cpu", own),
         "classical": medseg.Segmenter("lung_ct", "cpu", method="classical"),
     }
 
