@@ -6,7 +6,7 @@
 FOLDER holds DICOM files; its largest series is laid into a folder of its own first, because MONAI takes the
 first one. Both write a NIfTI mask on the scan's grid. Cold is a whole process, `medseg segment` or a script
 with MONAI's steps (wall seconds; peak resident memory as the kernel counts it), warm the second call in one
-process, without imports. Both are repeated in turn, and of each the best is taken. --zoo gives MONAI a grid of
+process, without imports. Both are repeated in turn; of each the best is taken. --zoo gives MONAI a grid of
 1.5 mm and a UNet of 16 to 256 channels with random weights, as bundles of MONAI's zoo have them: the seconds
 are then those of another network, and the masks say nothing.
 
