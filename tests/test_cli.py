@@ -45,7 +45,7 @@ def test_one_bad_file_does_not_stop_the_rest(medseg, photograph, tmp_path, capsy
     said = capsys.readouterr()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "zz"}
     assert "empty.jpg, which is empty (0 bytes)" in said.err
-    assert "photo.png, which is in no known picture format" in said.err
+    assert "photo.png, which is in no known format" in said.err
     assert "2 of 4 rejected" in said.err
 
 
@@ -73,7 +73,7 @@ def test_a_rejected_case_leaves_the_earlier_result_and_says_so(medseg, photograp
     [
         (b"", "which is empty (0 bytes)"),
         (b"GIF89a but not really", "photo.jpg"),
-        (b"%PDF-1.7", "which is in no known picture format"),
+        (b"%PDF-1.7", "which is in no known format"),
     ],
     ids=["empty", "broken", "other"],
 )

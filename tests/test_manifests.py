@@ -152,7 +152,7 @@ def damage_hash(data):
         (damage_missing, ["training[1] image", "1.png is missing"]),
         (damage_missing_label, ["test[0] label_2nd", "4_label_2nd.png is missing"]),
         (damage_truncated, ["training[1] image", "can't be decoded"]),
-        (damage_no_image, ["training[1] image", "no known picture format"]),
+        (damage_no_image, ["training[1] image", "no known format"]),
         (damage_label_size, ["training[2] label", "size (240, 200), but the image has (240, 240)"]),
         (damage_field_size, ["test[1] given_field", "size (20, 24), but the image has (240, 240)"]),
         (damage_values, ["training[2] label", "label values [0, 1]", "7"]),

@@ -145,9 +145,9 @@ def _decode(path: Path) -> tuple[Image, bool]:
             upright = ImageOps.exif_transpose(picture)
     except UnidentifiedImageError as error:
         raise UnreadableError(
-            "a picture (PNG, JPEG, TIFF)",
-            came=f"{path.name}, which is in no known picture format",
-            do="Export it as PNG, JPEG or TIFF.",
+            "a picture (PNG, JPEG, TIFF) or a volume (DICOM, NIfTI, NRRD, MetaImage)",
+            came=f"{path.name}, which is in no known format",
+            do="Export it in one of these formats.",
         ) from error
     except Exception as error:  # Pillow lets struct and type errors of damaged headers through
         raise _damaged(path, error) from error
