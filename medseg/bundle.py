@@ -280,6 +280,17 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def import_monai_without(*names: str) -> None:
+    """Import MONAI as if these libraries, which it takes where they are installed, were not."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import of it fails
+    try:
+        import monai  # noqa: F401
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 def load_weights(
     network: torch.nn.Module, path: str | Path, pinned_sha256: str | None = None
 ) -> torch.nn.Module:

@@ -8,8 +8,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    from medseg.bundle import import_monai_without
     from medseg.io import case_names, find_inputs
     from medseg.io.atomic import require_folder
     from medseg.outputs import check_formats
@@ -65,10 +65,9 @@ def _segment(options: argparse.Namespace) -> int:
     for name in names:
         require_folder(Path(options.output, name))
 
+    import_monai_without("jsonschema", "matplotlib", "mlflow", "pandas")
     from tqdm import tqdm
 
-    with _kept_out("jsonschema", "matplotlib", "mlflow", "pandas"):
-        import monai  # noqa: F401
     from medseg.pipeline import Segmenter
 
     segmenter = Segmenter(options.task, options.device, overrides, options.method)
@@ -79,18 +78,6 @@ def _segment(options: argparse.Namespace) -> int:
         print(f"medseg: {rejected} of {len(inputs)} rejected", file=sys.stderr)
         return EXIT_ALL_REJECTED if rejected == len(inputs) else EXIT_SOME_REJECTED
     return EXIT_DONE
-
-
-@contextmanager
-def _kept_out(*names: str) -> Iterator[None]:
-    """What MONAI imports where it is installed and no segmentation needs: a fifth of its import's seconds."""
-    names = tuple(name for name in names if name not in sys.modules)
-    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: an import of it fails
-    try:
-        yield
-    finally:
-        for name in names:
-            del sys.modules[name]
 
 
 def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: argparse.Namespace) -> bool:

@@ -155,7 +155,7 @@ def test_windows_that_are_left_out_are_background_to_the_network(chest_phantom, 
     from medseg.grid import plan, to_grid
     from medseg.inference import windows
 
-    parser = parse(open_bundle(TASK), "inference.yaml", overrides={"inferer::roi_size": [48, 48, 48]})
+    parser = parse(open_bundle(TASK), "inference.yaml", overrides={"inferer::roi_size": [32, 32, 32]})
     network, inferer = (parser.get_parsed_content(key) for key in ("network", "inferer"))
     hu = torch.as_tensor(np.clip(chest_phantom.array, -1024, 476))[None]
     grid = plan(hu.shape[1:], chest_phantom.affine, parser.get_parsed_content("spacing_mm"))

@@ -5,7 +5,14 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from medseg.postprocessing import CleanLabelsd, CompareClassicald, disagreements, holes_of, small_pieces
+from medseg.postprocessing import (
+    CleanLabelsd,
+    JoinClassicald,
+    disagreements,
+    holes_of,
+    refused_pieces,
+    small_pieces,
+)
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 RANGE_HU = (-1024, 476)
@@ -86,30 +93,79 @@ def phantom(chest_phantom):
     return hu, torch.stack(shares).argmax(0).to(torch.uint8)
 
 
-def test_no_word_where_both_agree(phantom):
-    hu, labels = phantom
-    assert disagreements(hu[0], labels, {1: "left_lung", 2: "right_lung"}, 2.0, 250) == []
+LUNGS = {1: "left_lung", 2: "right_lung"}
 
 
-def test_a_word_on_dense_and_on_missing_lung(phantom):
-    hu, labels = phantom
-    lungs = {1: "left_lung", 2: "right_lung"}
-    upper = torch.zeros_like(labels, dtype=torch.bool)
-    upper[..., labels.shape[2] // 2 :] = True
-    dense = torch.where((labels == 2) & upper, 30.0, hu[0])
-    [sentence] = disagreements(dense, labels, lungs, 2.0, 250)
-    assert "ml of the right lung are lung to the network alone" in sentence
-    missing = torch.where((labels == 1) & upper, 0, labels).to(torch.uint8)
-    [sentence] = disagreements(hu[0], missing, lungs, 2.0, 250)
-    assert "ml are left lung to thresholds, not to the network" in sentence
-
-
-def test_the_warning_joins_those_of_the_reader(phantom):
-    hu, labels = phantom
+def join(hu, labels):
+    """Labels, notes and warnings after the classical method had its say."""
     scaled = ((hu - RANGE_HU[0]) / (RANGE_HU[1] - RANGE_HU[0])).clamp(0, 1)
     image = MetaTensor(scaled, meta={"grid_spacing_mm": 2.0, "warnings": "the slices lean"})
-    empty = scores_of(torch.zeros_like(labels))
-    compare = CompareClassicald("pred", LABELS, RANGE_HU, 250)
-    notes = compare({"pred": empty, "image": image})["image"].meta["warnings"].splitlines()
-    assert notes[0] == "the slices lean"
-    assert len(notes) == 3
+    data = JoinClassicald("pred", LABELS, RANGE_HU, 250)({"pred": scores_of(labels), "image": image})
+    meta = data["image"].meta
+    return (
+        data["pred"].argmax(0).numpy(), meta["postprocessing"].splitlines(), meta["warnings"].splitlines()
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def upper(phantom):
+    half = torch.zeros_like(phantom[1], dtype=torch.bool)
+    half[..., phantom[1].shape[2] // 2 :] = True
+    return half
+
+
+def test_little_changes_where_both_agree(phantom):
+    hu, labels = phantom
+    found, _, warnings = join(hu, labels)
+    assert warnings == ["the slices lean"]
+    changed = (found != labels.numpy()) & (labels.numpy() > 0)
+    assert changed.sum() < 0.01 * (labels > 0).sum()
+
+
+def test_dense_lung_is_the_networks(phantom, upper):
+    hu, labels = phantom
+    dense = torch.where((labels == 2) & upper, 30.0, hu[0])[None]
+    found, _, [_, sentence] = join(dense, labels)
+    assert "ml of the right lung are lung to the network alone" in sentence
+    assert ((found == 2) & upper.numpy()).sum() > 0.99 * ((labels == 2) & upper).sum()
+
+
+def test_air_filled_lung_on_the_wrong_side_or_missing_is_put_right(phantom, upper):
+    hu, labels = phantom
+    wrong = torch.where((labels == 1) & upper, 2, labels).to(torch.uint8)
+    top = torch.arange(labels.shape[2]) > 0.7 * labels.shape[2]
+    wrong[(labels == 2) & top & (hu[0] < -700)] = 0
+    found, notes, warnings = join(hu, wrong)
+    for value in LUNGS:
+        truth = (labels == value).numpy()
+        assert 2 * ((found == value) & truth).sum() / ((found == value).sum() + truth.sum()) > 0.97
+    assert all("taken from the classical method" in note for note in notes)
+    assert "ml are left lung to thresholds, not to the network" in warnings[1]
+
+
+def test_what_the_network_calls_no_lung_is_none(phantom):
+    """Bowel, or foam beside a body: all of it, not a part."""
+    hu, labels = phantom
+    found, notes, warnings = join(hu, torch.zeros_like(labels))
+    assert not found.any()
+    assert notes == []
+    assert len(warnings) == 3
+
+
+def test_refused_pieces():
+    pieces = np.zeros((7, 1, 1), bool)
+    pieces[:3] = pieces[4:] = True
+    accepted = np.zeros_like(pieces)
+    accepted[1:3] = accepted[4] = True
+    assert refused_pieces(pieces, accepted)[:, 0, 0].tolist() == [False] * 4 + [True] * 3
+
+
+@pytest.mark.parametrize("most_ml", [250, 1e6])
+def test_words_on_dense_and_on_missing_lung(phantom, upper, most_ml):
+    _, labels = phantom
+    lower = torch.where((labels == 2) & upper, 0, labels).numpy()
+    words = disagreements(labels.numpy(), lower, LUNGS, 2.0, most_ml)
+    words += disagreements(lower, labels.numpy(), LUNGS, 2.0, most_ml)
+    assert [("network alone" in word, "to thresholds, not" in word) for word in words] == (
+        [(True, False), (False, True)] if most_ml == 250 else []
+    )
