@@ -64,7 +64,6 @@ def _segment(options: argparse.Namespace) -> int:
     names = case_names(inputs).values()
     for name in names:
         require_folder(Path(options.output, name))
-
     import_monai_without("jsonschema", "matplotlib", "mlflow", "pandas")
     from tqdm import tqdm
 
