@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 import medseg
 from medseg.errors import UnsuitableError
@@ -146,38 +145,6 @@ def test_inspect(study, run_medseg, capsys):
     assert record["verdict"] in ("pass", "warn")
     assert len(record["series"]) == 1
     assert record["orientation"] == "LPS"
-
-
-@pytest.mark.slow
-def test_windows_that_are_left_out_are_background_to_the_network(chest_phantom, monkeypatch):
-    """With the shipped weights: small windows, so that there are some of nothing but air."""
-    from medseg.bundle import open_bundle, parse
-    from medseg.grid import plan, to_grid
-    from medseg.inference import windows
-
-    parser = parse(open_bundle(TASK), "inference.yaml", overrides={"inferer::roi_size": [32, 32, 32]})
-    network, inferer = (parser.get_parsed_content(key) for key in ("network", "inferer"))
-    hu = torch.as_tensor(np.clip(chest_phantom.array, -1024, 476))[None]
-    grid = plan(hu.shape[1:], chest_phantom.affine, parser.get_parsed_content("spacing_mm"))
-    chest = (to_grid(hu, grid)[None] + 1024) / 1500
-    image = torch.nn.functional.pad(chest, (0, 0, 0, 64, 0, 64))
-    image[..., -8:, -8:, :] = 0.7  # far off: between it and the chest there is nothing but air
-    counts = []
-
-    def counted(batch):
-        counts.append(len(batch))
-        return network(batch)
-
-    with torch.inference_mode():
-        found = inferer(image, counted).argmax(1)
-        fewer, wanted = sum(counts), windows._wanted
-        monkeypatch.setattr(
-            windows, "_wanted", lambda layout, cells, margin: wanted(layout, torch.ones_like(cells), margin)
-        )
-        counts.clear()
-        assert torch.equal(inferer(image, counted).argmax(1), found)
-    assert fewer < sum(counts)
-    assert set(found.unique().tolist()) == {0, 1, 2, 3}
 
 
 def test_segmenting_imports_nothing_of_the_training(study, tmp_path):
