@@ -173,10 +173,13 @@ def _begin_cpu_time() -> None:
 
 
 def _monitors() -> list[Any]:
-    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+    try:
+        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+        from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+        from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+    except ImportError:  # a bare machine trains too: the journal keeps the run for `medseg sync` elsewhere
+        return [_ProcessMonitor()]
 
     monitors: list[Any] = []
     for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, _ProcessMonitor, GPUMonitor):
