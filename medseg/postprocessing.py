@@ -17,6 +17,8 @@ from monai.transforms import MapTransform
 from medseg.grid import best_labels
 
 NOTES = "postprocessing"  # key in the image's meta data, a line each
+AIRY_HU = -400  # half-way from healthy lung to tissue: the border, where partial volume is even
+HU_PER_SCORE = 200
 
 
 class CleanLabelsd(MapTransform):
@@ -81,6 +83,9 @@ class JoinClassicald(MapTransform):
     lung; lung that only the classical method finds was missed by the network, or is none. Where either is
     more than a volume, a warning says so.
 
+    Where air-filled lung meets tissue, the border lies between voxels, half-way from air to tissue: there the
+    scores follow the HU, so that their interpolation on the scan's own grid crosses over at that density.
+
     Args:
         keys: scores on the network's grid, changed in place.
         labels: value to name; those whose name ends in "lung" are joined.
@@ -115,7 +120,8 @@ class JoinClassicald(MapTransform):
             own = best_labels(scores).numpy()
             warnings = disagreements(own, other, self.lungs, spacing_mm, self.most_ml)
             image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), *warnings])
-            notes = self._join(scores, own, other, spacing_mm**3 / 1000)
+            notes = list(self._join(scores, own, other, spacing_mm**3 / 1000))
+            self._sharpen(scores, own, other, hu)
             image.meta[NOTES] = "\n".join([*image.meta.get(NOTES, "").splitlines(), *notes])
         return joined
 
@@ -132,6 +138,26 @@ class JoinClassicald(MapTransform):
                 place = torch.from_numpy(changed)
                 scores[value][place] = scores[:, place].amax(0) + 1
                 yield f"{name}: {changed.sum() * voxel_ml:.1f} ml taken from the classical method"
+
+
+    def _sharpen(self, scores: torch.Tensor, own: np.ndarray, other: np.ndarray, hu: np.ndarray) -> None:
+        """Let scores follow the HU within a voxel of the border of air-filled lung."""
+        from scipy.ndimage import binary_dilation, binary_opening
+
+        values = list(self.lungs)
+        best = best_labels(scores).numpy()
+        airy = np.isin(other, values) & np.isin(best, values) & (hu < AIRY_HU)
+        dense = np.isin(own, values) & ~np.isin(other, values)
+        # A layer of one voxel is the network's uncertainty; what is thicker is dense lung.
+        dense &= binary_dilation(binary_opening(dense))
+        tissue = ~np.isin(other, values) & ~dense & np.isin(best, [0, *values]) & (hu >= AIRY_HU)
+        for value in values:
+            outer = tissue & binary_dilation(airy & (best == value))
+            inner = airy & (best == value) & binary_dilation(outer)
+            rim = torch.from_numpy(outer | inner)
+            airiness = torch.from_numpy((AIRY_HU - hu[outer | inner]) / HU_PER_SCORE).to(scores.dtype)
+            scores[:, rim] = -airiness.abs() - 1
+            scores[0, rim], scores[value, rim] = -airiness, airiness
 
 
 def refused_pieces(pieces: np.ndarray, accepted: np.ndarray) -> np.ndarray:
