@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.morphology import bounding_box, components, repeated
+from medseg.classical.morphology import bounding_box, components, distance_mm, repeated
 
 LEFT, RIGHT = 1, 2
 MIN_SHARE = 0.08  # of both lungs: a smaller piece is no lung of its own
@@ -43,9 +43,7 @@ def cores(lungs: np.ndarray, alone: int, spacing_mm: Sequence[float]) -> np.ndar
         alone: the side to take where there are no two.
         spacing_mm: size of a voxel.
     """
-    from scipy.ndimage import distance_transform_edt
-
-    depth_mm = distance_transform_edt(lungs, spacing_mm)
+    depth_mm = distance_mm(lungs, spacing_mm)
     for depth in DEPTHS_MM:
         numbers, sizes = components(depth_mm > depth)
         big = np.flatnonzero(sizes >= MIN_SHARE * lungs.sum())[1:]
@@ -78,12 +76,13 @@ def split(
         coarse_lungs: the lungs on that grid, the seeds included.
         step: voxels of hu per coarse voxel along each axis.
     """
-    from scipy.ndimage import binary_dilation, distance_transform_edt
+    from scipy.ndimage import binary_dilation
     from skimage.segmentation import watershed
 
     reached = watershed(coarse_hu, seeds.astype(np.int32), mask=coarse_lungs)
-    _, nearest = distance_transform_edt(reached == 0, return_indices=True)
-    sides = repeated(reached[tuple(nearest)].astype(np.uint8), step, hu.shape) * lungs
+    to_left, to_right = (distance_mm(reached != side, step) for side in (LEFT, RIGHT))
+    nearer = np.where(to_left <= to_right, np.uint8(LEFT), np.uint8(RIGHT))
+    sides = repeated(nearer, step, hu.shape) * lungs
     meeting = [binary_dilation(reached == side, iterations=CONTESTED) for side in (LEFT, RIGHT)]
     zone = repeated(meeting[0] & meeting[1], step, hu.shape) & lungs
     if zone.any():

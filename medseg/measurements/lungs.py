@@ -147,7 +147,8 @@ def vessel_volume(name: str, mask: Mask, image_hu: np.ndarray, dense: dict[str, 
 
 def _solid_share(mask: Mask, image_hu: np.ndarray, label: int) -> float:
     """Share of a lung's dense voxels that a ball of VESSEL_RADIUS_MM inside them covers."""
-    from scipy.ndimage import distance_transform_edt, find_objects
+    import edt
+    from scipy.ndimage import find_objects
 
     spacing_mm = np.linalg.norm(np.asarray(mask.affine)[:3, :3], axis=0)
     steps = np.maximum(1, np.round(GRID_MM / spacing_mm)).astype(int)
@@ -157,11 +158,11 @@ def _solid_share(mask: Mask, image_hu: np.ndarray, label: int) -> float:
     if box is None:
         return 0.0
     dense = (labels[box] == label) & (hu[box] >= DENSE_HU)
-    sampling = spacing_mm * steps
-    core = distance_transform_edt(np.pad(dense, 1), sampling=sampling) > VESSEL_RADIUS_MM
+    sampling = tuple(spacing_mm * steps)
+    core = edt.edt(np.pad(dense, 1), anisotropy=sampling) > VESSEL_RADIUS_MM
     if not core.any():
         return 0.0
-    covered = distance_transform_edt(~core, sampling=sampling) <= VESSEL_RADIUS_MM
+    covered = edt.edt(~core, anisotropy=sampling) <= VESSEL_RADIUS_MM
     return float((covered[1:-1, 1:-1, 1:-1] & dense).sum() / dense.sum())
 
 
