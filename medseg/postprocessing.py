@@ -108,6 +108,7 @@ class JoinClassicald(MapTransform):
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         from medseg.classical.lungs import lungs as classical_lungs
+        from medseg.classical.morphology import bounding_box
 
         joined = dict(data)
         image = joined[self.image_key]
@@ -120,8 +121,10 @@ class JoinClassicald(MapTransform):
             own = best_labels(scores).numpy()
             warnings = disagreements(own, other, self.lungs, spacing_mm, self.most_ml)
             image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), *warnings])
-            notes = list(self._join(scores, own, other, spacing_mm**3 / 1000))
-            self._sharpen(scores, own, other, hu)
+            box = bounding_box((own > 0) | (other > 0), (2, 2, 2))  # the rest is background to both
+            part = scores[(slice(None), *box)]
+            notes = list(self._join(part, own[box], other[box], spacing_mm**3 / 1000))
+            self._sharpen(part, own[box], other[box], hu[box])
             image.meta[NOTES] = "\n".join([*image.meta.get(NOTES, "").splitlines(), *notes])
         return joined
 
