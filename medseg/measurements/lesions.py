@@ -97,10 +97,10 @@ def diameters(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
     """Longest diameter, and the longest line at right angles to it, both between points of the convex hull.
 
     The first is the maximum Feret diameter of the midpoints of the pixels' outer edges, as in scikit-image's
-    feret_diameter_max; it exceeds that of a smooth shape by 0.2 to 0.9 px, pixel corners by
-    twice as much. The second is a caliper's, ends on the hull, like the perpendicular of RECIST
-    (Eisenhauer et al., European Journal of Cancer 45, 2009); it is not the width of a bounding box.
-    In mm both may run in other directions than in px.
+    feret_diameter_max; it exceeds that of a smooth shape by half a pixel on average and by one at most, where
+    pixel corners would by twice as much. The second is a caliper's, ends on the hull, like the perpendicular
+    of RECIST (Eisenhauer et al., European Journal of Cancer 45, 2009); it is not the width of a bounding box,
+    and may be less. In mm both may run in other directions than in px.
     """
     hull = _hull(_edge_midpoints(lesion))
     longest_px, perpendicular_px = _longest_and_perpendicular(hull)
@@ -133,7 +133,7 @@ def depth_and_width(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
         **entry(
             "orientation_descriptor",
             "not parallel" if ratio >= 1 else "parallel",
-            _unit("BI-RADS word for the ratio, no diagnosis", spacing_mm),
+            _unit("by depth and width, no diagnosis", spacing_mm),
         ),
     }
 
@@ -173,7 +173,8 @@ def margin(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
     and spicules, less of them the nearer they come to SMOOTHING_PX. It is 1 over the convexity, and
     circularity (4 pi area / perimeter², 1 for a disc) the form factor, of Chang, Wu, Moon and Chen, Breast
     Cancer Research and Treatment 89, 2005. A segmentation smoother than the lesion lowers the one and
-    raises the other.
+    raises the other. On ellipses the raster alone gives an irregularity of 1.001, or 1.007 where pixels
+    are 2.5 times as long as wide.
     """
     outline_px = _outline(lesion)
     reason = f"the outline is shorter than {MIN_OUTLINE_PX:g} px"
@@ -245,7 +246,8 @@ def _total_area(numbers: np.ndarray, spacing_mm: Spacing) -> Measures:
 
 def _malignancy(malignancy: np.ndarray | None, has_lesion: bool) -> Measures:
     value = None if malignancy is None or not has_lesion else float(np.asarray(malignancy).item())
-    return entry("malignancy_probability", value, "probability", NOT_ESTIMATED if has_lesion else NO_LESION)
+    reason = NOT_ESTIMATED if has_lesion else NO_LESION
+    return entry("malignancy_probability", value, "probability, no diagnosis", reason)
 
 
 def _prefixed(prefix: str, measures: Measures) -> Measures:
