@@ -160,5 +160,5 @@ def _pool(output_dir: Path, folds: int) -> None:
         for row in read_rows(file):
             # Two data sets may have a file of one name, in two folds.
             case = f"{row.case} (fold {number})" if row.case in rows else row.case
-            rows[case] = {"case": case, "subject": row.subject, **row.scores}
+            rows[case] = {"case": case, "subject": row.subject, **row.groups, **row.scores}
     write_scores(list(rows.values()), output_dir, {"split": f"held out in {folds} folds"})
