@@ -123,8 +123,13 @@ def _draw_roc(axis: Any, summary: Mapping[str, Any], rows: Sequence[Row]) -> Non
     _, sensitivity, specificity = roc_curve(probabilities, truths)
     interval = "" if area["low"] is None else f" ({area['low']:.3f} to {area['high']:.3f})"
     axis.plot([0, *(1 - specificity)], [0, *sensitivity], label=f"area {area['area']:.3f}{interval}")
-    label = f"threshold {point['threshold']:.3f}: {point['sensitivity']:.3f}, {point['specificity']:.3f}"
-    axis.plot(1 - point["specificity"], point["sensitivity"], "o", label=label)
+    rates = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}"
+    axis.plot(
+        1 - point["specificity"],
+        point["sensitivity"],
+        "o",
+        label=f"threshold {point['threshold']:.3f}: {rates}",
+    )
     axis.legend(frameon=False, loc="lower right")
 
 
