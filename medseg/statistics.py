@@ -23,10 +23,10 @@ FEWEST_SUBJECTS = 6
 # best value is neither high nor low, such as a signed error, belongs in neither list.
 HIGHER_IS_BETTER = (
     *("dice", "cl_dice", "sensitivity", "specificity", "balanced_accuracy", "mcc", "roc_auc"),
-    *("average_precision", "precision", "iou", "nsd", "surface_dice"),
+    *("average_precision", "precision", "iou", "nsd", "surface_dice", "lesion_sensitivity"),
 )
 LOWER_IS_BETTER = (
-    *("hd", "hd95", "hausdorff", "assd", "masd", "brier", "calibration_error"),
+    *("hd", "hd95", "hausdorff", "assd", "masd", "brier", "calibration_error", "false_positives"),
     *("volume_error", "absolute_volume_error", "relative_volume_error"),  # magnitudes
 )
 

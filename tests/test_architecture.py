@@ -21,6 +21,8 @@ ALLOWED = {
     "classical": set(),
     "measurements": set(),
     "metrics": set(),
+    "calibration": set(),
+    "roc": {"metrics"},
     "surface": {"metrics"},
     "statistics": {"metrics"},
     "quality": {"ct", "fundus", "io"},
@@ -34,7 +36,7 @@ ALLOWED = {
     "pipeline": {"bundle", "inference", "io", "outputs", "quality"},
     "training": {
         *("bundle", "classical", "grid", "inference", "io", "metrics", "phantoms", "reports", "statistics"),
-        "surface",
+        *("calibration", "roc", "surface"),
     },
     "cli": {"bundle", "io", "outputs", "pipeline", "quality", "training"},
 }

@@ -98,6 +98,47 @@ def test_impossible_folds(two_eyes, fold):
         fold_items(two_eyes, "training", fold)
 
 
+# --- folds of the publisher ---
+
+
+@pytest.fixture
+def published(two_eyes, phantom_data):
+    """Anna in fold 4, the others in fold 1: not what dealing out would give."""
+    for item in phantom_data.content["training"] + phantom_data.content["validation"]:
+        item["fold"] = 4 if item["subject"] == "anna" else 1
+    phantom_data.save()
+    return two_eyes
+
+
+def test_folds_of_the_publisher(published):
+    for number, held_out in enumerate([{"ben", "cleo"}, {"anna"}]):
+        assert subjects(fold_items(published, "validation", [number, 2], KEYS)) == held_out
+        assert subjects(fold_items(published, "training", [number, 2], KEYS)) == {
+            "anna", "ben", "cleo",
+        } - held_out  # fmt: skip
+    assert "fold" not in fold_items(published, "training", [0, 2], KEYS)[0]
+
+
+@pytest.mark.parametrize("fold", [[0, 3], [2, 2], [-1, 2], [0, 1]])
+def test_other_folds_than_the_publishers(published, fold):
+    with pytest.raises(UsageError, match="the 2 folds of the data's publisher"):
+        fold_items(published, "training", fold)
+
+
+def test_one_item_without_a_fold_deals_subjects_out(published, phantom_data):
+    del phantom_data.content["training"][0]["fold"]
+    phantom_data.save()
+    held_out = [subjects(fold_items(published, "validation", [number, 3], KEYS)) for number in range(3)]
+    assert sorted(map(len, held_out)) == [1, 1, 1]
+
+
+@pytest.mark.data
+def test_folds_of_breast_ultrasound(data_root):
+    held_out = [fold_items("bus_bra", "validation", [number, 4], ("image", "subject")) for number in range(4)]
+    assert list(map(len, held_out)) == [376, 385, 366, 365]
+    assert sum(len(subjects(items)) for items in held_out) == 852
+
+
 # --- a cross-validation ---
 
 

@@ -29,7 +29,8 @@ CSV_SPLIT = {"training": "train", "validation": "val", "test": "test"}
 
 
 def test_the_shipped_ones():
-    assert SHIPPED == ["chase_db1", "drive", "hrf", "les_av", "lung_phantoms", "lung_silver", "stare"]
+    retinas, lungs = {"chase_db1", "drive", "hrf", "les_av", "stare"}, {"lung_phantoms", "lung_silver"}
+    assert {"bus_bra", *retinas, *lungs} == set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -38,8 +39,9 @@ def test_shipped_manifest_is_complete(name):
     assert content["name"] == name
     made_here = {"urls"} if name == "lung_phantoms" else set()
     assert all(content[key] for key in REQUIRED if key not in {*SPLITS, *made_here})
-    vessels, lungs = {"1": "vessel"}, {"1": "left_lung", "2": "right_lung", "3": "airway"}
-    assert content["labels"] == {"0": "background", **(lungs if name.startswith("lung") else vessels)}
+    lungs = {"1": "left_lung", "2": "right_lung", "3": "airway"}
+    of_kind = {"lung": lungs, "bus": {"1": "lesion"}}.get(name.split("_")[0], {"1": "vessel"})
+    assert content["labels"] == {"0": "background", **of_kind}
     items = [item for split in SPLITS for item in content[split]]
     assert items
     assert all(item["image"] and item["label"] and item["subject"] for item in items)
@@ -77,7 +79,27 @@ def test_splits_are_those_of_the_data(name, data_root):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", HERE)
+def test_folds_of_breast_ultrasound_are_the_publishers(data_root):
+    """By patient, each with one histology; the manifest's own split holds the last of them out."""
+    with (data_root / "breast" / "bus_bra.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    content = read_manifest("bus_bra")
+    items = content["training"] + content["validation"]
+    columns = ("subject", "pathology", "birads", "device")
+    listed = [(item["image"], *(item[name] for name in columns), item["fold"]) for item in items]
+    expected = [
+        (f"breast/{row['image']}", *(row[name] for name in columns), int(row["fold"])) for row in rows
+    ]
+    assert sorted(listed) == sorted(expected)
+    assert {item["fold"] for item in content["training"]} == {1, 2, 3}
+    assert {item["fold"] for item in content["validation"]} == {4}
+    assert len({item["subject"] for item in items}) == 852
+    assert len({(item["subject"], item["fold"], item["pathology"]) for item in items}) == 852
+    assert content["test"] == []
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", [*HERE, "bus_bra"])
 def test_recorded_hashes_are_those_of_the_files(name, data_root):
     content = read_manifest(name)
     used = {item[key] for split in SPLITS for item in content[split] for key in FILE_KEYS if key in item}
@@ -87,7 +109,7 @@ def test_recorded_hashes_are_those_of_the_files(name, data_root):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", [*HERE, pytest.param("bus_bra", marks=pytest.mark.slow)])
 def test_real_data_is_sound(name, data_root):
     assert check_manifest(name) == []
 
@@ -132,6 +154,11 @@ def damage_subject(data):
     data.content["test"][0]["subject"] = "phantom_0"
 
 
+def damage_fold(data):
+    for item, fold in zip(data.content["training"], (1, 2, 2), strict=True):
+        item |= {"subject": "anna", "fold": fold}
+
+
 def damage_copy(data):
     shutil.copy(data.folder / "0.png", data.folder / "1.png")
 
@@ -167,6 +194,7 @@ def damage_hash(data):
         (damage_field_size, ["test[1] given_field", "size (20, 24), but the image has (240, 240)"]),
         (damage_values, ["training[2] label", "label values [0, 1]", "7"]),
         (damage_subject, ["subject phantom_0", "test, training"]),
+        (damage_fold, ["subject anna is in the folds 1, 2"]),
         (damage_copy, ["same image content", "0.png (training[0])", "1.png (training[1])"]),
         (damage_copy_across, ["same image content", "0.png (training[0])", "4.png (test[0])"]),
         (damage_listed_twice, ["same image content", "0.png (training[0])", "0.png (training[3])"]),
@@ -243,6 +271,7 @@ def test_required_entry(phantom_data, key):
         ("validation", ["0.png"]),
         ("test", [{"image": 3}]),
         ("test", [{"image": "0.png", "label": "0_label.png", "subject": 7}]),
+        ("training", [{"image": "0.png", "fold": "first"}]),
         ("labels", ["background", "vessel"]),
         ("labels", {"background": 0}),
         ("labels", {}),
@@ -269,6 +298,13 @@ def test_items(phantom_data):
         "subject": "phantom_4",
     }
     assert second["given_field"] == str(phantom_data.folder / "5_given_field.png")
+
+
+def test_entries_that_are_no_files_stay_as_they_are(phantom_data):
+    more = {"pathology": "benign", "device": "A/B @10-14MHz", "birads": "4", "fold": 2}
+    phantom_data.content["validation"][0] |= more
+    phantom_data.save()
+    assert load_items(phantom_data.manifest, "validation", list(more)) == [more]
 
 
 def test_items_of_several_manifests(phantom_data):

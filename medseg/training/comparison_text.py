@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from medseg.training.comparison import Comparison
 
 # Columns of scores.csv that depend on the data alone: equal in both runs, or the references are not.
-OF_THE_DATA = ("second_observer_dice",)
+OF_THE_DATA = ("second_observer_dice", "is_malignant")
 
 _VALUE_WIDTH = 40
 _FEW_SUBJECTS = 20  # below, a percentile interval is too narrow, see bootstrap_interval

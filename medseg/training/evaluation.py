@@ -22,6 +22,8 @@ from medseg.reports.volume_errors import draw_volume_errors
 from medseg.surface import score_labels
 from medseg.training.dataset import data_digest
 from medseg.training.distributed import gather
+from medseg.training.malignancy import malignancy_auc, summarise_malignancy
+from medseg.training.past_runs import GROUPS
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +146,9 @@ class CaseScores:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             item = {**batch, **output}
             source = batch["image"].meta["filename_or_obj"]
-            self.rows.append({"case": self.names[source], "subject": batch["subject"], **self.score(item)})
+            groups = {name: batch[name] for name in GROUPS if name in batch}
+            about = {"case": self.names[source], "subject": batch["subject"], **groups}
+            self.rows.append({**about, **self.score(item)})
             if self.split == "validation" and "probability" in item:
                 self.for_threshold.append((_plane(item["probability"]), _plane(item["label"]), _field(item)))
 
@@ -193,8 +197,11 @@ class CasePictures:
 def write_scores(rows: Sequence[Mapping[str, Any]], folder: Path, about: Mapping[str, Any]) -> None:
     """Write scores.csv and scores.json and log the summary as a table.
 
+    Where cases have one of the columns GROUPS, scores.json has their scores by group too (by_group); where
+    they have a probability of malignancy and the truth, its quality (malignancy, see summarise_malignancy).
+
     Args:
-        rows: one a case: case, subject and then the scores.
+        rows: one a case: case, subject, texts of GROUPS, and then the scores.
         folder: must exist.
         about: further entries of scores.json.
     """
@@ -203,8 +210,12 @@ def write_scores(rows: Sequence[Mapping[str, Any]], folder: Path, about: Mapping
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)
-    cases = [{name: row.get(name) for name in names[2:]} for row in rows]
-    summary = {**about, "scores": summarise(cases, [row["subject"] for row in rows])}
+    scores = [name for name in names if name not in ("case", "subject", *GROUPS)]
+    summary = {**about, "scores": _summary(rows, scores)}
+    malignancy = summarise_malignancy(rows)
+    groups = {name: _by_value(rows, name, scores) for name in GROUPS if name in names}
+    summary |= {"malignancy": malignancy} if malignancy else {}
+    summary |= {"by_group": groups} if groups else {}
     write_json(folder / SCORES_JSON, summary)
     logger.info("%s\n%s", folder / SCORES_JSON, table(summary))
 
@@ -223,12 +234,33 @@ def table(summary: dict[str, Any]) -> str:
         lines.append(
             f"{name:<{width}}{mean:>8}  {f'{low} to {high}':<18}{entry['cases']:>6}{entry['subjects']:>10}"
         )
+    if "malignancy" in summary:
+        lines.append(_malignancy_line(summary["malignancy"]))
     if "best_threshold" in summary:
         best = summary["best_threshold"]
         lines.append(
             f"threshold of the best mean Dice: {best['threshold']:.2f} (Dice {best['mean_dice']:.4f})"
         )
     return "\n".join(lines)
+
+
+def _summary(rows: Sequence[Mapping[str, Any]], scores: Sequence[str]) -> dict[str, Any]:
+    return summarise([{name: row.get(name) for name in scores} for row in rows], [r["subject"] for r in rows])
+
+
+def _by_value(rows: Sequence[Mapping[str, Any]], column: str, scores: Sequence[str]) -> dict[str, Any]:
+    """Value of a column to the summary of its cases; cases without a value are in none."""
+    groups: dict[str, Any] = {}
+    for value in sorted({row[column] for row in rows if row.get(column)}):
+        members = [row for row in rows if row.get(column) == value]
+        groups[value] = {
+            "cases": len(members),
+            "subjects": len({row["subject"] for row in members}),
+            "scores": _summary(members, scores),
+        }
+        area = malignancy_auc(members)
+        groups[value] |= {"malignancy_roc_auc": area} if area["area"] is not None else {}
+    return groups
 
 
 def _names(engine: Any) -> dict[str, str]:
@@ -238,6 +270,16 @@ def _names(engine: Any) -> dict[str, str]:
 
 def _field(item: Mapping[str, Any]) -> np.ndarray:
     return _plane(item["given_field"] if "given_field" in item else item["source_field"]) > 0
+
+
+def _malignancy_line(summary: dict[str, Any]) -> str:
+    area, low, high = (_number(summary["roc_auc"][key]) for key in ("area", "low", "high"))
+    errors = [_number(part and part["calibration_error"]) for part in (summary["before"], summary["after"])]
+    cases = f"{summary['malignant']} of {summary['cases']} malignant"
+    return (
+        f"malignancy: ROC area {area} ({low} to {high}; {cases}), "
+        f"temperature {_number(summary['temperature'])}, calibration error {errors[0]}, with it {errors[1]}"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -28,11 +28,12 @@ def fold_items(
     split: str,
     fold: Sequence[int] | None,
     keys: Sequence[str] = ("image", "label"),
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """The items of a split: the manifests' own, or those of one fold of a cross-validation.
 
     Folds divide the subjects of training and validation together, each data set evenly; the test split
-    is never touched. The fold's subjects are its validation, all others its training.
+    is never touched. The fold's subjects are its validation, all others its training. Where every item
+    has an entry `fold`, the folds are those of the data's publisher, in the order of their numbers.
 
     Args:
         manifests: names or paths, one or several.
@@ -41,30 +42,26 @@ def fold_items(
         keys: entries to keep; see load_items.
 
     Raises:
-        UsageError: an impossible fold, or fewer subjects than folds.
+        UsageError: an impossible fold, fewer subjects than folds, or another number than the publisher's.
     """
     if fold is None:
         return load_items(manifests, split, keys)
     number, count = fold
-    items: list[dict[str, str]] = []
+    items: list[dict[str, Any]] = []
     owners: list[Owner] = []
+    published: list[int | None] = []
     for source in [manifests] if isinstance(manifests, str) else manifests:
         for part in ("training", "validation"):
             items += load_items(source, part, keys)
-            owners += [(source, item["subject"]) for item in load_items(source, part, ["subject"])]
-    subjects = set(owners)
-    if not (2 <= count <= len(subjects) and 0 <= number < count):
-        raise UsageError(
-            f"2 to {len(subjects)} folds (as many as subjects), and a fold of them counted from 0",
-            came=f"fold {number} of {count}",
-            do="Choose another number of folds.",
-        )
-    held_out = _dealt(subjects, count)[number]
-    return [
-        item
-        for item, owner in zip(items, owners, strict=True)
-        if (owner in held_out) == (split == "validation")
-    ]
+            about = load_items(source, part, ["subject", "fold"])
+            owners += [(source, item["subject"]) for item in about]
+            published += [item.get("fold") for item in about]
+    if None in published:
+        held_out = _dealt_out(set(owners), number, count)
+        chosen = [owner in held_out for owner in owners]
+    else:
+        chosen = _published([fold for fold in published if fold is not None], number, count)
+    return [item for item, out in zip(items, chosen, strict=True) if out == (split == "validation")]
 
 
 def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> None:
@@ -110,6 +107,29 @@ def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> 
         log_scores(tracker, output_dir)
 
 
+def _published(folds: Sequence[int], number: int, count: int) -> list[bool]:
+    """Whether each item is in that fold of its publisher's."""
+    found = sorted(set(folds))
+    if count != len(found) or not 0 <= number < count:
+        raise UsageError(
+            f"the {len(found)} folds of the data's publisher, and one of them counted from 0",
+            came=f"fold {number} of {count}",
+            do=f"Choose {len(found)} folds, or take `fold` out of the manifest to deal subjects out.",
+        )
+    return [fold == found[number] for fold in folds]
+
+
+def _dealt_out(subjects: set[Owner], number: int, count: int) -> set[Owner]:
+    """The subjects of a fold."""
+    if not (2 <= count <= len(subjects) and 0 <= number < count):
+        raise UsageError(
+            f"2 to {len(subjects)} folds (as many as subjects), and a fold of them counted from 0",
+            came=f"fold {number} of {count}",
+            do="Choose another number of folds.",
+        )
+    return _dealt(subjects, count)[number]
+
+
 def _dealt(subjects: Iterable[Owner], count: int) -> list[set[Owner]]:
     """Subjects of each fold: dealt out in turn, data set by data set, each shuffled by one seed."""
     folds: list[set[Owner]] = [set() for _ in range(count)]
@@ -140,5 +160,5 @@ def _pool(output_dir: Path, folds: int) -> None:
         for row in read_rows(file):
             # Two data sets may have a file of one name, in two folds.
             case = f"{row.case} (fold {number})" if row.case in rows else row.case
-            rows[case] = {"case": case, "subject": row.subject, **row.scores}
+            rows[case] = {"case": case, "subject": row.subject, **row.groups, **row.scores}
     write_scores(list(rows.values()), output_dir, {"split": f"held out in {folds} folds"})

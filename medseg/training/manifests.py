@@ -54,13 +54,14 @@ def read_manifest(manifest: str | Path) -> dict[str, Any]:
 
 def load_items(
     manifests: str | Path | Sequence[str | Path], split: str, keys: Sequence[str] = ("image", "label")
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """The items of one split of several manifests, with paths that can be opened.
 
     Args:
         manifests: paths, or names of shipped manifests; one or several.
         split: training, validation or test.
-        keys: entries to keep, image and label files or `subject`; an item without one goes without.
+        keys: entries to keep: image and label files become paths, `subject` and any other stay as they are;
+            an item without one goes without.
 
     Raises:
         UsageError: an unknown split or manifest.
@@ -82,20 +83,28 @@ def check_manifest(manifest: str | Path) -> list[str]:
     """What is wrong with a data set: one sentence a finding, none when it is sound.
 
     Looks for missing files, unreadable files, labels of another size or with unknown values, subjects
-    in more than one split, images with the same content, and files that do not have the SHA-256 that
+    in more than one split or fold, images with the same content, and files that do not have the SHA-256 that
     the manifest's entry `sha256` (path to digest) may name.
     """
     content = read_manifest(manifest)
     problems: list[str] = []
     subjects: dict[str, set[str]] = defaultdict(set)
+    folds: dict[str, set[int]] = defaultdict(set)
     images: dict[str, list[str]] = defaultdict(list)
     for split in SPLITS:
         for index, item in enumerate(content[split]):
             subjects[item.get("subject", "")].add(split)
+            if "fold" in item:
+                folds[item.get("subject", "")].add(item["fold"])
             problems += _check_item(item, f"{split}[{index}]", content, images)
     problems += [
         f"subject {name or '(none given)'} is in {', '.join(sorted(found))}"
         for name, found in subjects.items()
+        if len(found) > 1
+    ]
+    problems += [
+        f"subject {name} is in the folds {', '.join(map(str, sorted(found)))}"
+        for name, found in folds.items()
         if len(found) > 1
     ]
     problems += [
@@ -154,7 +163,9 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _is_item_list(split: Any) -> bool:
     return isinstance(split, list) and all(
-        isinstance(item, dict) and all(isinstance(item.get(key, ""), str) for key in (*FILE_KEYS, "subject"))
+        isinstance(item, dict)
+        and all(isinstance(item.get(key, ""), str) for key in (*FILE_KEYS, "subject"))
+        and isinstance(item.get("fold", 0), int)
         for item in split
     )
 
@@ -251,5 +262,5 @@ def _relative(path: Path) -> str:
     return path.relative_to(data_root()).as_posix()
 
 
-def _resolve(key: str, value: str) -> str:
+def _resolve(key: str, value: Any) -> Any:
     return str(data_root() / value) if key in FILE_KEYS else value

@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from medseg.errors import DataError, MedsegError, UsageError, did_you_mean
 
 SCORES_CSV, PARAMETERS_JSON, PICTURES = "scores.csv", "parameters.json", "cases"
 ARTIFACT_FOLDER = "scores"
+# Columns of scores.csv that are texts: a score with a damaged number must not pass for one.
+GROUPS = ("pathology", "birads", "device")
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _CONTEXT = "mlflow.data.context"
@@ -28,11 +31,12 @@ _CODE_TAGS = ("mlflow.source.git.commit", "version.", "medseg.version")
 
 
 class CaseRow(NamedTuple):
-    """One line of scores.csv; a score is None where the cell is empty."""
+    """One line of scores.csv; a score is None where the cell is empty, a group is not there."""
 
     case: str
     subject: str
     scores: dict[str, float | None]
+    groups: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def read_rows(path: Path) -> tuple[CaseRow, ...]:
             header, lines = list(reader.fieldnames or []), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, "comma-separated text in UTF-8", error) from error
-    scores = [name for name in header if name not in ("case", "subject")]
+    scores = [name for name in header if name not in ("case", "subject", *GROUPS)]
     if not {"case", "subject"} <= set(header) or not scores or len(set(header)) < len(header):
         came = f"the columns {', '.join(header) or '(none)'}"
         raise _unreadable(path, "the columns case, subject and at least one score, each once", came)
@@ -165,7 +169,8 @@ def _row(path: Path, line: Mapping[str | None, Any], scores: list[str]) -> CaseR
     if not line["case"] or not line["subject"]:
         raise _unreadable(path, "a case and a subject in each line", f"case {line['case']!r} without one")
     numbers = {name: _number(path, line["case"], name, line[name]) for name in scores}
-    return CaseRow(line["case"], line["subject"], numbers)
+    groups = {name: line[name] for name in GROUPS if line.get(name)}
+    return CaseRow(line["case"], line["subject"], numbers, groups)
 
 
 def _number(path: Path, case: str, name: str, text: str) -> float | None:

@@ -14,10 +14,13 @@ from medseg.bundle import sha256
 from medseg.io.atomic import atomic_path
 from medseg.training import provenance
 from medseg.training.evaluation import CASES, SCORES_CSV, SCORES_JSON, CaseScores
+from medseg.training.malignancy import draw_reliability, malignancy_figures
+from medseg.training.past_runs import read_rows
 from medseg.training.tracking import Tracker
 
 History = Mapping[str, Sequence[tuple[int, float]]]  # name to (epoch, value)
 
+RELIABILITY = "reliability.png"
 PROBE_PX = 64  # side of the image that shows the network's output channels
 
 
@@ -63,11 +66,18 @@ def log_results(tracker: Tracker, scores: CaseScores, history: History, model: P
 def log_scores(tracker: Tracker, folder: Path) -> None:
     """Note the summary of a folder's scores as metrics, and its tables.
 
-    At step 0 alone, a metric is a bar in MLflow's charts, side by side with those of other runs.
+    At step 0 alone, a metric is a bar in MLflow's charts, side by side with those of other runs. Where
+    malignancy was scored the folder gets reliability.png too.
     """
-    summary = json.loads((folder / SCORES_JSON).read_text(encoding="utf-8"))["scores"]
-    means = {f"final/{name}": entry["mean"] for name, entry in summary.items() if entry["mean"] is not None}
-    tracker.metrics(means, 0)
+    summary = json.loads((folder / SCORES_JSON).read_text(encoding="utf-8"))
+    means = {name: entry["mean"] for name, entry in summary["scores"].items() if entry["mean"] is not None}
+    if "malignancy" in summary:
+        means |= malignancy_figures(summary["malignancy"])
+        rows = [{"subject": row.subject, **row.scores} for row in read_rows(folder / SCORES_CSV)]
+        with atomic_path(folder / RELIABILITY) as temporary:
+            draw_reliability(summary["malignancy"], rows, temporary)
+        tracker.artifact(folder / RELIABILITY)
+    tracker.metrics({f"final/{name}": mean for name, mean in means.items()}, 0)
     for name in (SCORES_CSV, SCORES_JSON):
         tracker.artifact(folder / name, "scores")
 
