@@ -2,20 +2,31 @@
 
 from medseg.transforms.augmentation import RandColourMixd, RandLesionsd
 from medseg.transforms.field import FindFieldd, NormalizeFieldd, ResizeFieldd, RestoreFieldd
+from medseg.transforms.lesion_answers import JoinMalignancyd, SplitMalignancyd
+from medseg.transforms.letterbox import FromSquared, ToSquared
 from medseg.transforms.load import LoadVolumed
 from medseg.transforms.lung_disease import RandLungDiseased
 from medseg.transforms.scan import CheckChestCTd, RestoreGridd, ToGridd
+from medseg.transforms.ultrasound_looks import RandBackgroundd, RandCalipersd, RandShadowd, RandSpeckled
 
 __all__ = [
     "CheckChestCTd",
     "FindFieldd",
+    "FromSquared",
+    "JoinMalignancyd",
     "LoadVolumed",
     "NormalizeFieldd",
+    "RandBackgroundd",
+    "RandCalipersd",
     "RandColourMixd",
     "RandLesionsd",
     "RandLungDiseased",
+    "RandShadowd",
+    "RandSpeckled",
     "ResizeFieldd",
     "RestoreFieldd",
     "RestoreGridd",
+    "SplitMalignancyd",
     "ToGridd",
+    "ToSquared",
 ]

@@ -1,0 +1,175 @@
+"""Random looks of ultrasound pictures, for training: other speckle, shadows, calipers, and no lesion at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+from torch.nn import functional
+
+from medseg.transforms.load import Data
+
+ARM_PX = (2, 6)  # of a caliper's cross
+
+
+class RandSpeckled(RandomizableTransform, MapTransform):
+    """Multiply by correlated noise, as other frequencies and depths of speckle would.
+
+    Args:
+        keys: (1, row, column) from 0 to 1.
+        prob: of a change.
+        strength: largest standard deviation of the factor.
+        size_px: smallest and largest grain, across the beam; along it it's half.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.3,
+        strength: float = 0.4,
+        size_px: tuple[float, float] = (1.0, 4.0),
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        self.strength, self.size_px = strength, size_px
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        changed = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return changed
+        for key in self.key_iterator(changed):
+            rows, columns = changed[key].shape[1:]
+            grain = self.R.uniform(*self.size_px)
+            size = (max(2, round(2 * rows / grain)), max(2, round(columns / grain)))
+            noise = torch.as_tensor(self.R.normal(size=(1, 1, *size)), dtype=torch.float32)
+            noise = functional.interpolate(noise, size=(rows, columns), mode="bilinear")[0]
+            changed[key] = (changed[key] * (1 + self.R.uniform(0, self.strength) * noise)).clamp(0, 1)
+        return changed
+
+
+class RandShadowd(RandomizableTransform, MapTransform):
+    """Darken or brighten strips from some depth downwards, as ribs, gas, calcium and cysts do.
+
+    Args:
+        keys: (1, row, column) from 0 to 1, depth along the rows.
+        prob: of a change.
+        most: strips at the most.
+    """
+
+    def __init__(self, keys: KeysCollection, prob: float = 0.3, most: int = 3) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        self.most = most
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        changed = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return changed
+        for key in self.key_iterator(changed):
+            image = changed[key]
+            rows, columns = (torch.linspace(0, 1, size) for size in image.shape[1:])
+            factor = torch.ones(image.shape[1:])
+            for _ in range(self.R.randint(1, self.most + 1)):
+                across = torch.exp(-(((columns - self.R.uniform()) / self.R.uniform(0.02, 0.15)) ** 2))
+                below = torch.sigmoid((rows - self.R.uniform(-0.2, 0.9)) / self.R.uniform(0.01, 0.1))
+                factor *= 1 + self.R.uniform(-0.8, 0.5) * below[:, None] * across
+            changed[key] = (image * factor).clamp(0, 1)
+        return changed
+
+
+class RandCalipersd(RandomizableTransform, MapTransform):
+    """Draw measuring crosses on the ends of a lesion and elsewhere: they are no sign of a lesion.
+
+    Args:
+        keys: (1, row, column) from 0 to 1.
+        prob: of drawing any.
+        label_key: (1, row, column), above 0.5 in lesions.
+    """
+
+    def __init__(self, keys: KeysCollection, prob: float = 0.2, label_key: str = "label") -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        self.label_key = label_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        drawn = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return drawn
+        inside = np.argwhere(np.asarray(drawn[self.label_key])[0] > 0.5)
+        for key in self.key_iterator(drawn):
+            image = drawn[key].clone()
+            for row, column in self._places(inside, image.shape[1:]):
+                self._cross(image, row, column)
+            drawn[key] = image
+        return drawn
+
+    def _places(self, inside: np.ndarray, shape: Any) -> list[tuple[int, int]]:
+        """Two or four ends of the lesion half of the time, else two anywhere."""
+        if len(inside) and self.R.uniform() < 0.5:
+            ends = [inside[inside[:, axis].argmax()] for axis in (0, 1)]
+            ends += [inside[inside[:, axis].argmin()] for axis in (0, 1)]
+            return [(int(row), int(column)) for row, column in ends[:: self.R.randint(1, 3)]]
+        return [(self.R.randint(shape[0]), self.R.randint(shape[1])) for _ in range(2)]
+
+    def _cross(self, image: torch.Tensor, row: int, column: int) -> None:
+        arm, value = self.R.randint(*ARM_PX), self.R.uniform(0.6, 1.0)
+        image[0, max(0, row - arm) : row + arm + 1, column] = value
+        image[0, row, max(0, column - arm) : column + arm + 1] = value
+
+
+class RandBackgroundd(RandomizableTransform, MapTransform):
+    """Show a part of the picture that has no lesion, as large as the whole: nothing is there to be found.
+
+    The largest of the four strips beside, above and below the lesion is taken, unless it is narrower than a
+    quarter of the picture. The pathology is then not known.
+
+    Args:
+        keys: (1, row, column) image.
+        label_key: (1, row, column), above 0 in lesions; becomes 0.
+        prob: of doing so.
+    """
+
+    def __init__(self, keys: KeysCollection, label_key: str = "label", prob: float = 0.1) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        self.label_key = label_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        shown = dict(data)
+        self.randomize(None)
+        label = torch.as_tensor(shown[self.label_key])
+        if not self._do_transform or not (label > 0).any():
+            return shown
+        strip = _largest_strip(np.asarray(label)[0] > 0)
+        if strip is None:
+            return shown
+        for key in self.key_iterator(shown):
+            image = shown[key]
+            part = torch.as_tensor(image)[None, :, strip[0], strip[1]]
+            image = image.clone()
+            image[:] = functional.interpolate(part, size=image.shape[1:], mode="bilinear")[0]
+            shown[key] = image
+        shown[self.label_key] = torch.zeros_like(shown[self.label_key])
+        return shown | {"pathology": "none"}
+
+
+def _largest_strip(lesion: np.ndarray) -> tuple[slice, slice] | None:
+    """Rows and columns of the largest strip of (row, column) bool without any; None for narrow ones."""
+    rows, columns = (np.flatnonzero(lesion.any(axis=axis)) for axis in (1, 0))
+    height, width = lesion.shape
+    everything = slice(None)
+    strips = [
+        (rows[0] / height, (slice(0, rows[0]), everything)),
+        (1 - (rows[-1] + 1) / height, (slice(rows[-1] + 1, height), everything)),
+        (columns[0] / width, (everything, slice(0, columns[0]))),
+        (1 - (columns[-1] + 1) / width, (everything, slice(columns[-1] + 1, width))),
+    ]
+    share, strip = max(strips, key=lambda pair: pair[0])
+    return strip if share >= 0.25 else None
