@@ -12,7 +12,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +22,6 @@ from torch.nn import functional
 
 from medseg.errors import UsageError
 
-SHORTEST, LONGEST = 0.75, 1.25  # of a window's nominal length, where it is fitted
 CELL = 4  # voxels; the mean over a cell hides noise, but neither a chest wall nor a vessel of some mm
 Box = tuple[slice, slice, slice]
 
@@ -63,10 +61,6 @@ class WindowInferer(Inferer):
 
     Args:
         roi_size: voxels of a window along each axis.
-        multiple: None keeps all windows of that size. Else a window is as long as suits the volume, a multiple
-            of so many voxels: a quarter longer where one then does for two, and shorter where several would
-            overlap more than they have to, but no shorter than SHORTEST of it. A chest has a third of the voxels
-            to compute.
         overlap: share of a window that the next one covers too.
         sw_batch_size: windows at a time.
         mode: gaussian or constant: the weight of a window's voxels.
@@ -85,7 +79,6 @@ class WindowInferer(Inferer):
         mode: str = "gaussian",
         air: float | None = None,
         margin: int = 8,
-        multiple: int | None = None,
         dtype: torch.dtype = torch.float16,
         device: str | torch.device | None = None,
         autocast: bool = True,
@@ -97,7 +90,7 @@ class WindowInferer(Inferer):
         if not 0 <= overlap < 1:
             raise UsageError("an overlap from 0 to below 1", came=str(overlap), do="Set overlap.")
         self.overlap, self.sw_batch_size, self.mode = overlap, sw_batch_size, mode
-        self.air, self.margin, self.multiple = air, margin, multiple
+        self.air, self.margin = air, margin
         self.dtype, self.device, self.autocast = dtype, device, autocast
 
     def __call__(
@@ -126,11 +119,7 @@ class WindowInferer(Inferer):
     def _volume(self, image: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         cells = _cells_with_something(image, self.air)
         box = _box(cells, image.shape[1:], self.margin)
-        window = self.roi_size
-        if self.multiple:
-            lengths = [part.stop - part.start for part in box]
-            window = tuple(map(partial(_fitted, overlap=self.overlap, multiple=self.multiple), lengths, window))
-        layout = _layout(box, image.shape[1:], window, self.overlap)
+        layout = _layout(box, image.shape[1:], self.roi_size, self.overlap)
         part, before = _padded(image[(slice(None), *layout.box)], layout.shape)
         wanted = _wanted(layout, cells, self.margin)
         device = torch.device(self.device or image.device)
@@ -190,14 +179,6 @@ def _layout(box: Box, shape: Sequence[int], window: tuple[int, ...], overlap: fl
         ends.append((first, first + room))
         starts.append(_starts(room, voxels, overlap))
     return Layout(_slices(ends), window, tuple(starts))
-
-
-def _fitted(length: int, window: int, overlap: float, multiple: int) -> int:
-    """The length of windows that cover so many voxels with little to spare."""
-    count = 1 if length <= LONGEST * window else len(_starts(length, window, overlap))
-    # Windows that overlap by their share: each adds what the one before it left.
-    wanted = length / (1 + (count - 1) * (1 - overlap))
-    return multiple * math.ceil(max(wanted, SHORTEST * window) / multiple)
 
 
 def _starts(length: int, window: int, overlap: float) -> list[int]:

@@ -269,7 +269,9 @@ def _names(engine: Any) -> dict[str, str]:
 
 
 def _field(item: Mapping[str, Any]) -> np.ndarray:
-    return _plane(item["given_field"] if "given_field" in item else item["source_field"]) > 0
+    """The data set's own field of view, else the one that was found, else the whole picture."""
+    field = next((item[key] for key in ("given_field", "source_field") if key in item), None)
+    return np.ones(_plane(item["label"]).shape, dtype=bool) if field is None else _plane(field) > 0
 
 
 def _malignancy_line(summary: dict[str, Any]) -> str:
