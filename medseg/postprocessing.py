@@ -74,6 +74,37 @@ class CleanLabelsd(MapTransform):
                 yield f"{name}: holes of {holes.sum() * voxel_ml:.1f} ml filled"
 
 
+class CleanLesionsd(MapTransform):
+    """Fill the holes of lesions in a picture, and drop specks.
+
+    Args:
+        keys: masks of (1, row, column), 1 in lesions.
+        min_px: pixels that a lesion has at least; pieces hang together by edges or corners.
+        image_key: the picture; its meta data gets the notes.
+    """
+
+    def __init__(self, keys: KeysCollection, min_px: int, image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.min_px, self.image_key = min_px, image_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        from scipy.ndimage import binary_fill_holes, label
+
+        cleaned = dict(data)
+        meta = getattr(cleaned[self.image_key], "meta", {})
+        for key in self.key_iterator(cleaned):
+            filled = binary_fill_holes(np.asarray(cleaned[key])[0] > 0)
+            numbers, count = label(filled, np.ones((3, 3)))
+            sizes = np.bincount(numbers.ravel(), minlength=count + 1)
+            kept = sizes >= self.min_px
+            kept[0] = False
+            if specks := int(count - kept.sum()):
+                note = f"{specks} specks of {int(sizes[1:][~kept[1:]].sum())} px removed"
+                meta[NOTES] = "\n".join([*meta.get(NOTES, "").splitlines(), note])
+            cleaned[key] = torch.as_tensor(kept[numbers][None]).to(torch.as_tensor(cleaned[key]).dtype)
+        return cleaned
+
+
 class JoinClassicald(MapTransform):
     """Where lung holds air, thresholds know its border and its side; the network knows the rest.
 

@@ -35,7 +35,7 @@ def task(request):
 
 
 def test_there_are_bundles():
-    assert TASKS == ["lung_ct", "retinal_vessel"]
+    assert TASKS == ["breast_ultrasound", "lung_ct", "retinal_vessel"]
 
 
 def test_has_its_files(task):
@@ -140,6 +140,12 @@ def assert_same_output(task, exported, shape):
 @pytest.fixture
 def data_of_retinal_vessel(data_root):
     """The real data, as the manifests name them."""
+    return {}
+
+
+@pytest.fixture
+def data_of_breast_ultrasound(data_root):
+    """The real data, as the manifest names them."""
     return {}
 
 

@@ -63,11 +63,13 @@ def site(wheel, tmp_path_factory):
     [
         ("retinal_vessel", "photo.png", "segmentation.png"),
         ("lung_ct", "input/example_chest", "segmentation.nii.gz"),
+        ("breast_ultrasound", "input/example_breast.png", "segmentation.png"),
     ],
 )
 def test_three_entries_without_checkout_and_network(site, tmp_path, task, source, mask):
     Image.fromarray(phantoms.fundus(400, seed=3)[0]).save(tmp_path / "photo.png")
     phantoms.example_ct(tmp_path)
+    phantoms.example_ultrasound(tmp_path)
     config = site / "medseg" / "bundles" / task / "configs" / "inference.yaml"
     entries = {
         "cli": ["-m", "medseg.cli", "segment", task, source, "-o", "cli", "--device", "cpu"],

@@ -1,4 +1,4 @@
-"""A chest CT to try medseg with: nobody's, and no download."""
+"""A chest CT and an ultrasound picture to try medseg with: nobody's, and no download."""
 
 from __future__ import annotations
 
@@ -31,3 +31,23 @@ def example_ct(output_dir: str | Path) -> Path:
         write_series(chest(Chest(seed=8, disease={}, position="supine", scan=_SCAN)), unfinished)
         unfinished.rename(folder)
     return folder
+
+
+def example_ultrasound(output_dir: str | Path) -> Path:
+    """A synthetic ultrasound picture of a breast with one lesion, made at the first call.
+
+    Args:
+        output_dir: gets the file input/example_breast.png.
+
+    Returns:
+        The file.
+    """
+    from medseg.io.raster import write_picture
+    from medseg.phantoms.breast import breast_ultrasound
+
+    file = Path(output_dir) / "input" / "example_breast.png"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture, _, _ = breast_ultrasound(seed=3)
+        write_picture(picture, file)
+    return file
