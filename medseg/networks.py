@@ -25,9 +25,9 @@ class Ensemble(torch.nn.Module):
 class ClassifyingSegResNet(SegResNet):
     """A residual UNet that also answers one question about the whole image, from its encoder.
 
-    The deepest features are pooled three ways, over all of the image by mean and by maximum, and over what the
-    decoder takes for foreground; a small perceptron makes one logit of them. It travels as a last channel,
-    the same in each pixel, so that the output stays one tensor, as MONAI's engines and bundles want it.
+    The deepest features are pooled three ways: over all of the image by mean and by maximum, and over what
+    the decoder takes for foreground; a small perceptron makes one logit of them. It travels as a last
+    channel, the same in each pixel: the output stays one tensor, as MONAI's engines and bundles want it.
 
     Args:
         classifier_features: width of the perceptron.

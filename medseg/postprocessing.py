@@ -173,7 +173,6 @@ class JoinClassicald(MapTransform):
                 scores[value][place] = scores[:, place].amax(0) + 1
                 yield f"{name}: {changed.sum() * voxel_ml:.1f} ml taken from the classical method"
 
-
     def _sharpen(self, scores: torch.Tensor, own: np.ndarray, other: np.ndarray, hu: np.ndarray) -> None:
         """Let scores follow the HU within a voxel of the border of air-filled lung."""
         from scipy.ndimage import binary_dilation, binary_opening

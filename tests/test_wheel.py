@@ -63,7 +63,7 @@ def site(wheel, tmp_path_factory):
     [
         ("retinal_vessel", "photo.png", "segmentation.png"),
         ("lung_ct", "input/example_chest", "segmentation.nii.gz"),
-        ("breast_ultrasound", "input/example_breast.png", "segmentation.png"),
+        ("breast_ultrasound", "input/example_breast.pgm", "segmentation.png"),
     ],
 )
 def test_three_entries_without_checkout_and_network(site, tmp_path, task, source, mask):

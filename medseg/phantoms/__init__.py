@@ -1,6 +1,7 @@
 """Synthetic pictures and volumes whose masks are known exactly.
 
-`fundus` is a photograph of a retina, `chest` a chest CT, `breast_ultrasound` a B-mode picture. `medseg.phantoms.dicom_series`, which needs
+`fundus` is a photograph of a retina, `chest` a chest CT,
+`breast_ultrasound` a B-mode picture. `medseg.phantoms.dicom_series`, which needs
 pydicom, writes a volume as DICOM files, with the faults of `dicom_faults` on request.
 """
 

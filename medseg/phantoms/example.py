@@ -37,17 +37,17 @@ def example_ultrasound(output_dir: str | Path) -> Path:
     """A synthetic ultrasound picture of a breast with one lesion, made at the first call.
 
     Args:
-        output_dir: gets the file input/example_breast.png.
+        output_dir: gets the file input/example_breast.pgm.
 
     Returns:
         The file.
     """
-    from medseg.io.raster import write_picture
     from medseg.phantoms.breast import breast_ultrasound
 
-    file = Path(output_dir) / "input" / "example_breast.png"
+    file = Path(output_dir) / "input" / "example_breast.pgm"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         picture, _, _ = breast_ultrasound(seed=3)
-        write_picture(picture, file)
+        header = f"P5 {picture.shape[1]} {picture.shape[0]} 255\n"  # PGM, as netpbm's manual page has it
+        file.write_bytes(header.encode() + picture.tobytes())
     return file

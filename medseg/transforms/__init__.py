@@ -7,11 +7,13 @@ from medseg.transforms.letterbox import FromSquared, ToSquared
 from medseg.transforms.load import LoadVolumed
 from medseg.transforms.lung_disease import RandLungDiseased
 from medseg.transforms.scan import CheckChestCTd, RestoreGridd, ToGridd
+from medseg.transforms.ultrasound import FindScand
 from medseg.transforms.ultrasound_looks import RandBackgroundd, RandCalipersd, RandShadowd, RandSpeckled
 
 __all__ = [
     "CheckChestCTd",
     "FindFieldd",
+    "FindScand",
     "FromSquared",
     "JoinMalignancyd",
     "LoadVolumed",

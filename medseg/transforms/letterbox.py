@@ -48,9 +48,7 @@ class ToSquared(MapTransform):
 
     def _square(self, image: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
         top, left, height, width = box.tolist()
-        small = _resize(
-            image[:, top : top + height, left : left + width].float(), _size(box, self.size_px)
-        )
+        small = _resize(image[:, top : top + height, left : left + width].float(), _size(box, self.size_px))
         before, after = _padding(box, self.size_px)
         return functional.pad(small, (before[1], after[1], before[0], after[0]))
 

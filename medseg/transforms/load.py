@@ -29,6 +29,7 @@ class LoadVolumed(MapTransform):
         keys: images.
         label_keys: label images; a key that an item lacks is passed over.
         channels: channels that the network takes; one channel is repeated to reach it.
+        colours: whether a picture in colour may come in the place of a grey one; it keeps its channels.
         spatial_dims: 2 for pictures, 3 for volumes.
         modality: DICOM's word for the kind of images, such as CT, to choose a series by. Values of a CT
             below -1024 HU, which are no measurement, become -1024.
@@ -45,6 +46,7 @@ class LoadVolumed(MapTransform):
         keys: KeysCollection,
         label_keys: Sequence[str] = (),
         channels: int = 3,
+        colours: bool = False,
         spatial_dims: int = 2,
         modality: str | None = None,
         labels: Mapping[int | str, str] | None = None,
@@ -52,6 +54,7 @@ class LoadVolumed(MapTransform):
         super().__init__(keys)
         self.label_keys = tuple(label_keys)
         self.channels = channels
+        self.counts = {1, channels, *([3] if colours else [])}
         self.spatial_dims = spatial_dims
         self.modality = modality
         self.labels = {int(value): name for value, name in (labels or {}).items()}
@@ -69,14 +72,14 @@ class LoadVolumed(MapTransform):
     def _load_image(self, path: Any) -> MetaTensor:
         volume = read_volume(path, self.modality)
         array = volume.array
-        if array.ndim - 1 != self.spatial_dims or array.shape[0] not in (1, self.channels):
+        if array.ndim - 1 != self.spatial_dims or array.shape[0] not in self.counts:
             raise UnsuitableError(
-                _kind_of_image(self.spatial_dims, {1, self.channels}),
+                _kind_of_image(self.spatial_dims, self.counts),
                 came=_kind_of_image(array.ndim - 1, {array.shape[0]}),
                 do="Choose the task that fits the image.",
             )
         warnings = list(volume.warnings)
-        if array.shape[0] != self.channels:
+        if array.shape[0] < self.channels:
             array = np.repeat(array, self.channels, axis=0)
             warnings.append(f"the picture is grey: {self.channels} colour channels were expected")
         if array.dtype == np.uint16:

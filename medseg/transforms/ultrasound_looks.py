@@ -1,4 +1,4 @@
-"""Random looks of ultrasound pictures, for training: other speckle, shadows, calipers, and no lesion at all."""
+"""Random looks of ultrasound pictures, for training: speckle, shadows, calipers, and no lesion at all."""
 
 from __future__ import annotations
 
