@@ -36,7 +36,8 @@ def segment(
         source: an image file; for DICOM also a folder, a zip archive or several files.
         task: the name of a bundle (see `medseg info`), or a path to one.
         device: auto, cpu, cuda or cuda:N.
-        pixel_spacing_mm: (row, column) size of a picture's pixel, when it is known.
+        pixel_spacing_mm: (row, column) size of a picture's pixel, when it is known; None takes what the file
+            says, as DICOM of ultrasound does.
         method: one of the bundle's other methods (configs/methods), such as classical; None for its network.
 
     Raises:
@@ -134,6 +135,9 @@ class ResultBuilder:
         meta = data["image"].meta
         source = meta["filename_or_obj"]
         affine = meta.get("source_affine")
+        if pixel_spacing_mm is None and "pixel_spacing_mm" in meta:
+            row_mm, column_mm = (float(step) for step in meta["pixel_spacing_mm"])
+            pixel_spacing_mm = (row_mm, column_mm)
         mask = Mask(
             np.asarray(data["pred"])[0].astype(np.uint8, copy=False),
             self.labels,

@@ -25,7 +25,7 @@ class Inspection:
         reasons: sentences; empty after pass.
         series: of a DICOM study, each with the reason why it was chosen or not.
         shape: of the image, (row, column) or (i, j, k); empty without any.
-        spacing_mm: size of a voxel along each axis; empty for a picture.
+        spacing_mm: size of a voxel or pixel along each axis; empty where it is unknown.
         orientation: directions to which i, j and k grow, such as LPS; empty for a picture.
     """
 
@@ -49,7 +49,8 @@ class Inspection:
         if self.shape:
             size = " x ".join(map(str, self.shape))
             spacing = " x ".join(f"{step:.4g}" for step in self.spacing_mm)
-            lines.append(f"{size}, {spacing} mm, {self.orientation}" if spacing else f"{size} px")
+            known = [size if self.orientation else f"{size} px", f"{spacing} mm" if spacing else ""]
+            lines.append(", ".join(filter(None, [*known, self.orientation])))
         return "\n".join([*lines, *(f"- {reason}" for reason in self.reasons), f"verdict: {self.verdict}"])
 
 
@@ -58,7 +59,8 @@ def inspect(path: str | Path, modality: str = "CT") -> Inspection:
 
     Args:
         path: a file, a folder or a zip archive.
-        modality: DICOM's word for the kind of series to choose. A CT is checked to show a chest.
+        modality: DICOM's word for the kind of series to choose. A CT is checked to show a chest, a picture
+            to be a scan for US and a fundus photograph for any other word.
     """
     from medseg.io import dicom, is_study, read_volume
 
@@ -71,13 +73,17 @@ def inspect(path: str | Path, modality: str = "CT") -> Inspection:
         return Inspection("reject", [str(error)], series)
     verdict, shape = judge(reasons)["verdict"], volume.array.shape[1:]
     if volume.affine is None:
-        return Inspection(verdict, reasons, series, shape)
+        return Inspection(verdict, reasons, series, shape, volume.pixel_spacing_mm or ())
     spacing = tuple(float(step) for step in np.linalg.norm(volume.affine[:3, :3], axis=0))
     return Inspection(verdict, reasons, series, shape, spacing, orientation(volume.affine))
 
 
 def _look_at(volume: Volume, modality: str) -> list[str]:
     """Warnings about what an image shows."""
+    if volume.affine is None and modality == "US":
+        from medseg.ultrasound import find_scan
+
+        return list(find_scan(volume.array, volume.region_box).warnings)
     if volume.affine is None:
         from medseg.fundus import find_field
 

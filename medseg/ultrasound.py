@@ -6,6 +6,7 @@ What lies around it on a scanner's screen (letters, rulers, grey bars, logos) mu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ LEAST_LAYERING = 1.2
 LEAST_UPRIGHTNESS = -0.25
 SEAM = 4.5  # change across one column by that of the median column; 5 and more in 99 % of joined pictures
 ROUND = 0.93  # overlap with an ellipse: a sector has 0.88, a rectangle 0.85
+BLACK = 5  # up to it there is no echo
 COLOURED = 40  # grey levels between the largest and the smallest channel: JPEG and scanners stay below
 
 COLOUR_DOPPLER = (
@@ -60,7 +62,7 @@ class Scan:
     warnings: tuple[str, ...]
 
 
-def find_scan(picture: np.ndarray) -> Scan:
+def find_scan(picture: np.ndarray, region: tuple[int, int, int, int] | None = None) -> Scan:
     """Find the scan and check that the picture looks like B-mode ultrasound.
 
     Where the frame of the picture is of one grey value, as on a scanner's screen, what differs from it is
@@ -70,22 +72,26 @@ def find_scan(picture: np.ndarray) -> Scan:
 
     Args:
         picture: (C, row, column) with C 1 or 3, any real type.
+        region: (top, left, height, width) in px to look in, as DICOM's calibrated region; None for all.
 
     Raises:
         UnsuitableError: the picture is not finite, blank, shorter than 128 px on a side, in colour, a
             round body in air as in CT or MR, or without both speckle and layers.
     """
+    if region is not None:
+        return _placed(find_scan(_cut(picture, region)), region, _levels(picture).mean(axis=0))
     _require_sound(picture)
     levels = _levels(picture)
     grey = levels.mean(axis=0)
     coloured = np.ptp(levels, axis=0) > COLOURED
     step = max(1, round(max(grey.shape) / THUMBNAIL_PX))
-    regions = _regions(_thumbnail(grey, step))
+    small = _thumbnail(grey, step)
+    _require_no_body(small)
+    regions = _regions(small)
     mask = np.ones(grey.shape, dtype=bool)
     if regions.any():
         hull = _hull(regions)
         if not _reaches_three_edges(hull):
-            _require_no_body(regions, _thumbnail(grey, step))
             mask = _enlarged(hull, step, grey.shape)
     box = _box(mask)
     if min(box[2:]) < MIN_SIDE_PX // 2:
@@ -102,6 +108,14 @@ def find_scan(picture: np.ndarray) -> Scan:
     if _are_two(regions) or _has_seam(_cut(grey, box)):
         warnings.append(TWO_VIEWS)
     return Scan(mask, box, grey, tuple(warnings))
+
+
+def _placed(scan: Scan, region: tuple[int, int, int, int], grey: np.ndarray) -> Scan:
+    """The scan of a region on the grid of the whole picture."""
+    mask = np.zeros(grey.shape, dtype=bool)
+    _cut(mask, region)[:] = scan.mask
+    top, left, height, width = scan.box
+    return Scan(mask, (top + region[0], left + region[1], height, width), grey, scan.warnings)
 
 
 def _require_sound(picture: np.ndarray) -> None:
@@ -147,14 +161,10 @@ def _regions(small: np.ndarray) -> np.ndarray:
     """Components (1, 2, ...) that differ from a frame of one grey value; all 0 without such a frame."""
     from scipy import ndimage
 
-    frame = np.concatenate(
-        [small[:2].ravel(), small[-2:].ravel(), small[:, :2].ravel(), small[:, -2:].ravel()]
-    )
-    usual = np.bincount(np.clip(frame, 0, 255).round().astype(int)).argmax()
-    if np.mean(np.abs(frame - usual) <= 3) < 0.4:
+    differs = _differs_from_frame(small, 3)
+    if differs is None:
         return np.zeros(small.shape, dtype=np.int32)
-    differs = np.abs(small - usual) > 4
-    solid = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(differs, 4), iterations=2)[4:-4, 4:-4])
+    solid = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(differs, 4))[4:-4, 4:-4])
     # Two lines of letters join to 30 of 320 px; a grey bar is narrower.
     size = max(5, round(0.06 * max(small.shape)))
     kernel = np.ones((size, size), dtype=bool)
@@ -167,6 +177,16 @@ def _regions(small: np.ndarray) -> np.ndarray:
     large = 1 + np.flatnonzero(sizes >= 0.4 * sizes.max())
     kept: np.ndarray = np.where(np.isin(components, large), components, 0)
     return kept
+
+
+def _differs_from_frame(small: np.ndarray, noise: float) -> np.ndarray | None:
+    """(row, column) bool; None where less than 40 % of the outermost pixels are of one grey value."""
+    frame = np.concatenate([small[:2], small[-2:], small[:, :2].T, small[:, -2:].T], axis=1)
+    usual = np.bincount(np.clip(frame, 0, 255).round().astype(int).ravel()).argmax()
+    if np.mean(np.abs(frame - usual) <= noise) < 0.4:
+        return None
+    differs: np.ndarray = np.abs(small - usual) > noise + 1
+    return differs
 
 
 def _hull(regions: np.ndarray) -> np.ndarray:
@@ -190,26 +210,33 @@ def _enlarged(hull: np.ndarray, step: int, shape: tuple[int, ...]) -> np.ndarray
     return grown
 
 
-def _require_no_body(regions: np.ndarray, small: np.ndarray) -> None:
-    """Refuse one ellipse, wider than high, in dark air: the cross-section of a body."""
-    from skimage.measure import regionprops
+def _require_no_body(small: np.ndarray) -> None:
+    """Refuse one ellipse in dark air, which is noisier than a screen: the cross-section of a body."""
+    from scipy import ndimage
+    from skimage.measure import label, regionprops
 
-    body = (regions > 0).astype(np.uint8)
-    shape = regionprops(body)[0]
-    axes = np.array([shape.axis_major_length, shape.axis_minor_length]) / 2
-    rows, columns = np.indices(body.shape)
-    down, right = rows - shape.centroid[0], columns - shape.centroid[1]
-    turn = shape.orientation  # from the row axis to the major axis
-    along = down * np.cos(turn) + right * np.sin(turn)
-    aside = -down * np.sin(turn) + right * np.cos(turn)
-    ellipse = (along / max(axes[0], 1)) ** 2 + (aside / max(axes[1], 1)) ** 2 <= 1
-    alike = (ellipse & (body > 0)).sum() / (ellipse | (body > 0)).sum()
-    if alike > ROUND and np.median(small[body == 0]) < 60:
+    differs = _differs_from_frame(ndimage.uniform_filter(small, 5), 12)
+    if differs is None or np.median(small[~differs]) > 80:
+        return
+    solid = ndimage.binary_opening(ndimage.binary_fill_holes(differs), iterations=4)
+    bodies = regionprops(label(solid))
+    if bodies and _likeness_to_ellipse(max(bodies, key=lambda body: body.area)) > ROUND:
         raise UnsuitableError(
             "a B-mode ultrasound picture",
-            came="a round body in dark air, as a slice of a CT or an MR shows",
+            came="something round in the dark, as a slice of a body in CT or MR or a retina is",
             do="Choose the task that fits the image.",
         )
+
+
+def _likeness_to_ellipse(body: Any) -> float:
+    """Intersection over union of a region (skimage.measure.regionprops) and the ellipse of its moments."""
+    rows, columns = np.indices(body.image.shape)
+    down, right = rows - body.centroid_local[0], columns - body.centroid_local[1]
+    cosine, sine = np.cos(body.orientation), np.sin(body.orientation)  # from the row axis to the major one
+    along = (down * cosine + right * sine) / max(body.axis_major_length / 2, 1)
+    aside = (right * cosine - down * sine) / max(body.axis_minor_length / 2, 1)
+    ellipse = along**2 + aside**2 <= 1
+    return float((ellipse & body.image).sum() / (ellipse | body.image).sum())
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -224,7 +251,7 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 def _cut(array: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     top, left, height, width = box
-    return array[top : top + height, left : left + width]
+    return array[..., top : top + height, left : left + width]
 
 
 def _colour_warnings(coloured: np.ndarray, scan_px: int) -> list[str]:
@@ -289,10 +316,11 @@ def _uprightness(grey: np.ndarray, inside: np.ndarray) -> float:
     The skewness of the grey values less 2.5 times their mean (in standard deviations) weighted by depth,
     from -1 to 1: the linear discriminant of the BUS-BRA pictures and their inverses.
     """
+    inside = inside & (grey > BLACK)
     values = grey[inside]
     score = (values - values.mean()) / max(float(values.std()), 1e-6)
     depth = np.broadcast_to(np.linspace(-1, 1, grey.shape[0])[:, None], grey.shape)[inside]
-    return float((score**3).mean()) - 2.5 * float((score * depth).mean())
+    return float((score**3).mean()) - 2.5 * float((score * (depth - depth.mean())).mean())
 
 
 def _has_white_contour(grey: np.ndarray) -> bool:

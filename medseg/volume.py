@@ -51,12 +51,17 @@ class Volume:
         affine: 4x4, voxel index to RAS+ mm; None for a picture.
         source: the path that it came from; for DICOM with the headers of its slices.
         warnings: what the reader noticed and the user should know; empty when nothing is odd.
+        pixel_spacing_mm: (row, column) size of a picture's pixel in mm; None when unknown.
+        region_box: (top, left, height, width) in px of the part of a picture that the spacing is true of;
+            None when it is not known to be a part.
     """
 
     array: np.ndarray
     affine: np.ndarray | None = None
     source: str = Source()
     warnings: tuple[str, ...] = ()
+    pixel_spacing_mm: tuple[float, float] | None = None
+    region_box: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ ALLOWED = {
     "roc": {"metrics"},
     "surface": {"metrics"},
     "statistics": {"metrics"},
-    "quality": {"ct", "fundus", "io"},
+    "quality": {"ct", "fundus", "io", "ultrasound"},
     "networks": set(),
     "postprocessing": {"classical", "grid"},
     "bundle": {"networks"},

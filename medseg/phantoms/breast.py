@@ -7,7 +7,7 @@ Speckle is the envelope of a filtered complex Gaussian field, so that its amplit
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def _layers(shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
     depth = np.linspace(0, 1, rows)[:, None]
     across = np.linspace(0, 1, columns)
     echo_db = np.full(shape, LAYERS[0][1])
-    for (end, _), (_, level) in itertools.pairwise(LAYERS):
+    for (end, _), (_, level) in pairwise(LAYERS):
         waves = sum(
             random.normal(0, 0.12 / k) * np.sin(2 * np.pi * (k * across + random.random())) for k in (1, 2, 3)
         )

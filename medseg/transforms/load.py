@@ -23,17 +23,19 @@ class LoadVolumed(MapTransform):
     """Read images and labels by medseg.io into MetaTensors of (C, spatial...).
 
     An image keeps its data type and leaves `filename_or_obj`, `source_shape`, `source_affine` (volumes)
-    and `warnings` (one a line) in its meta data. A label becomes float32 with the label as value.
+    and `warnings` (one a line) in its meta data; `pixel_spacing_mm` (row, column) and `region_box` (top,
+    left, height, width) too, where a DICOM picture says them. A label becomes float32, its value the label.
 
     Args:
         keys: images.
         label_keys: label images; a key that an item lacks is passed over.
         channels: channels that the network takes; one channel is repeated to reach it.
-        colours: whether a picture in colour may come in the place of a grey one; it keeps its channels.
         spatial_dims: 2 for pictures, 3 for volumes.
         modality: DICOM's word for the kind of images, such as CT, to choose a series by. Values of a CT
             below -1024 HU, which are no measurement, become -1024.
         labels: value to name, for the labels.
+        passed_channels: other numbers of channels that are let through as they are, for a transform that
+            reduces them and says so, as FindScand does with colours.
 
     Raises:
         UnreadableError: a file that can't be read.
@@ -46,15 +48,15 @@ class LoadVolumed(MapTransform):
         keys: KeysCollection,
         label_keys: Sequence[str] = (),
         channels: int = 3,
-        colours: bool = False,
         spatial_dims: int = 2,
         modality: str | None = None,
         labels: Mapping[int | str, str] | None = None,
+        passed_channels: Sequence[int] = (),
     ) -> None:
         super().__init__(keys)
         self.label_keys = tuple(label_keys)
         self.channels = channels
-        self.counts = {1, channels, *([3] if colours else [])}
+        self.passed_channels = tuple(passed_channels)
         self.spatial_dims = spatial_dims
         self.modality = modality
         self.labels = {int(value): name for value, name in (labels or {}).items()}
@@ -72,25 +74,29 @@ class LoadVolumed(MapTransform):
     def _load_image(self, path: Any) -> MetaTensor:
         volume = read_volume(path, self.modality)
         array = volume.array
-        if array.ndim - 1 != self.spatial_dims or array.shape[0] not in self.counts:
+        known = {1, self.channels, *self.passed_channels}
+        if array.ndim - 1 != self.spatial_dims or array.shape[0] not in known:
             raise UnsuitableError(
-                _kind_of_image(self.spatial_dims, self.counts),
+                _kind_of_image(self.spatial_dims, known),
                 came=_kind_of_image(array.ndim - 1, {array.shape[0]}),
                 do="Choose the task that fits the image.",
             )
         warnings = list(volume.warnings)
-        if array.shape[0] < self.channels:
+        if array.shape[0] != self.channels and array.shape[0] not in self.passed_channels:
             array = np.repeat(array, self.channels, axis=0)
             warnings.append(f"the picture is grey: {self.channels} colour channels were expected")
         if array.dtype == np.uint16:
             array = array.astype(np.int32)  # torch computes little on uint16
         if self.modality == "CT" and array.min() < LOWEST_HU:
             array = np.maximum(array, LOWEST_HU)
-        meta = {
+        meta: dict[str, Any] = {
             "filename_or_obj": volume.source,
             "source_shape": torch.tensor(array.shape[1:]),
             "warnings": "\n".join(warnings),
         }
+        for key, value in (("pixel_spacing_mm", volume.pixel_spacing_mm), ("region_box", volume.region_box)):
+            if value is not None:
+                meta[key] = torch.tensor(value)
         if volume.affine is None:
             return MetaTensor(torch.as_tensor(array), meta=meta)
         affine = torch.as_tensor(volume.affine, dtype=torch.float64)

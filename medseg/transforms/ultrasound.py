@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import torch
@@ -16,13 +15,10 @@ from medseg.ultrasound import find_scan
 
 
 class FindScand(MapTransform):
-    """Make an ultrasound picture grey, and nothing (0) outside of its scan, which is added as a field.
+    """Add the scan of a B-mode picture as (1, row, column), uint8, and leave nothing else of the picture.
 
-    Leaves what speaks against a plain B-mode picture in the image's meta data.
-
-    Args:
-        keys: (C, row, column), grey or in colour; afterwards (1, row, column), float32, from 0 to 255.
-        field_key: gets the scan, (1, row, column), uint8.
+    The image becomes (1, row, column), float32, grey from 0 to 255, 0 outside the scan. What speaks against
+    plain B-mode goes to its meta data. Where they hold `region_box`, the scan is looked for in it.
 
     Raises:
         UnsuitableError: see medseg.ultrasound.find_scan.
@@ -32,12 +28,14 @@ class FindScand(MapTransform):
         super().__init__(keys)
         self.field_key = field_key
 
-    def __call__(self, data: Mapping[Any, Any]) -> Data:
-        found = dict(data)
+    def __call__(self, data: Mapping[Hashable, object]) -> Data:
+        found: Data = dict(data)
         for key in self.key_iterator(found):
-            scan = find_scan(np.asarray(found[key]))
             meta = dict(getattr(found[key], "meta", {}))  # which MONAI can be told not to track
+            region = meta.get("region_box")
+            box = None if region is None else tuple(int(value) for value in region)
+            scan = find_scan(np.asarray(found[key]), box)  # type: ignore[arg-type]
+            found[self.field_key] = MetaTensor(torch.as_tensor(scan.mask[None].astype(np.uint8)))
             meta["warnings"] = "\n".join([*meta.get("warnings", "").splitlines(), *scan.warnings])
             found[key] = MetaTensor(torch.as_tensor((scan.grey * scan.mask)[None]), meta=meta)
-            found[self.field_key] = MetaTensor(torch.as_tensor(scan.mask[None].astype(np.uint8)))
         return found
