@@ -122,6 +122,7 @@ class JoinClassicald(MapTransform):
         labels: value to name; those whose name ends in "lung" are joined.
         range_hu: what 0 and 1 mean in the image.
         most_ml: the volume for which there is no warning.
+        least_mm: a slab that is thinner is left to the classical method: the network has learnt chests.
         image_key: the resampled and scaled scan; its meta data gets the notes and the warnings.
     """
 
@@ -131,11 +132,13 @@ class JoinClassicald(MapTransform):
         labels: Mapping[int | str, str],
         range_hu: tuple[float, float],
         most_ml: float,
+        least_mm: float = 0.0,
         image_key: str = "image",
     ) -> None:
         super().__init__(keys)
         self.lungs = {int(value): name for value, name in labels.items() if name.endswith("lung")}
         self.range_hu, self.most_ml, self.image_key = tuple(range_hu), most_ml, image_key
+        self.least_mm = least_mm
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         from medseg.classical.lungs import lungs as classical_lungs
@@ -149,6 +152,12 @@ class JoinClassicald(MapTransform):
         other = classical_lungs(hu, (spacing_mm,) * 3)
         for key in self.key_iterator(joined):
             scores = torch.as_tensor(joined[key])
+            if min(other.shape) * spacing_mm < self.least_mm:
+                for value in range(len(scores)):
+                    scores[value] = torch.from_numpy(other == value)
+                note = f"less than {self.least_mm:g} mm of a chest: thresholds made the mask, not the network"
+                image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), note])
+                continue
             own = best_labels(scores).numpy()
             warnings = disagreements(own, other, self.lungs, spacing_mm, self.most_ml)
             image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), *warnings])
