@@ -283,7 +283,7 @@ def _look_warnings(grey: np.ndarray, inside: np.ndarray) -> list[str]:
         warnings.append(NO_SPECKLE)
     if _uprightness(grey, inside) < LEAST_UPRIGHTNESS:
         warnings.append(INVERTED)
-    if _has_white_contour(grey):
+    if _has_white_contour(grey, inside):
         warnings.append(DRAWN_CONTOUR)
     return warnings
 
@@ -323,11 +323,12 @@ def _uprightness(grey: np.ndarray, inside: np.ndarray) -> float:
     return float((score**3).mean()) - 2.5 * float((score * (depth - depth.mean())).mean())
 
 
-def _has_white_contour(grey: np.ndarray) -> bool:
+def _has_white_contour(grey: np.ndarray, inside: np.ndarray) -> bool:
     """Whether a thin line of the brightest grey encloses a region, as a drawn outline does."""
     from scipy import ndimage
 
-    white = grey >= 250
+    # A white page may show at the scan's rim, which is known to a few pixels only.
+    white = (grey >= 250) & ndimage.binary_erosion(inside, iterations=6)
     thin = white & ~ndimage.binary_opening(white, np.ones((5, 5), dtype=bool))
     lines, count = ndimage.label(ndimage.binary_dilation(thin), np.ones((3, 3)))
     if count == 0:

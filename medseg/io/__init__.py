@@ -31,7 +31,7 @@ def read_volume(source: Input, modality: str | None = None) -> Volume:
 
     Args:
         source: a file; for DICOM also a folder, a zip archive or several files.
-        modality: DICOM's word for the kind of images, such as CT; None takes any.
+        modality: DICOM's word for the kind of images, such as CT or US; None takes any volume.
 
     Returns:
         A Volume with axes (C, row, column) or (C, i, j, k) in the data type of the file.

@@ -5,7 +5,8 @@
 
 The way: `files` finds DICOM by content, `slices` takes from a header what concerns a slice, `geometry` and
 `steps` order slices and check their places, `stacks` and `series` group and choose, `decoding` and `pixels`
-give values, `report` lists. Masks go out by `seg` and `rtstruct`.
+give values, `report` lists. `ultrasound` reads single pictures, when they are asked for. Masks go out by
+`seg` and `rtstruct`.
 
 What can't be read truly is refused with the slice, the tag and the step in mm. No message holds a name, an
 identifier or any other text that a person typed.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import cast
 
 from medseg.errors import InputError
+from medseg.io.dicom import ultrasound
 from medseg.io.dicom.files import holds_dicom, is_dicom, opened
 from medseg.io.dicom.geometry import Grid
 from medseg.io.dicom.pixels import read_pixels
@@ -39,7 +41,8 @@ def read(source: StudySource, modality: str | None = None) -> Volume:
     Args:
         source: a folder (with folders in it), a zip archive, a file, or several files. Files are judged by
             what they hold; what is no DICOM or is damaged is passed over.
-        modality: such as CT; None takes any of CT, MR and PT.
+        modality: such as CT; None takes any of CT, MR and PT. US takes the one ultrasound picture, which
+            medseg.io.dicom.ultrasound returns without affine.
 
     Returns:
         A Volume (1, i, j, k): i = column, j = row, k = slice, ascending along cross(row direction, column
@@ -51,6 +54,8 @@ def read(source: StudySource, modality: str | None = None) -> Volume:
         UnsuitableError: no series can be read truly; the message says why.
     """
     with opened(source) as found:
+        if modality == ultrasound.MODALITY:
+            return ultrasound.read(found, _path(source))
         stack = choose(stacks_of(found.files, modality), found)
         grid = cast(Grid, stack.grid)
         array, warnings = read_pixels(grid.slices, stack.modality)
@@ -76,6 +81,8 @@ def inspect(source: StudySource, modality: str | None = None) -> list[Series]:
         UnreadableError: nothing there, or no DICOM.
     """
     with opened(source) as found:
+        if modality == ultrasound.MODALITY and ultrasound.pictures(found):
+            return ultrasound.describe(found)
         stacks = stacks_of(found.files, modality)
         chosen: Stack | None = None
         with contextlib.suppress(InputError):  # each series has its own reason

@@ -1,0 +1,213 @@
+"""Ultrasound pictures: one still, or the first frame of a clip, with the pixel size that the scanner says.
+
+No affine: nobody knows where the probe was. Sizes come from SequenceOfUltrasoundRegions (0018,6011) of
+PS3.3 C.8.5.5 alone; PixelSpacing (0028,0030) of ultrasound files is often a mere 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from medseg.errors import UnreadableError, UnsuitableError
+from medseg.io.dicom.files import DicomFile, Found
+from medseg.io.dicom.report import Series, describe_stacks
+from medseg.io.dicom.slices import MOST_FRAMES, MOST_ROWS, unsuitable
+from medseg.io.dicom.stacks import Stack, text_of
+from medseg.volume import Source, Volume
+
+MODALITY = "US"
+# Ultrasound Image and Ultrasound Multi-frame Image Storage, each with its retired predecessor.
+CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("6", "6.1", "3", "3.1")}
+_LOSSLESS_JPEG = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
+_COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
+_GREYS = {"MONOCHROME1", "MONOCHROME2"}
+_TWO_D, _TISSUE, _CENTIMETRES = 1, 1, 3
+_MM = (0.005, 2.0)  # of a pixel: beyond, the number is damaged
+_ALIKE = 0.01  # regions whose pixels differ by no more are of one size
+
+REGIONS = "SequenceOfUltrasoundRegions (0018,6011)"
+
+
+def read(found: Found, path: str) -> Volume:
+    """Read the one ultrasound picture of a study.
+
+    Args:
+        found: the DICOM files; others than ultrasound are passed over.
+        path: what the user named.
+
+    Returns:
+        A Volume (1, row, column) or (3, row, column) of RGB, uint8 or uint16, without affine. Its
+        pixel_spacing_mm is that of its calibrated 2D regions of tissue, its region_box the only such region.
+
+    Raises:
+        UnreadableError: pixel data that is truncated or can't be decoded.
+        UnsuitableError: none or several pictures, or colours in an unknown form.
+    """
+    files = pictures(found)
+    if len(files) != 1:
+        raise UnsuitableError(
+            "one ultrasound picture",
+            came=f"{len(files) or 'none'} among {len(found.files)} DICOM files",
+            do="Name the file of one picture." if files else "Choose the task that fits the images.",
+        )
+    file = files[0]
+    warnings = []
+    frames = _require_readable(file)
+    if frames > 1:
+        warnings.append(
+            f"the file is a clip of {frames} frames and only the first was read: export another frame as a "
+            "still to segment it"
+        )
+    array = _decode(file)
+    if text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1":
+        array = (2 ** int(file.header.BitsStored) - 1 - array).astype(array.dtype)
+        warnings.append(
+            "PhotometricInterpretation (0028,0004) is MONOCHROME1: the grey values were turned round"
+        )
+    spacing_mm, box, notes = _calibration(file, array.shape[1:])
+    return Volume(
+        array,
+        source=Source(path, [file.header]),
+        warnings=(*warnings, *notes),
+        pixel_spacing_mm=spacing_mm,
+        region_box=box,
+    )
+
+
+def pictures(found: Found) -> list[DicomFile]:
+    """The ultrasound files of a study."""
+    return [file for file in found.files if text_of(file.header, "SOPClassUID") in CLASSES]
+
+
+def describe(found: Found) -> list[Series]:
+    """A line for each ultrasound file, as medseg.io.dicom.inspect has it."""
+    files = pictures(found)
+    series = describe_stacks([Stack([file]) for file in files], None)
+    single = len(files) == 1
+    reason = "" if single else "several pictures: name the file of one"
+    return [replace(one, usable=True, chosen=single, reason=reason) for one in series]
+
+
+def _require_readable(file: DicomFile) -> int:
+    """The number of frames, once the header is known to be that of a picture."""
+    header, where = file.header, f"in file {file.name}"
+    sizes = {k: _whole(text_of(header, k) or "1") for k in ("Rows", "Columns", "NumberOfFrames")}
+    for keyword, most in (("Rows", MOST_ROWS), ("Columns", MOST_ROWS), ("NumberOfFrames", MOST_FRAMES)):
+        if not 0 < sizes[keyword] <= most:
+            raise unsuitable(f"{keyword} from 1 to {most}", f"another number {where}")
+    kind, samples = text_of(header, "PhotometricInterpretation"), text_of(header, "SamplesPerPixel") or "1"
+    if (samples, kind in _GREYS or kind == "PALETTE COLOR") not in (("1", True), ("3", False)) or (
+        kind not in _COLOURS | _GREYS
+    ):
+        raise unsuitable(
+            "grey values, RGB, YBR_FULL, YBR_FULL_422 or a palette in PhotometricInterpretation (0028,0004)",
+            f"another form of colour with {_whole(samples)} samples a pixel {where}",
+        )
+    if text_of(header, "BitsAllocated") not in ("8", "16"):
+        raise unsuitable("8 or 16 bits a pixel (0028,0100)", f"another number {where}")
+    if file.pixel_tag is None:
+        raise _damaged(file)
+    return sizes["NumberOfFrames"]
+
+
+def _decode(file: DicomFile) -> np.ndarray:
+    """(C, row, column) of the first frame: grey, or RGB."""
+    import pydicom
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    try:
+        data_set = pydicom.dcmread(BytesIO(file.load()), force=True)
+        if data_set.file_meta.TransferSyntaxUID in _LOSSLESS_JPEG:
+            pixels = _decode_lossless(data_set)
+        else:
+            pixels = pixel_array(data_set, index=0)  # turns YBR into RGB
+        if data_set.PhotometricInterpretation == "PALETTE COLOR":
+            pixels = _as_bytes(apply_color_lut(pixels, data_set))
+        size = (int(data_set.Rows), int(data_set.Columns))
+    except (UnreadableError, MemoryError):
+        raise
+    except Exception as error:  # pydicom and its decoders raise whatever a damaged byte leads to
+        raise _damaged(file) from error
+    if pixels.shape not in (size, (*size, 3)) or pixels.dtype.kind not in "ui":
+        raise _damaged(file)
+    planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    return np.array(planes, order="C")
+
+
+def _decode_lossless(data_set: Any) -> np.ndarray:
+    """Lossless JPEG, which pydicom reads with an optional decoder only."""
+    import imagecodecs
+    from pydicom.encaps import get_frame
+    from pydicom.pixels import convert_color_space
+
+    frames = int(data_set.get("NumberOfFrames") or 1)
+    encoded = get_frame(data_set.PixelData, 0, number_of_frames=frames)
+    pixels: np.ndarray = imagecodecs.jpeg8_decode(encoded)
+    if str(data_set.PhotometricInterpretation).startswith("YBR"):
+        pixels = convert_color_space(pixels, data_set.PhotometricInterpretation, "RGB")
+    return pixels
+
+
+def _as_bytes(colours: np.ndarray) -> np.ndarray:
+    """Palettes of 16 bits hold 8 of them, most often."""
+    return (colours >> 8).astype(np.uint8) if colours.dtype == np.uint16 else colours
+
+
+def _calibration(
+    file: DicomFile, shape: tuple[int, ...]
+) -> tuple[tuple[float, float] | None, tuple[int, int, int, int] | None, list[str]]:
+    """Pixel size (row, column) in mm, the box of the only region, and warnings."""
+    try:
+        regions = [
+            (_spacing_mm(region), _box(region, shape))
+            for region in file.header.get("SequenceOfUltrasoundRegions") or []
+            if (region.get("RegionSpatialFormat"), region.get("RegionDataType")) == (_TWO_D, _TISSUE)
+        ]
+    except Exception:  # as in _decode
+        regions = [(None, None)]
+    if not regions:
+        return None, None, []
+    sizes = [size for size, _ in regions if size is not None]
+    if len(sizes) != len(regions):
+        return None, None, [f"{REGIONS} does not say the size of a pixel in cm: sizes stay in pixels"]
+    if not all(
+        math.isclose(a, b, rel_tol=_ALIKE) for size in sizes for a, b in zip(size, sizes[0], strict=True)
+    ):
+        return None, None, [f"the regions of {REGIONS} differ in the size of a pixel: sizes stay in pixels"]
+    return sizes[0], regions[0][1] if len(regions) == 1 else None, []
+
+
+def _spacing_mm(region: Any) -> tuple[float, float] | None:
+    units = (region.get("PhysicalUnitsYDirection"), region.get("PhysicalUnitsXDirection"))
+    if units != (_CENTIMETRES, _CENTIMETRES):
+        return None
+    # A negative step only says where the region's origin lies.
+    row, column = (10 * abs(float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "YX")
+    return (row, column) if all(_MM[0] <= step <= _MM[1] for step in (row, column)) else None
+
+
+def _box(region: Any, shape: Sequence[int]) -> tuple[int, int, int, int] | None:
+    """(top, left, height, width) within the picture; None when nothing of the region lies in it."""
+    left, top, right, bottom = (
+        int(region.get(f"RegionLocation{end}")) for end in ("MinX0", "MinY0", "MaxX1", "MaxY1")
+    )
+    top, left, bottom, right = max(0, top), max(0, left), min(shape[0], bottom + 1), min(shape[1], right + 1)
+    return (top, left, bottom - top, right - left) if top < bottom and left < right else None
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdigit() else -1
+
+
+def _damaged(file: DicomFile) -> UnreadableError:
+    return UnreadableError(
+        "an ultrasound picture that can be decoded to its end",
+        came=f"file {file.name}, whose pixel data (7FE0,0010) is missing, truncated or not decodable",
+        do="Copy it again from its source, or export it uncompressed.",
+    )
