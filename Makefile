@@ -1,4 +1,4 @@
-# make demo: vessels on a photograph and lungs in a CT, from nothing.  make test: all tests.  make check: format, lint, types.
+# make demo: vessels, lungs and a lesion, from nothing.  make test: all tests.  make check: format, lint, types.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,9 +10,11 @@ export MLFLOW_DISABLE_TELEMETRY = true
 demo: $(VENV)/demo-ready
 	$(BIN)/python -m monai.bundle run --config_file bundles/retinal_vessel/configs/inference.yaml --output_dir out/demo
 	$(BIN)/python -m monai.bundle run --config_file bundles/lung_ct/configs/inference.yaml --output_dir out/demo
+	$(BIN)/python -m monai.bundle run --config_file bundles/breast_ultrasound/configs/inference.yaml --output_dir out/demo
 	@echo
 	@echo "photograph: out/demo/retina/          segmentation.png, overlay.png, report.html, measurements.json"
 	@echo "chest CT:   out/demo/example_chest/   segmentation.nii.gz, overlay.png, report.html, measurements.json"
+	@echo "ultrasound: out/demo/example_breast/  segmentation.png, overlay.png, report.html, measurements.json"
 
 # A process for each core, with one thread each.
 test: $(VENV)/test-ready
