@@ -7,7 +7,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 
-from medseg.errors import UsageError
+from medseg.errors import MedsegError, UsageError
 from medseg.inference import FlipInferer, WindowInferer, windows
 
 AIR = 0.08  # -904 HU where 0 is -1024 HU and 1 is 476 HU
@@ -162,7 +162,8 @@ class TestAir:
         image = torch.zeros(1, 1, 64, 16, 16)
         image[..., 50, 3, 3] = torch.nan
         watched = Watched()
-        WindowInferer((16, 16, 16), air=AIR)(image, watched)
+        with pytest.raises(MedsegError, match="answers with numbers"):
+            WindowInferer((16, 16, 16), air=AIR)(image, watched)
         assert any(window.isnan().any() for window in watched.windows)
 
     def test_nothing_but_air_is_background(self):
