@@ -16,7 +16,26 @@ from medseg.transforms.load import Data
 ARM_PX = (2, 6)  # of a caliper's cross
 
 
-class RandSpeckled(RandomizableTransform, MapTransform):
+class _RandLook(RandomizableTransform, MapTransform):
+    """A change of the picture alone, now and then."""
+
+    def __init__(self, keys: KeysCollection, prob: float) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        changed = dict(data)
+        self.randomize(None)
+        if self._do_transform:
+            for key in self.key_iterator(changed):
+                changed[key] = self._look(changed[key], data)
+        return changed
+
+    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class RandSpeckled(_RandLook):
     """Multiply by correlated noise, as other frequencies and depths of speckle would.
 
     Args:
@@ -33,26 +52,19 @@ class RandSpeckled(RandomizableTransform, MapTransform):
         strength: float = 0.4,
         size_px: tuple[float, float] = (1.0, 4.0),
     ) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, prob)
         self.strength, self.size_px = strength, size_px
 
-    def __call__(self, data: Mapping[Any, Any]) -> Data:
-        changed = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return changed
-        for key in self.key_iterator(changed):
-            rows, columns = changed[key].shape[1:]
-            grain = self.R.uniform(*self.size_px)
-            size = (max(2, round(2 * rows / grain)), max(2, round(columns / grain)))
-            noise = torch.as_tensor(self.R.normal(size=(1, 1, *size)), dtype=torch.float32)
-            noise = functional.interpolate(noise, size=(rows, columns), mode="bilinear")[0]
-            changed[key] = (changed[key] * (1 + self.R.uniform(0, self.strength) * noise)).clamp(0, 1)
-        return changed
+    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+        rows, columns = image.shape[1:]
+        grain = self.R.uniform(*self.size_px)
+        size = (max(2, round(2 * rows / grain)), max(2, round(columns / grain)))
+        noise = torch.as_tensor(self.R.normal(size=(1, 1, *size)), dtype=torch.float32)
+        noise = functional.interpolate(noise, size=(rows, columns), mode="bilinear")[0]
+        return (image * (1 + self.R.uniform(0, self.strength) * noise)).clamp(0, 1)
 
 
-class RandShadowd(RandomizableTransform, MapTransform):
+class RandShadowd(_RandLook):
     """Darken or brighten strips from some depth downwards, as ribs, gas, calcium and cysts do.
 
     Args:
@@ -62,28 +74,20 @@ class RandShadowd(RandomizableTransform, MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.3, most: int = 3) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, prob)
         self.most = most
 
-    def __call__(self, data: Mapping[Any, Any]) -> Data:
-        changed = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return changed
-        for key in self.key_iterator(changed):
-            image = changed[key]
-            rows, columns = (torch.linspace(0, 1, size) for size in image.shape[1:])
-            factor = torch.ones(image.shape[1:])
-            for _ in range(self.R.randint(1, self.most + 1)):
-                across = torch.exp(-(((columns - self.R.uniform()) / self.R.uniform(0.02, 0.15)) ** 2))
-                below = torch.sigmoid((rows - self.R.uniform(-0.2, 0.9)) / self.R.uniform(0.01, 0.1))
-                factor *= 1 + self.R.uniform(-0.8, 0.5) * below[:, None] * across
-            changed[key] = (image * factor).clamp(0, 1)
-        return changed
+    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+        rows, columns = (torch.linspace(0, 1, size) for size in image.shape[1:])
+        factor = torch.ones(image.shape[1:])
+        for _ in range(self.R.randint(1, self.most + 1)):
+            across = torch.exp(-(((columns - self.R.uniform()) / self.R.uniform(0.02, 0.15)) ** 2))
+            below = torch.sigmoid((rows - self.R.uniform(-0.2, 0.9)) / self.R.uniform(0.01, 0.1))
+            factor *= 1 + self.R.uniform(-0.8, 0.5) * below[:, None] * across
+        return (image * factor).clamp(0, 1)
 
 
-class RandCalipersd(RandomizableTransform, MapTransform):
+class RandCalipersd(_RandLook):
     """Draw measuring crosses on the ends of a lesion and elsewhere: they are no sign of a lesion.
 
     Args:
@@ -93,21 +97,14 @@ class RandCalipersd(RandomizableTransform, MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.2, label_key: str = "label") -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, prob)
         self.label_key = label_key
 
-    def __call__(self, data: Mapping[Any, Any]) -> Data:
-        drawn = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return drawn
-        inside = np.argwhere(np.asarray(drawn[self.label_key])[0] > 0.5)
-        for key in self.key_iterator(drawn):
-            image = drawn[key].clone()
-            for row, column in self._places(inside, image.shape[1:]):
-                self._cross(image, row, column)
-            drawn[key] = image
+    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+        inside = np.argwhere(np.asarray(data[self.label_key])[0] > 0.5)
+        drawn = image.clone()
+        for row, column in self._places(inside, image.shape[1:]):
+            self._cross(drawn, row, column)
         return drawn
 
     def _places(self, inside: np.ndarray, shape: Any) -> list[tuple[int, int]]:
