@@ -184,18 +184,18 @@ class JoinClassicald(MapTransform):
 
     def _sharpen(self, scores: torch.Tensor, own: np.ndarray, other: np.ndarray, hu: np.ndarray) -> None:
         """Let scores follow the HU within a voxel of the border of air-filled lung."""
-        from scipy.ndimage import binary_dilation, binary_opening
+        from medseg.classical.morphology import dilated
 
         values = list(self.lungs)
         best = best_labels(scores).numpy()
         airy = np.isin(other, values) & np.isin(best, values) & (hu < AIRY_HU)
         dense = np.isin(own, values) & ~np.isin(other, values)
         # A layer of one voxel is the network's uncertainty; what is thicker is dense lung.
-        dense &= binary_dilation(binary_opening(dense))
+        dense &= dilated(~dilated(~dense), 2)
         tissue = ~np.isin(other, values) & ~dense & np.isin(best, [0, *values]) & (hu >= AIRY_HU)
         for value in values:
-            outer = tissue & binary_dilation(airy & (best == value))
-            inner = airy & (best == value) & binary_dilation(outer)
+            outer = tissue & dilated(airy & (best == value))
+            inner = airy & (best == value) & dilated(outer)
             rim = torch.from_numpy(outer | inner)
             airiness = torch.from_numpy((AIRY_HU - hu[outer | inner]) / HU_PER_SCORE).to(scores.dtype)
             scores[:, rim] = -airiness.abs() - 1

@@ -251,3 +251,15 @@ def test_closing_fills_what_the_ball_cannot_reach():
     assert not closed[8:12, 8:12, 24:].any()
     assert not closed[:, :, 31:].any()
     assert closed[mask].all()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_dilated_is_scipys(turns):
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    from medseg.classical.morphology import dilated
+
+    mask = np.random.default_rng(turns).random((9, 14, 11)) > 0.95
+    assert np.array_equal(dilated(mask, turns), binary_dilation(mask, iterations=turns))
+    eroded = binary_erosion(~mask, iterations=turns, border_value=1)
+    assert np.array_equal(~dilated(mask, turns), eroded)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.morphology import IN_PLANE, bounding_box, components
+from medseg.classical.morphology import IN_PLANE, bounding_box, components, dilated
 
 AIR_HU = -700  # above, a voxel holds more wall than lumen
 LUMEN_HU = -850  # the mean of a trachea is below
@@ -82,8 +82,6 @@ def _sections(numbers: np.ndarray, hu: np.ndarray, spacing_mm: Sequence[float]) 
 
 
 def _grown(hu: np.ndarray, inside: np.ndarray, seed: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    from scipy.ndimage import binary_dilation, generate_binary_structure
-
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     grown, allowed_ml = seed, MAX_VOLUME_ML
     for threshold_hu in GROWTH_HU:
@@ -94,5 +92,5 @@ def _grown(hu: np.ndarray, inside: np.ndarray, seed: np.ndarray, spacing_mm: Seq
             break
         grown, allowed_ml = region, min(MAX_VOLUME_ML, volume_ml + MAX_JUMP_ML)
     # The border of the lumen is half-way between air and wall, not where the growing stopped.
-    rim = binary_dilation(grown, generate_binary_structure(3, 1))
+    rim = dilated(grown)
     return grown | (rim & (hu < WALL_HU) & inside)

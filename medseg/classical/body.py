@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.morphology import IN_PLANE, components, largest
+from medseg.classical.morphology import IN_PLANE, components, dilated, largest
 
 TISSUE_HU = -300  # fat is -100; foam and dry cloth are below
 PADDING_HU = -1024  # or lower: what lies around a round field of view; noise keeps air from being that even
@@ -29,12 +29,10 @@ def inside_body(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     Returns:
         (i, j, k) bool.
     """
-    from scipy.ndimage import binary_dilation, binary_erosion
-
     turns = max(1, round(3 / max(spacing_mm)))
     tissue = hu > TISSUE_HU
-    trunk = largest(binary_erosion(tissue, iterations=turns, border_value=1))
-    tissue &= binary_dilation(trunk, iterations=turns + 1)
+    trunk = largest(~dilated(~tissue, turns))
+    tissue &= dilated(trunk, turns + 1)
     field = ~_reaching(hu <= PADDING_HU)
     air = field & ~tissue
     ends, outline = _faces(air, field), _faces(air, air)

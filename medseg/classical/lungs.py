@@ -14,6 +14,7 @@ from medseg.classical.morphology import (
     closing_depth_mm,
     coarse,
     components,
+    dilated,
     filled,
     fine,
     repeated,
@@ -125,11 +126,9 @@ def _both(
     hu: np.ndarray, dark: np.ndarray, lumen: np.ndarray, alone: int, spacing_mm: Sequence[float]
 ) -> np.ndarray:
     """Labels of both lungs, without the airway and its wall; (i, j, k) uint8."""
-    from scipy.ndimage import binary_dilation
-
     step = _step(spacing_mm)
     coarse_mm = _times(step, spacing_mm)
-    pieces = _pieces(hu, dark & ~binary_dilation(lumen), spacing_mm)
+    pieces = _pieces(hu, dark & ~dilated(lumen), spacing_mm)
     coarse_pieces = coarse(pieces, step) > 0.5
     if not coarse_pieces.any():
         return pieces.astype(np.uint8)

@@ -25,6 +25,18 @@ def largest(mask: np.ndarray) -> np.ndarray:
     return numbers == sizes.argmax() if sizes.any() else mask
 
 
+def dilated(mask: np.ndarray, turns: int = 1) -> np.ndarray:
+    """Each voxel of (i, j, k) bool with its six neighbours, `turns` times; faster than scipy's."""
+    for _ in range(turns):
+        grown = mask.copy()
+        for axis in range(3):
+            before, after = np.moveaxis(mask, axis, 0), np.moveaxis(grown, axis, 0)
+            after[1:] |= before[:-1]
+            after[:-1] |= before[1:]
+        mask = grown
+    return mask
+
+
 def coarse(array: np.ndarray, step: Sequence[int]) -> np.ndarray:
     """Means over blocks of `step` voxels, float32; the blocks at the far faces repeat the last voxels."""
     missing = [(0, -size % s) for size, s in zip(array.shape, step, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.morphology import bounding_box, components, distance_mm, repeated
+from medseg.classical.morphology import bounding_box, components, dilated, distance_mm, repeated
 
 LEFT, RIGHT = 1, 2
 MIN_SHARE = 0.08  # of both lungs: a smaller piece is no lung of its own
@@ -76,19 +76,18 @@ def split(
         coarse_lungs: the lungs on that grid, the seeds included.
         step: voxels of hu per coarse voxel along each axis.
     """
-    from scipy.ndimage import binary_dilation
     from skimage.segmentation import watershed
 
     reached = watershed(coarse_hu, seeds.astype(np.int32), mask=coarse_lungs)
     to_left, to_right = (distance_mm(reached != side, step) for side in (LEFT, RIGHT))
     nearer = np.where(to_left <= to_right, np.uint8(LEFT), np.uint8(RIGHT))
     sides = repeated(nearer, step, hu.shape) * lungs
-    meeting = [binary_dilation(reached == side, iterations=CONTESTED) for side in (LEFT, RIGHT)]
+    meeting = [dilated(reached == side, CONTESTED) for side in (LEFT, RIGHT)]
     zone = repeated(meeting[0] & meeting[1], step, hu.shape) & lungs
     if zone.any():
         box = bounding_box(zone, (1, 1, 1))
         zone, own = zone[box], sides[box]
-        rim = binary_dilation(zone) & lungs[box]
+        rim = dilated(zone) & lungs[box]
         flooded = watershed(hu[box], np.where(zone, 0, own * rim).astype(np.int32), mask=rim)
         own[zone & (flooded > 0)] = flooded[zone & (flooded > 0)]
     return sides

@@ -263,7 +263,10 @@ def _at_padding(labels: np.ndarray, image_hu: np.ndarray) -> np.ndarray:
     found = np.zeros((3, 2, len(LUNGS)), dtype=int)
     corners = image_hu[[0, 0, -1, -1], [0, -1, 0, -1]] <= PADDING_HU
     for k in (k for k in np.flatnonzero(corners.any(axis=0)) if labels[..., k].any()):
-        numbers, count = label((image_hu[..., k] <= PADDING_HU) & (labels[..., k] == 0))
+        maybe = (image_hu[..., k] <= PADDING_HU) & (labels[..., k] == 0)
+        if not _touch(maybe, labels[..., k]):
+            continue
+        numbers, count = label(maybe)
         is_padding = np.zeros(count + 1, dtype=bool)
         is_padding[numbers[[0, 0, -1, -1], [0, -1, 0, -1]]] = True
         is_padding[0] = False
@@ -272,3 +275,9 @@ def _at_padding(labels: np.ndarray, image_hu: np.ndarray) -> np.ndarray:
             for end, touched in enumerate((own[1:] * other[:-1], own[:-1] * other[1:])):
                 found[axis, end] += [np.count_nonzero(touched == value) for value in LUNGS.values()]
     return found
+
+
+def _touch(mask: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether a pixel of (i, j) bool lies beside one with a label."""
+    pairs = ((mask[1:], labels[:-1]), (mask[:-1], labels[1:]), (mask[:, 1:], labels[:, :-1]))
+    return any((own & (other > 0)).any() for own, other in (*pairs, (mask[:, :-1], labels[:, 1:])))
