@@ -28,7 +28,8 @@ for task, source in cases:
     assert main(["segment", task, source, "-o", "cli", "--device", "cpu"]) == 0
     medseg.segment(source, task=task, device="cpu").save(Path("python", Path(source).stem))
     config = Path(site, "medseg", "bundles", task, "configs", "inference.yaml")
-    sys.argv = ["monai.bundle", "run", "--config_file", str(config), "--input", source, "--output_dir", "monai"]
+    options = ["--config_file", str(config), "--input", source, "--output_dir", "monai"]
+    sys.argv = ["monai.bundle", "run", *options]
     runpy.run_module("monai.bundle", run_name="__main__")
 """
 CASES = [
