@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from medseg.bundle import find
+from medseg.bundle import find, load_weights, open_bundle, parse
 
 TASK = "lung_ct"
 SMALL = [
@@ -88,8 +88,6 @@ def test_weights_know_lungs_and_random_ones_do_not(lung_data, run_medseg, tmp_pa
         assert run_medseg("evaluate", TASK, "--manifest", lung_data, "--output_dir", folder, *arguments) == 0
         return json.loads((folder / "scores.json").read_text())["scores"]["dice_lungs"]["mean"]
 
-    from medseg.bundle import open_bundle, parse
-
     torch.manual_seed(0)
     network = parse(open_bundle(TASK), "train.yaml").get_parsed_content("network_def")
     torch.save(network.state_dict(), tmp_path / "random.pt")
@@ -110,3 +108,19 @@ def segment_with_network():
     from medseg import Segmenter
 
     return Segmenter(TASK, "cpu")
+
+
+def test_float16_has_room(chest_phantom):
+    """A GPU may compute in float16, which ends at 65504: beyond it are no numbers, and no mask."""
+    parser = parse(open_bundle(TASK), "inference.yaml")
+    network = load_weights(parser.get_parsed_content("network_def"), find(TASK) / "models" / "model.pt")
+    largest = []
+    for layer in network.modules():
+        if isinstance(layer, (torch.nn.Conv3d, torch.nn.ConvTranspose3d)):
+            layer.register_forward_hook(lambda layer, given, made: largest.append(float(made.abs().max())))
+    low, high = parser["range_hu"]
+    scaled = (np.clip(chest_phantom.array, low, high) - low) / (high - low)
+    with torch.inference_mode():
+        network(torch.as_tensor(scaled[:96, :80, :112], dtype=torch.float32)[None, None])
+    assert len(largest) > 20
+    assert 10 < max(largest) < 65504 / 16
