@@ -69,7 +69,7 @@ def _segment(options: argparse.Namespace) -> int:
 
     from medseg.pipeline import Segmenter
 
-    segmenter = Segmenter(options.task, options.device, overrides, options.method)
+    segmenter = Segmenter(options.task, options.device, overrides, options.method, options.mode)
     rejected = 0
     for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1 or None):
         rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
@@ -310,9 +310,8 @@ def _add_segment(commands: Any) -> None:
         metavar="MM",
         help="size of a pixel; without it lengths are in px",
     )
-    segment.add_argument(
-        "--method", metavar="NAME", help="another method than the network, such as classical"
-    )
+    segment.add_argument("--method", metavar="NAME", help="another than the network, such as classical")
+    segment.add_argument("--mode", default="semantic", help="semantic, or instance: a number a piece")
     segment.add_argument(
         "--formats",
         type=lambda text: text.split(","),

@@ -12,6 +12,7 @@ import numpy as np
 
 from medseg import reports
 from medseg.errors import UnsuitableError, UsageError, did_you_mean
+from medseg.instances import by_instance
 from medseg.io import write_mask
 from medseg.io.raster import write_picture
 from medseg.volume import Mask, Source
@@ -44,6 +45,20 @@ class SegmentationResult:
     image: np.ndarray
     field: np.ndarray | None = None
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def by_instance(self) -> SegmentationResult:
+        """The same with a number for each piece of a label, such as lesion_1 and lesion_2.
+
+        Raises:
+            UnsuitableError: see medseg.instances.by_instance.
+        """
+        mask = by_instance(self.mask)
+        codes = {
+            name: self.codes[label]
+            for name in mask.labels.values()
+            if (label := name.rpartition("_")[0]) in self.codes
+        }
+        return dataclasses.replace(self, mask=mask, codes=codes)
 
     def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
         """Write the mask, the overlay, report.html and measurements.json, the last one last.

@@ -15,10 +15,13 @@ import numpy as np
 
 from medseg import __version__
 from medseg.bundle import inference_files, open_bundle, parse, sha256, typed_errors
+from medseg.errors import UsageError, did_you_mean
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
 from medseg.quality import check_ranges, judge
 from medseg.volume import Mask
+
+MODES = ("semantic", "instance")
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ def segment(
     device: str = "auto",
     pixel_spacing_mm: tuple[float, float] | None = None,
     method: str | None = None,
+    mode: str = "semantic",
 ) -> SegmentationResult:
     """Segment one image. For many, make one Segmenter and call it.
 
@@ -39,24 +43,25 @@ def segment(
         pixel_spacing_mm: (row, column) size of a picture's pixel, when it is known; None takes what the file
             says, as DICOM of ultrasound does.
         method: one of the bundle's other methods (configs/methods), such as classical; None for its network.
+        mode: what the mask's values are: semantic for labels, instance for a number a piece of a label.
 
     Raises:
-        UsageError: an unknown task, device or method.
+        UsageError: an unknown task, device, method or mode.
         InputError: the image can't be read or is nothing that the task was made for.
         WeightsError: the bundle's weights are missing or not the pinned ones.
     """
-    return Segmenter(task, device, method=method)(source, pixel_spacing_mm)
+    return Segmenter(task, device, method=method, mode=mode)(source, pixel_spacing_mm)
 
 
 class Segmenter:
     """A bundle's inference.yaml, loaded once, to be called on many images.
 
     Args:
-        task, device, method: as for segment.
+        task, device, method, mode: as for segment.
         overrides: keys of inference.yaml (nested by "::") to values, such as {"flip_axes": [2, 3]}.
 
     Raises:
-        UsageError: an unknown task, device, method or key.
+        UsageError: an unknown task, device, method, mode or key.
         WeightsError: see segment.
     """
 
@@ -66,9 +71,13 @@ class Segmenter:
         device: str = "auto",
         overrides: Mapping[str, Any] | None = None,
         method: str | None = None,
+        mode: str = "semantic",
     ) -> None:
         from medseg.inference import pick_device
 
+        if mode not in MODES:
+            raise UsageError(f"one of the modes {', '.join(MODES)}", came=mode, do=did_you_mean(mode, MODES))
+        self.mode = mode
         self.device = pick_device(device)
         bundle = open_bundle(task)
         parser = parse(
@@ -93,7 +102,8 @@ class Segmenter:
             data = self._preprocessing({"image": source})
             batch = data["image"][None].to(self.device)
             data["pred"] = self._inferer(batch, self._network)[0].cpu()
-            return self._build_result(self._postprocessing(data), pixel_spacing_mm)
+            result: SegmentationResult = self._build_result(self._postprocessing(data), pixel_spacing_mm)
+        return result.by_instance() if self.mode == "instance" else result
 
 
 class ResultBuilder:

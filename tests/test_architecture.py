@@ -13,6 +13,7 @@ ALLOWED = {
     "__init__": set(),  # by name, on first use
     "errors": set(),
     "volume": set(),
+    "instances": set(),
     "io": set(),
     "fundus": set(),
     "ultrasound": set(),
@@ -21,7 +22,7 @@ ALLOWED = {
     "grid": set(),
     "phantoms": set(),
     "classical": set(),
-    "measurements": set(),
+    "measurements": {"instances"},
     "metrics": set(),
     "calibration": set(),
     "roc": {"metrics"},
@@ -34,7 +35,7 @@ ALLOWED = {
     "inference": {"io"},
     "transforms": {"ct", "fundus", "grid", "io", "ultrasound"},
     "reports": {"io"},
-    "outputs": {"io", "reports"},
+    "outputs": {"instances", "io", "reports"},
     "pipeline": {"bundle", "inference", "io", "outputs", "quality"},
     "training": {
         *("bundle", "classical", "grid", "inference", "io", "metrics", "phantoms", "reports", "statistics"),

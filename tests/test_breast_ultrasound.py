@@ -9,6 +9,7 @@ from PIL import Image
 
 import medseg
 from medseg.bundle import open_bundle, parse
+from medseg.errors import UsageError
 from medseg.metrics import confusion
 from medseg.phantoms import breast_ultrasound, example_ultrasound
 
@@ -84,3 +85,23 @@ def test_sizes_in_mm(segmenter, tmp_path):
     measured = segmenter(source, pixel_spacing_mm=(0.1, 0.1)).measurements
     in_px = measured["largest_lesion_longest_diameter_px"]["value"]
     assert measured["largest_lesion_longest_diameter_mm"]["value"] == pytest.approx(in_px / 10)
+
+
+def test_each_lesion_a_number(segmenter, run_medseg, tmp_path):
+    """In the mask, its labels and the list of measurements alike."""
+    Image.fromarray(breast_ultrasound(3, lesions=2)[0]).save(tmp_path / "two.png")
+    expected = segmenter(tmp_path / "two.png").mask.array
+    command = ("segment", TASK, tmp_path / "two.png", "-o", tmp_path, "--mode", "instance")
+    assert run_medseg(*command) == 0
+    found = np.asarray(Image.open(tmp_path / "two" / "segmentation.png"))
+    assert np.array_equal(found > 0, expected > 0)
+    record = json.loads((tmp_path / "two" / "measurements.json").read_text())
+    sizes = np.bincount(found.ravel())[1:].tolist()
+    assert [lesion["area_px"] for lesion in record["measurements"]["lesions"]["value"]] == sizes
+    assert len(sizes) == 2
+    assert record["labels"] == {"0": "background", "1": "lesion_1", "2": "lesion_2"}
+
+
+def test_unknown_mode():
+    with pytest.raises(UsageError, match="Did you mean instance"):
+        medseg.segment("picture.png", TASK, mode="instances")

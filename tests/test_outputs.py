@@ -1,5 +1,6 @@
 """A result as files: each format, its refusal, and nothing half-written."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -55,6 +56,19 @@ def test_usual_formats_of_a_volume(result, tmp_path):
 )
 def test_one_format(result, tmp_path, name, expected):
     assert files(result.save(tmp_path, [name])) == sorted([*expected, "measurements.json"])
+
+
+def test_by_instance(result, tmp_path):
+    """Everything but the mask's values stays as it was, and codes follow their label."""
+    result.mask.array[40:42, 40:42, 28:] = 1
+    coded = dataclasses.replace(result, codes={"left_lung": {"a": 1}, "airway": {"b": 2}})
+    found = coded.by_instance()
+    assert list(found.mask.labels.values()) == [
+        "background", "left_lung_1", "left_lung_2", "right_lung_1", "airway_1",
+    ]  # fmt: skip
+    assert found.codes == {"left_lung_1": {"a": 1}, "left_lung_2": {"a": 1}, "airway_1": {"b": 2}}
+    assert found.measurements == result.measurements
+    assert "left_lung_2.stl" in files(found.save(tmp_path, ["mesh"]))
 
 
 @pytest.mark.parametrize("name", ["dicom-seg", "rtstruct"])

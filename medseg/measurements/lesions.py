@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import UnsuitableError, UsageError
+from medseg.instances import numbered
 from medseg.measurements.entries import Measures, entry
 from medseg.volume import Mask
 
@@ -73,17 +74,11 @@ def lesion_instances(mask_array: np.ndarray) -> np.ndarray:
     Raises:
         UnsuitableError: the mask is a volume, not a picture.
     """
-    from scipy.ndimage import label
-
     if mask_array.ndim != 2:
         raise UnsuitableError(
             "a picture's mask", came=f"shape {mask_array.shape}", do="Measure single ultrasound pictures."
         )
-    pieces, count = label(mask_array == LESION, np.ones((3, 3)))
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    number = np.zeros(count + 1, np.min_scalar_type(count))
-    number[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
-    return number[pieces]
+    return numbered(mask_array == LESION)
 
 
 def area(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
