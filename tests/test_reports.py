@@ -249,6 +249,17 @@ class TestPage:
             assert expected in text, expected
         assert html.count("<rect x=") >= 3
 
+    def test_a_list_of_things_is_a_table_with_a_column_each(self, tmp_path, case):
+        lesions = [
+            {"area_px": 120, "angle": None, "solidity": 0.91},
+            {"area_px": 30, "angle": None, "solidity": None},
+        ]
+        case["measurements"]["lesions"] = {"value": lesions, "unit": "per lesion"}
+        html = _page(tmp_path, **case)
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html[html.index('class="each"') :]))
+        assert "Measurement 1 2 Area px 120 30 Solidity 0.91 \N{EN DASH} " in text
+        assert "Angle" not in text
+
     def test_escapes_a_hostile_file_name(self, tmp_path, case):
         html = _page(tmp_path, **case)
         assert "<script" not in html

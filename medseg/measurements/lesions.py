@@ -54,10 +54,10 @@ def measure_lesions(mask: Mask, malignancy: np.ndarray | None = None) -> Measure
     largest = each[0] if each else _nothing(spacing_mm)
     return {
         **entry("lesion_count", len(each), "count"),
+        **_malignancy(malignancy, bool(each)),
         **_prefixed("lesion_", _total_area(numbers, spacing_mm)),
         **_prefixed("largest_lesion_", largest),
         **entry("lesions", values or None, PER_LESION, NO_LESION),
-        **_malignancy(malignancy, bool(each)),
     }
 
 

@@ -53,7 +53,7 @@ def write_page(
 
     Args:
         path: the file; its folder must exist.
-        image: (C, row, column), C 1 or 3, the photograph; or (1, i, j, k), a CT in Hounsfield units.
+        image: (C, row, column), C 1 or 3, a picture; or (1, i, j, k), a CT in Hounsfield units.
         mask: (row, column) or (i, j, k), the labels on its grid.
         measurements: name to {"value": number, list, dict or None, "unit": str, "reason": str when None}.
         quality: {"verdict": "pass" or "warn", ...}; empty when nothing was checked.
@@ -67,14 +67,19 @@ def write_page(
     """
     made_by = dict(_flat(plain(provenance)))
     numbers = plain(measurements)
-    pictures = volume_pictures(image, mask) if image.ndim == 4 else _photograph(image, mask, field)
+    pictures = volume_pictures(image, mask) if image.ndim == 4 else _picture(image, mask, field)
     html = render(
         "volume.html.j2" if image.ndim == 4 else "page.html.j2",
         title=readable(made_by.get("task") or made_by.get("bundle") or "Segmentation"),
         case=made_by.get("input", ""),
         concerns=_concerns(quality, warnings),
         legend=_legend(mask, pictures["found"]),
-        measurements=[_row(name, entry) for name, entry in numbers.items() if entry["value"] is not None],
+        measurements=[
+            _row(name, entry)
+            for name, entry in numbers.items()
+            if entry["value"] is not None and not _is_table(entry["value"])
+        ],
+        tables=[_table(name, entry["value"]) for name, entry in numbers.items() if _is_table(entry["value"])],
         unknown=_unknown(numbers),
         checked=bool(quality),
         provenance=made_by,
@@ -124,11 +129,11 @@ def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
     return concerns
 
 
-def _photograph(image: np.ndarray, mask: Mask, field: np.ndarray | None) -> dict[str, Any]:
+def _picture(image: np.ndarray, mask: Mask, field: np.ndarray | None) -> dict[str, Any]:
     """What page.html.j2 names besides the values of every page, and which labels were found."""
     overlay = draw_overlay(image, mask, field)
     return {
-        "photograph": data_url(to_display(image)),
+        "picture": data_url(to_display(image)),
         "overlay": data_url(overlay),
         "size": overlay.shape[1::-1],
         "reduced": max(overlay.shape) > LONG_SIDE,
@@ -164,6 +169,18 @@ def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         "reason": entry.get("reason", ""),
         "histogram": histogram,
     }
+
+
+def _is_table(value: Any) -> bool:
+    """Whether it is a list of things, each with its measures, such as lesions."""
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _table(name: str, things: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A column for each thing, a row for each measure that any of them has."""
+    measures = [key for key in things[0] if any(thing.get(key) is not None for thing in things)]
+    rows = [(readable(key), [_text(thing.get(key), "") for thing in things]) for key in measures]
+    return {"name": readable(name), "count": len(things), "rows": rows}
 
 
 def _unknown(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
