@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from medseg.volume import Mask, Source
 PICTURE_FORMATS = ("png", "html")
 VOLUME_FORMATS = ("nifti", "png", "html")
 _NAMES = {"nifti": "segmentation.nii.gz", "nrrd": "segmentation.nrrd", "png": "segmentation.png"}
+_OTHERS = ("segmentation.dcm", "rtstruct.dcm", "overlay.png", "report.html")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +65,11 @@ class SegmentationResult:
     def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
         """Write the mask, the overlay, report.html and measurements.json, the last one last.
 
-        An empty mask makes no DICOM SEG, RTSTRUCT or mesh; those of an earlier result are removed.
+        An empty mask makes no DICOM SEG, RTSTRUCT or mesh. Of an earlier result nothing stays, in whatever
+        format: the record speaks for all that lies beside it.
 
         Args:
-            directory: made when it is missing; files of the same names in it are replaced.
+            directory: made when it is missing; an earlier result in it is replaced.
             formats: names of medseg.outputs.FORMATS; none for those that are usual for the image.
 
         Returns:
@@ -82,12 +85,31 @@ class SegmentationResult:
         for name in formats:
             _require_fitting(name, self)
         directory.mkdir(parents=True, exist_ok=True)
-        # An earlier result's record must not vouch for files of two results.
+        earlier = _earlier(directory)
+        # A record must not vouch for half a result, nor for files of two.
         (directory / "measurements.json").unlink(missing_ok=True)
         for name in formats:
             FORMATS[name](self, directory)
+        for path, inode in earlier.items():
+            if path.stat().st_ino == inode:  # else it was replaced
+                path.unlink()
         _write_record(self, directory)
         return directory
+
+
+def _earlier(directory: Path) -> dict[Path, int]:
+    """The files of an earlier result but its record, each with the number that the file system has for it."""
+    meshes = (f"{label}.stl" for label in _labels_of(directory / "measurements.json"))
+    paths = (directory / name for name in (*_NAMES.values(), *_OTHERS, *meshes))
+    return {path: path.stat().st_ino for path in paths if path.is_file()}
+
+
+def _labels_of(record: Path) -> list[str]:
+    """The labels that a record names, none where there is none that can be read."""
+    try:
+        return [Path(name).name for name in json.loads(record.read_text("utf-8"))["labels"].values()]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return []
 
 
 def check_formats(names: Sequence[str]) -> None:
@@ -126,30 +148,23 @@ def _write_mask(name: str) -> Callable[[SegmentationResult, Path], None]:
 def _write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
     from medseg.io.dicom import seg
 
-    path = directory / "segmentation.dcm"
     if not result.mask.array.any():
-        path.unlink(missing_ok=True)
         return
     is_classical = result.provenance["method"] == "classical"
     family = seg.MORPHOLOGICAL_OPERATIONS if is_classical else seg.ARTIFICIAL_INTELLIGENCE
-    seg.write_seg(result.mask, path, result.codes, family=family)
+    seg.write_seg(result.mask, directory / "segmentation.dcm", result.codes, family=family)
 
 
 def _write_rtstruct(result: SegmentationResult, directory: Path) -> None:
     from medseg.io.dicom.rtstruct import write_rtstruct
 
-    path = directory / "rtstruct.dcm"
-    if not result.mask.array.any():
-        path.unlink(missing_ok=True)
-        return
-    write_rtstruct(result.mask, path)
+    if result.mask.array.any():
+        write_rtstruct(result.mask, directory / "rtstruct.dcm")
 
 
 def _write_mesh(result: SegmentationResult, directory: Path) -> None:
     from medseg.io.mesh import write_meshes
 
-    for name in result.mask.labels.values():
-        (directory / f"{name}.stl").unlink(missing_ok=True)
     write_meshes(result.mask, directory)
 
 

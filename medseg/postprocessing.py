@@ -19,10 +19,13 @@ from medseg.grid import best_labels
 NOTES = "postprocessing"  # key in the image's meta data, a line each
 AIRY_HU = -400  # half-way from healthy lung to tissue: the border, where partial volume is even
 HU_PER_SCORE = 200
+AIRY_SHARE = 0.05  # of a piece of lung, below which it is dense
 
 
 class CleanLabelsd(MapTransform):
-    """Drop small pieces of each label, and fill the holes of some.
+    """Drop small pieces of each label, dense ones sooner, and fill the holes of some.
+
+    Pieces of dense tissue apart from the lung are most often liver or muscle, not consolidated lung.
 
     Args:
         keys: scores of (labels, right, anterior, superior), changed in place; the best one is the label,
@@ -31,6 +34,8 @@ class CleanLabelsd(MapTransform):
         min_ml: label name to the volume that a piece must have, beside the largest piece, which always
             stays. A piece is what hangs together by faces, edges or corners.
         filled: names of labels in which no background is enclosed.
+        min_dense_ml: the same as min_ml for pieces of which less than 5% is air-filled.
+        air: the image's value below which a voxel is air-filled.
         image_key: the resampled scan; its meta data gets the notes.
     """
 
@@ -40,11 +45,14 @@ class CleanLabelsd(MapTransform):
         labels: Mapping[int | str, str],
         min_ml: Mapping[str, float],
         filled: tuple[str, ...] = (),
+        min_dense_ml: Mapping[str, float] | None = None,
+        air: float = 0.0,
         image_key: str = "image",
     ) -> None:
         super().__init__(keys)
         self.values = {name: int(value) for value, name in labels.items()}
         self.min_ml, self.filled, self.image_key = dict(min_ml), tuple(filled), image_key
+        self.min_dense_ml, self.air = dict(min_dense_ml or {}), air
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         cleaned = dict(data)
@@ -53,14 +61,18 @@ class CleanLabelsd(MapTransform):
             scores = cleaned[key]
             voxel_ml = float(meta["grid_spacing_mm"]) ** 3 / 1000
             labels = best_labels(torch.as_tensor(scores)).numpy()
-            notes = [*self._drop(scores, labels, voxel_ml), *self._fill(scores, labels, voxel_ml)]
+            airy = np.asarray(cleaned[self.image_key][0]) < self.air
+            notes = [*self._drop(scores, labels, airy, voxel_ml), *self._fill(scores, labels, voxel_ml)]
             meta[NOTES] = "\n".join([*meta.get(NOTES, "").splitlines(), *notes])
         return cleaned
 
-    def _drop(self, scores: torch.Tensor, labels: np.ndarray, voxel_ml: float) -> Iterator[str]:
+    def _drop(
+        self, scores: torch.Tensor, labels: np.ndarray, airy: np.ndarray, voxel_ml: float
+    ) -> Iterator[str]:
         for name, least_ml in self.min_ml.items():
             value = self.values[name]
-            stray, count = small_pieces(labels == value, least_ml / voxel_ml)
+            dense_ml = self.min_dense_ml.get(name, least_ml)
+            stray, count = small_pieces(labels == value, least_ml / voxel_ml, airy, dense_ml / voxel_ml)
             if count:
                 _never(scores, value, stray)
                 yield f"{name}: {count} pieces of {stray.sum() * voxel_ml:.1f} ml removed"
@@ -251,8 +263,17 @@ def _never(scores: torch.Tensor, value: int, mask: np.ndarray) -> None:
     scores[value][where] = scores[:, where].amin(0)
 
 
-def small_pieces(mask: np.ndarray, least_voxels: float) -> tuple[np.ndarray, int]:
-    """The pieces of (x, y, z) bool with fewer voxels than the least, without the largest; and how many."""
+def small_pieces(
+    mask: np.ndarray, least_voxels: float, airy: np.ndarray, least_dense_voxels: float
+) -> tuple[np.ndarray, int]:
+    """The pieces of (x, y, z) bool with fewer voxels than the least, without the largest; and how many.
+
+    Args:
+        mask: the pieces; they hang together by faces, edges or corners.
+        least_voxels: that a piece has.
+        airy: (x, y, z) bool; a piece with less than AIRY_SHARE of it is dense.
+        least_dense_voxels: that a dense piece has.
+    """
     from scipy.ndimage import find_objects, label
 
     boxes = find_objects(mask.astype(np.uint8))
@@ -263,7 +284,8 @@ def small_pieces(mask: np.ndarray, least_voxels: float) -> tuple[np.ndarray, int
     numbers, _ = label(mask[box], np.ones((3, 3, 3)))
     sizes = np.bincount(numbers.ravel())
     sizes[0] = 0
-    goes = sizes < least_voxels
+    dense = np.bincount(numbers[airy[box]], minlength=len(sizes)) < AIRY_SHARE * sizes
+    goes = sizes < np.where(dense, least_dense_voxels, least_voxels)
     goes[0] = goes[sizes.argmax()] = False
     small[box] = goes[numbers]
     return small, int(goes.sum())

@@ -105,3 +105,14 @@ def test_each_lesion_a_number(segmenter, run_medseg, tmp_path):
 def test_unknown_mode():
     with pytest.raises(UsageError, match="Did you mean instance"):
         medseg.segment("picture.png", TASK, mode="instances")
+
+
+def test_an_impossible_size_carries_a_warning(segmenter, tmp_path):
+    result = segmenter(example_ultrasound(tmp_path), pixel_spacing_mm=(10.0, 10.0))
+    assert any("longest diameter mm" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, float("nan")])
+def test_a_temperature_is_positive(temperature):
+    with pytest.raises(UsageError, match="a temperature above 0"):
+        medseg.Segmenter(TASK, "cpu", {"temperature": temperature})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from dicom_writer import ct_slices, save
+from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, RLELossless
 
@@ -145,10 +146,28 @@ class TestCalibration:
 class TestFilesAndFolders:
     def test_folder_with_one(self, grey, tmp_path):
         write_ultrasound(grey, tmp_path / "IM0001")
-        assert find_inputs([tmp_path]) == [tmp_path]
+        assert find_inputs([tmp_path]) == [tmp_path / "IM0001"]
         np.testing.assert_array_equal(_read(tmp_path).array, grey[None])
 
-    def test_folder_with_several_is_refused(self, grey, tmp_path):
+    def test_each_is_an_input(self, grey, tmp_path):
+        """In folders, beside other pictures, and named one by one; a damaged one is kept, to say so."""
+        paths = [write_ultrasound(grey, tmp_path / name, seed=n) for n, name in enumerate(("a.dcm", "c.dcm"))]
+        (tmp_path / "deeper").mkdir()
+        paths += [write_ultrasound(grey, tmp_path / "deeper" / "IM1", seed=3), tmp_path / "b.png"]
+        Image.fromarray(grey).save(paths[-1])
+        paths.append(tmp_path / "deeper" / "IM2")
+        paths[-1].write_bytes(paths[0].read_bytes()[:140])
+        assert find_inputs([tmp_path]) == sorted(paths)
+        assert find_inputs(paths[:3]) == paths[:3]
+
+    def test_beside_slices_it_is_part_of_the_study(self, grey, tmp_path, caplog):
+        folder = save(tmp_path / "ct", ct_slices())
+        write_ultrasound(grey, folder / "us.dcm")
+        Image.fromarray(grey).save(folder / "note.png")
+        assert find_inputs([folder]) == [folder]
+        assert "1 other image files passed over" in caplog.text
+
+    def test_several_as_one_are_refused(self, grey, tmp_path):
         for number in range(3):
             write_ultrasound(grey, tmp_path / f"{number}.dcm", seed=number)
         with pytest.raises(UnsuitableError, match="one ultrasound picture; came: 3 among 3 DICOM files"):

@@ -71,6 +71,17 @@ def test_by_instance(result, tmp_path):
     assert "left_lung_2.stl" in files(found.save(tmp_path, ["mesh"]))
 
 
+def test_nothing_stays_of_an_earlier_result(result, tmp_path):
+    """Not in another format, and not of labels that are no more; what is nobody's stays."""
+    result.by_instance().save(tmp_path, ["nifti", "nrrd", "mesh", "png", "html"])
+    (tmp_path / "notes.txt").write_text("mine")
+    result.save(tmp_path, ["mesh"])
+    meshes = ["airway.stl", "left_lung.stl", "right_lung.stl"]
+    assert files(tmp_path) == sorted([*meshes, "measurements.json", "notes.txt"])
+    result.save(tmp_path, ["nifti", "png"])
+    assert files(tmp_path) == ["measurements.json", "notes.txt", "overlay.png", "segmentation.nii.gz"]
+
+
 @pytest.mark.parametrize("name", ["dicom-seg", "rtstruct"])
 def test_what_needs_source_slices(result, tmp_path, name):
     with pytest.raises(UnsuitableError, match="whose slices"):

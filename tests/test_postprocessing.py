@@ -26,8 +26,10 @@ def scores_of(labels, second=None):
     return scores.scatter_(0, torch.as_tensor(labels, dtype=torch.int64)[None], 0.7)
 
 
-def clean(scores, **changes):
-    image = MetaTensor(torch.zeros(1, *scores.shape[1:]), meta={"grid_spacing_mm": 10.0})  # a voxel is 1 ml
+def clean(scores, airy=True, **changes):
+    """Of an image that is 0 where there is air, else 1; a voxel is 1 ml."""
+    dense = 1 - torch.as_tensor(np.broadcast_to(airy, scores.shape[1:]).astype(np.float32))
+    image = MetaTensor(dense[None], meta={"grid_spacing_mm": 10.0})
     settings = {"min_ml": {"left_lung": 5, "right_lung": 5, "airway": 2}, "filled": ("left_lung",)} | changes
     data = CleanLabelsd("pred", LABELS, **settings)({"pred": scores, "image": image})
     return data["pred"].argmax(0).numpy(), data["image"].meta["postprocessing"].splitlines()
@@ -62,6 +64,26 @@ def test_a_large_piece_stays_and_the_largest_always(chest):
     assert notes == []
 
 
+@pytest.mark.parametrize(("voxels_of_air", "stays"), [(0, False), (1, False), (3, True)])
+def test_a_dense_piece_must_be_larger(chest, voxels_of_air, stays):
+    """Of 30 ml, apart from the lung: muscle, or a lobe with a rest of air in it."""
+    strayed, airy = chest.copy(), chest != 1
+    strayed[0, :, 0:3] = 1
+    airy[0, :, 0:3] = False
+    airy[0, :voxels_of_air, 0] = True
+    found, notes = clean(scores_of(strayed), airy, min_dense_ml={"left_lung": 40}, air=0.5)
+    assert np.array_equal(found, strayed if stays else chest)
+    assert notes == ([] if stays else ["left_lung: 1 pieces of 30.0 ml removed"])
+
+
+def test_a_large_dense_piece_and_a_dense_lung_stay(chest):
+    strayed = chest.copy()
+    strayed[0, :, 0:3] = 1
+    found, notes = clean(scores_of(strayed), False, min_dense_ml={"left_lung": 30}, air=0.5)
+    assert np.array_equal(found, strayed)
+    assert notes == []
+
+
 def test_a_hole_is_filled_with_the_label_that_is_next(chest):
     holed, second = chest.copy(), chest.copy()
     holed[4:6, 4:6, 4:6] = 0
@@ -76,7 +98,7 @@ def test_a_bay_is_no_hole(chest):
 
 
 def test_small_pieces_of_nothing():
-    small, count = small_pieces(np.zeros((3, 4, 5), bool), 10)
+    small, count = small_pieces(np.zeros((3, 4, 5), bool), 10, np.zeros((3, 4, 5), bool), 10)
     assert small.shape == (3, 4, 5)
     assert count == 0
     assert not small.any()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import glob
 import itertools
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from medseg.errors import UnreadableError
 from medseg.io import dicom, itk_image, nifti, raster
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (*raster.SUFFIXES, *nifti.SUFFIXES, *itk_image.SUFFIXES)
 
@@ -28,8 +31,9 @@ def find_inputs(sources: Iterable[str | Path]) -> list[Input]:
     """The images that files, folders and glob patterns stand for.
 
     A folder with DICOM files anywhere in it is one image, another one stands for the image files in it
-    (not in the folders in it). All DICOM files named one by one are one image together. A path that does
-    not exist is kept, so that reading it says so.
+    (not in the folders in it). All DICOM files named one by one are one image together. Ultrasound is
+    different: each DICOM file is an image, in a folder too. A path that does not exist is kept, so that
+    reading it says so. What a folder holds beside a study is passed over, with a warning in the log.
 
     Raises:
         UnreadableError: a folder or pattern without any image file, or no source at all.
@@ -46,7 +50,7 @@ def find_inputs(sources: Iterable[str | Path]) -> list[Input]:
             )
         for file in files:
             is_slice = file.is_file() and not _is_image(file) and dicom.is_dicom(file)
-            (slices if is_slice else found).append(file)
+            (slices if is_slice and not dicom.is_picture(file) else found).append(file)
     if slices:
         found.append(slices[0] if len(slices) == 1 else tuple(dict.fromkeys(slices)))
     if not found:
@@ -57,13 +61,21 @@ def find_inputs(sources: Iterable[str | Path]) -> list[Input]:
 def _files_of(source: str | Path) -> list[Path]:
     path = Path(source)
     if os.path.isdir(path):
-        return (
-            [path] if dicom.holds_dicom(path) else sorted(file for file in path.iterdir() if _is_image(file))
-        )
+        return _files_in(path)
     if os.path.exists(path) or not glob.has_magic(str(source)):
         return [path]
     names = sorted(Path(name) for name in glob.glob(str(source), recursive=True))
     return [file for file in names if file.is_file() and (_is_image(file) or dicom.is_dicom(file))]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    images = [file for file in folder.iterdir() if _is_image(file)]
+    pictures = dicom.pictures_in(folder)
+    if pictures or not dicom.holds_dicom(folder):
+        return sorted({*images, *pictures})
+    if images:
+        logger.warning("%s: read as a DICOM study; %d other image files passed over", folder, len(images))
+    return [folder]
 
 
 def case_name(source: Input) -> str:

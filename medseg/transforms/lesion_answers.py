@@ -10,6 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from medseg.errors import UsageError
 from medseg.transforms.load import Data
 
 MALIGNANT = {"benign": 0.0, "malignant": 1.0}
@@ -45,12 +46,17 @@ class SplitMalignancyd(MapTransform):
         temperature: by which the logit of malignancy is divided (Guo et al., On Calibration of Modern Neural
             Networks, ICML 2017).
         malignancy_key: gets the probability, (1,).
+
+    Raises:
+        UsageError: a temperature that is not positive.
     """
 
     def __init__(
         self, keys: KeysCollection, temperature: float = 1.0, malignancy_key: str = "malignancy"
     ) -> None:
         super().__init__(keys)
+        if not 0 < temperature < float("inf"):
+            raise UsageError("a temperature above 0", came=f"{temperature:g}", do="Set temperature.")
         self.temperature, self.malignancy_key = temperature, malignancy_key
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:

@@ -28,9 +28,20 @@ from medseg.io.dicom.pixels import read_pixels
 from medseg.io.dicom.report import Series, describe_stacks, to_json, to_table
 from medseg.io.dicom.series import choose
 from medseg.io.dicom.stacks import Stack, stacks_of
+from medseg.io.dicom.ultrasound import is_picture, pictures_in
 from medseg.volume import Source, Volume
 
-__all__ = ["Series", "holds_dicom", "inspect", "is_dicom", "read", "to_json", "to_table"]
+__all__ = [
+    "Series",
+    "holds_dicom",
+    "inspect",
+    "is_dicom",
+    "is_picture",
+    "pictures_in",
+    "read",
+    "to_json",
+    "to_table",
+]
 
 StudySource = str | Path | Sequence[str | Path]
 

@@ -98,7 +98,12 @@ def is_dicom(path: str | Path) -> bool:
 
 def holds_dicom(folder: str | Path) -> bool:
     """Whether any file in a folder, or in the folders in it, begins as DICOM does."""
-    return any(is_dicom(path) for path in _walk(Path(folder)))
+    return any(True for _ in dicom_files(folder))
+
+
+def dicom_files(folder: str | Path) -> Iterator[Path]:
+    """The files in a folder, and in the folders in it, that begin as DICOM does."""
+    return (path for path in _walk(Path(folder)) if is_dicom(path))
 
 
 @contextmanager
@@ -108,7 +113,7 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
     Raises:
         UnreadableError: the path does not exist, holds no DICOM, or is an unsafe or damaged archive.
     """
-    with ExitStack() as stack, _quiet_pydicom():
+    with ExitStack() as stack, quiet_pydicom():
         entries = _entries(source, stack)
         with ThreadPoolExecutor(READERS) as pool:
             outcomes = list(pool.map(_examine, entries))
@@ -136,7 +141,7 @@ def describe(source: str | Path | Sequence[str | Path]) -> str:
 
 
 @contextmanager
-def _quiet_pydicom() -> Iterator[None]:
+def quiet_pydicom() -> Iterator[None]:
     """Keep pydicom from printing values and tracebacks of damaged files: they may name a patient."""
     import pydicom
 

@@ -10,12 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medseg.errors import UnreadableError, UnsuitableError
-from medseg.io.dicom.files import DicomFile, Found
+from medseg.io.dicom.files import DicomFile, Found, dicom_files, quiet_pydicom
 from medseg.io.dicom.report import Series, describe_stacks
 from medseg.io.dicom.slices import MOST_FRAMES, MOST_ROWS, unsuitable
 from medseg.io.dicom.stacks import Stack, text_of
@@ -24,6 +25,8 @@ from medseg.volume import Source, Volume
 MODALITY = "US"
 # Ultrasound Image and Ultrasound Multi-frame Image Storage, each with its retired predecessor.
 CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("6", "6.1", "3", "3.1")}
+# CT, MR and PET, of one and of several frames.
+VOLUMES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "4", "4.1", "128", "130")}
 _LOSSLESS_JPEG = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
 _GREYS = {"MONOCHROME1", "MONOCHROME2"}
@@ -83,6 +86,38 @@ def read(found: Found, path: str) -> Volume:
 def pictures(found: Found) -> list[DicomFile]:
     """The ultrasound files of a study."""
     return [file for file in found.files if text_of(file.header, "SOPClassUID") in CLASSES]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a DICOM file is of ultrasound, by its class."""
+    return _class_of(path) in CLASSES
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The ultrasound files of a folder and the folders in it; none where slices of a volume are among them.
+
+    Damaged files are among them, so that reading them says so; directories and reports are not.
+    """
+    classes = {}
+    for path in sorted(dicom_files(folder)):
+        classes[path] = _class_of(path)
+        if classes[path] in VOLUMES:
+            return []
+    if not CLASSES & set(classes.values()):
+        return []
+    return [path for path, name in classes.items() if name in CLASSES or not name]
+
+
+def _class_of(path: Path) -> str:
+    """SOPClassUID of a DICOM file; empty for what can't be read."""
+    from pydicom import dcmread
+
+    try:
+        with quiet_pydicom():
+            header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+    except Exception:  # damaged in one of many ways: the reader says in which
+        return ""
+    return text_of(header, "SOPClassUID")
 
 
 def describe(found: Found) -> list[Series]:
