@@ -16,7 +16,7 @@ from medseg.errors import UnsuitableError, UsageError, did_you_mean
 from medseg.instances import by_instance
 from medseg.io import write_mask
 from medseg.io.raster import write_picture
-from medseg.volume import Mask, Source
+from medseg.volume import Mask
 
 PICTURE_FORMATS = ("png", "html")
 VOLUME_FORMATS = ("nifti", "png", "html")
@@ -128,9 +128,7 @@ def _require_fitting(name: str, result: SegmentationResult) -> None:
         return
     if result.mask.affine is None:
         raise UnsuitableError(f"a volume, to write {name}", came="a picture", do="Ask for png.")
-    if name in ("dicom-seg", "rtstruct") and not (
-        isinstance(result.mask.source, Source) and result.mask.source.headers
-    ):
+    if name in ("dicom-seg", "rtstruct") and not result.mask.headers:
         raise UnsuitableError(
             f"a DICOM series, whose slices {name} refers to",
             came="a volume from another kind of file",

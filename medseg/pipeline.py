@@ -15,6 +15,7 @@ import numpy as np
 
 from medseg import __version__
 from medseg.bundle import inference_files, open_bundle, parse, sha256, typed_errors
+from medseg.case import NOTE, WARNING, Case
 from medseg.errors import UsageError, did_you_mean
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
@@ -96,27 +97,32 @@ class Segmenter:
         self, source: Input, pixel_spacing_mm: tuple[float, float] | None = None
     ) -> SegmentationResult:
         """Segment one image; arguments and errors as for segment."""
+        with typed_errors():
+            result: SegmentationResult = self._build_result(self.case(source, pixel_spacing_mm))
+        return result.by_instance() if self.mode == "instance" else result
+
+    def case(self, source: Input, pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
+        """The mask of one image before anything is measured on it; arguments and errors as for segment."""
         import torch
 
         with typed_errors(), torch.inference_mode():
             data = self._preprocessing({"image": source})
             batch = data["image"][None].to(self.device)
             data["pred"] = self._inferer(batch, self._network)[0].cpu()
-            result: SegmentationResult = self._build_result(self._postprocessing(data), pixel_spacing_mm)
-        return result.by_instance() if self.mode == "instance" else result
+            case: Case = self._build_result.case(self._postprocessing(data), pixel_spacing_mm)
+        return case
 
 
 class ResultBuilder:
-    """From the tensors that a bundle's postprocessing leaves to a SegmentationResult.
+    """From the tensors that a bundle's postprocessing leaves to a Case, and from it to a result.
 
     Args:
         bundle_root: the bundle's folder.
         weights: the files that the network was loaded from; several make an ensemble, none is a method
             without any.
         labels: value to name.
-        measure: called with the mask and what `data` has under `measure_on`.
+        measure: a Case to its measurements.
         plausible: see medseg.quality.check_ranges.
-        measure_on: key of the image, or of the field in which a picture was analysed.
         method: what made the mask: network, or the name of another method.
     """
 
@@ -125,9 +131,8 @@ class ResultBuilder:
         bundle_root: str | Path,
         weights: Sequence[str | Path],
         labels: Mapping[int | str, str],
-        measure: Callable[[Mask, np.ndarray], dict[str, dict[str, Any]]],
+        measure: Callable[[Case], dict[str, dict[str, Any]]],
         plausible: Mapping[str, tuple[float, float]],
-        measure_on: str = "source_field",
         method: str = "network",
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
@@ -136,37 +141,49 @@ class ResultBuilder:
         self.labels = {int(value): name for value, name in labels.items()}
         self.measure = measure
         self.plausible = plausible
-        self.measure_on = measure_on
         self.method = method
 
-    def __call__(
-        self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None
-    ) -> SegmentationResult:
+    def case(self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
+        """The mask on the source's grid, and what else the transforms left.
+
+        Args:
+            data: `pred`, (1, spatial...), on the source's grid; `image`, whose meta data has the origin;
+                `source_image`; `source_field`, `probability` and `malignancy` where there are any.
+            pixel_spacing_mm: see segment.
+        """
         meta = data["image"].meta
-        source = meta["filename_or_obj"]
-        affine = meta.get("source_affine")
-        if pixel_spacing_mm is None and "pixel_spacing_mm" in meta:
-            row_mm, column_mm = (float(step) for step in meta["pixel_spacing_mm"])
-            pixel_spacing_mm = (row_mm, column_mm)
+        origin, affine = meta["origin"], meta.get("source_affine")
         mask = Mask(
-            np.asarray(data["pred"])[0].astype(np.uint8, copy=False),
+            _first_channel(data["pred"]).astype(np.uint8, copy=False),
             self.labels,
             affine=None if affine is None else np.asarray(affine),
-            pixel_spacing_mm=pixel_spacing_mm,
-            source=source,
+            pixel_spacing_mm=pixel_spacing_mm or origin.pixel_spacing_mm,
+            source=origin.source,
+            headers=origin.headers,
         )
-        measurements = self.measure(mask, np.asarray(data[self.measure_on])[0])
-        empty = [] if mask.array.any() else ["nothing was found: the mask is empty"]
-        warnings = [*meta["warnings"].splitlines(), *empty, *check_ranges(measurements, self.plausible)]
-        image = np.asarray(data["source_image"])
-        return SegmentationResult(
+        return Case(
             mask,
+            np.asarray(data["source_image"]),
+            _first_channel(data["source_field"]) > 0 if "source_field" in data else None,
+            {name: _first_channel(data[name]) for name in ("probability", "malignancy") if name in data},
+            origin.findings,
+        )
+
+    def __call__(self, case: Case) -> SegmentationResult:
+        """Measure a case, judge it, and say where it comes from."""
+        measurements = self.measure(case)
+        empty = [] if case.mask.array.any() else ["nothing was found: the mask is empty"]
+        noticed = [finding.text for finding in case.findings if finding.kind == WARNING]
+        warnings = [*noticed, *empty, *check_ranges(measurements, self.plausible)]
+        notes = [finding.text for finding in case.findings if finding.kind == NOTE]
+        return SegmentationResult(
+            case.mask,
             measurements,
             judge(warnings),
             warnings,
-            self._provenance(source, image) | {"postprocessing": meta.get("postprocessing", "").splitlines()},
-            image,
-            np.asarray(data["source_field"])[0] > 0 if "source_field" in data else None,
+            self._provenance(case.mask.source, case.image) | {"postprocessing": notes},
+            case.image,
+            case.field_of_view,
             self.bundle.metadata.get("dicom_codes", {}),
         )
 
@@ -181,6 +198,10 @@ class ResultBuilder:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"medseg": __version__, "monai": version("monai"), "torch": version("torch")},
         }
+
+
+def _first_channel(tensor: Any) -> np.ndarray:
+    return np.asarray(tensor)[0]
 
 
 def _sha256_of_voxels(image: np.ndarray) -> str:
@@ -210,7 +231,7 @@ class SaveResults:
 
     def __call__(self, engine: Any) -> None:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
-            result = self.build_result({**batch, **output})
+            result = self.build_result(self.build_result.case({**batch, **output}))
             directory = result.save(self.output_dir / self.names[result.mask.source])
             logger.info("saved %s", directory)
             for warning in result.warnings:

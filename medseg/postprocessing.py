@@ -14,9 +14,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from medseg.case import note, warn
 from medseg.grid import best_labels
 
-NOTES = "postprocessing"  # key in the image's meta data, a line each
 AIRY_HU = -400  # half-way from healthy lung to tissue: the border, where partial volume is even
 HU_PER_SCORE = 200
 AIRY_SHARE = 0.05  # of a piece of lung, below which it is dense
@@ -63,7 +63,7 @@ class CleanLabelsd(MapTransform):
             labels = best_labels(torch.as_tensor(scores)).numpy()
             airy = np.asarray(cleaned[self.image_key][0]) < self.air
             notes = [*self._drop(scores, labels, airy, voxel_ml), *self._fill(scores, labels, voxel_ml)]
-            meta[NOTES] = "\n".join([*meta.get(NOTES, "").splitlines(), *notes])
+            note(meta, self, *notes)
         return cleaned
 
     def _drop(
@@ -111,8 +111,7 @@ class CleanLesionsd(MapTransform):
             kept = sizes >= self.min_px
             kept[0] = False
             if specks := int(count - kept.sum()):
-                note = f"{specks} specks of {int(sizes[1:][~kept[1:]].sum())} px removed"
-                meta[NOTES] = "\n".join([*meta.get(NOTES, "").splitlines(), note])
+                note(meta, self, f"{specks} specks of {int(sizes[1:][~kept[1:]].sum())} px removed")
             cleaned[key] = torch.as_tensor(kept[numbers][None]).to(torch.as_tensor(cleaned[key]).dtype)
         return cleaned
 
@@ -167,17 +166,16 @@ class JoinClassicald(MapTransform):
             if min(other.shape) * spacing_mm < self.least_mm:
                 for value in range(len(scores)):
                     scores[value] = torch.from_numpy(other == value)
-                note = f"less than {self.least_mm:g} mm of a chest: thresholds made the mask, not the network"
-                image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), note])
+                thin = f"less than {self.least_mm:g} mm of a chest: thresholds made the mask, not the network"
+                warn(image.meta, self, thin)
                 continue
             own = best_labels(scores).numpy()
-            warnings = disagreements(own, other, self.lungs, spacing_mm, self.most_ml)
-            image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), *warnings])
+            warn(image.meta, self, *disagreements(own, other, self.lungs, spacing_mm, self.most_ml))
             box = bounding_box((own > 0) | (other > 0), (2, 2, 2))  # the rest is background to both
             part = scores[(slice(None), *box)]
             notes = list(self._join(part, own[box], other[box], spacing_mm**3 / 1000))
             self._sharpen(part, own[box], other[box], hu[box])
-            image.meta[NOTES] = "\n".join([*image.meta.get(NOTES, "").splitlines(), *notes])
+            note(image.meta, self, *notes)
         return joined
 
     def _join(

@@ -10,36 +10,10 @@ or (C, i, j, k).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-
-class Source(str):
-    """The path that an image came from, with the DICOM headers of its slices.
-
-    A text, because that is what MONAI's loaders pass on unchanged beside an image.
-
-    Attributes:
-        headers: pydicom data sets without pixels, one per slice along k, or the one of a multi-frame
-            file; empty for what is not DICOM.
-    """
-
-    __slots__ = ("headers",)
-    headers: tuple[Any, ...]
-
-    def __new__(cls, path: object = "", headers: Iterable[Any] = ()) -> Source:
-        source = super().__new__(cls, str(path))
-        source.headers = tuple(headers)
-        return source
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
-        return self  # never changed, and MetaTensor copies what it holds at each step
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Source, (str(self), self.headers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +23,9 @@ class Volume:
     Attributes:
         array: (C, row, column) or (C, i, j, k), in the data type of the file.
         affine: 4x4, voxel index to RAS+ mm; None for a picture.
-        source: the path that it came from; for DICOM with the headers of its slices.
+        source: the path that it came from.
+        headers: of DICOM, data sets without pixels, one per slice along k, or the one of a multi-frame file;
+            empty for what is not DICOM.
         warnings: what the reader noticed and the user should know; empty when nothing is odd.
         pixel_spacing_mm: (row, column) size of a picture's pixel in mm; None when unknown.
         region_box: (top, left, height, width) in px of the part of a picture that the spacing is true of;
@@ -58,7 +34,8 @@ class Volume:
 
     array: np.ndarray
     affine: np.ndarray | None = None
-    source: str = Source()
+    source: str = ""
+    headers: tuple[Any, ...] = ()
     warnings: tuple[str, ...] = ()
     pixel_spacing_mm: tuple[float, float] | None = None
     region_box: tuple[int, int, int, int] | None = None
@@ -74,13 +51,15 @@ class Mask:
         affine: 4x4, voxel index to RAS+ mm; None for a picture.
         pixel_spacing_mm: (row, column) size of a picture's pixel in mm; None when unknown.
         source: the path of the image that was segmented.
+        headers: of that image, where it is DICOM; see Volume.
     """
 
     array: np.ndarray
     labels: dict[int, str] = field(default_factory=dict)
     affine: np.ndarray | None = None
     pixel_spacing_mm: tuple[float, float] | None = None
-    source: str = Source()
+    source: str = ""
+    headers: tuple[Any, ...] = ()
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:

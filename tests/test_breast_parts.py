@@ -5,6 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from medseg.case import Origin
 from medseg.losses import MaskAndClassLoss
 from medseg.networks import ClassifyingSegResNet
 from medseg.postprocessing import CleanLesionsd
@@ -23,7 +24,7 @@ from medseg.transforms import (
 def picture(shape=(90, 140)):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     disc = ((rows - 40) ** 2 + (columns - 90) ** 2 < 400).astype(np.float32)
-    meta = {"source_shape": torch.tensor(shape), "warnings": ""}
+    meta = {"source_shape": torch.tensor(shape), "origin": Origin()}
     return {"image": MetaTensor(torch.as_tensor(disc[None]), meta=meta), "label": torch.as_tensor(disc[None])}
 
 
@@ -119,4 +120,4 @@ def test_specks_go_and_holes_are_filled():
     image = MetaTensor(torch.zeros(1, 40, 40), meta={})
     cleaned = CleanLesionsd("pred", min_px=10)({"pred": torch.as_tensor(mask), "image": image})
     assert cleaned["pred"].sum() == 15 * 15
-    assert cleaned["image"].meta["postprocessing"] == "1 specks of 1 px removed"
+    assert cleaned["image"].meta["origin"].texts("note") == ["1 specks of 1 px removed"]

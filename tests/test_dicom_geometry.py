@@ -40,9 +40,9 @@ def test_order_is_by_place_and_not_by_name_or_number(tmp_path):
         one.InstanceNumber = number
     volume = read(save(tmp_path, shuffled), "CT")
     np.testing.assert_array_equal(volume.array[0], body_hu().transpose(2, 1, 0))
-    heights_mm = [float(header.ImagePositionPatient[2]) for header in volume.source.headers]
+    heights_mm = [float(header.ImagePositionPatient[2]) for header in volume.headers]
     assert heights_mm == sorted(heights_mm)
-    assert "PixelData" not in volume.source.headers[0]
+    assert "PixelData" not in volume.headers[0]
 
 
 def test_oblique_orientation(tmp_path):
@@ -258,7 +258,7 @@ def test_multi_frame_file_is_the_same_volume(tmp_path):
     volume = read(save(tmp_path, [enhanced_ct()]), "CT")
     np.testing.assert_array_equal(volume.array[0], body_hu().transpose(2, 1, 0))
     np.testing.assert_allclose(volume.affine, AFFINE)
-    assert len(volume.source.headers) == 1
+    assert len(volume.headers) == 1
 
 
 def test_multi_frame_frames_are_ordered_and_checked_like_slices(tmp_path):

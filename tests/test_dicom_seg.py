@@ -13,7 +13,7 @@ from dicom_phantom import GEOMETRIES, LABELS
 
 from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
 from medseg.io.dicom.seg import read_seg, write_seg
-from medseg.volume import Mask, Source
+from medseg.volume import Mask
 
 ANATOMY = ("91723000", "SCT", "Anatomical Structure")
 LUNG = {"category": ANATOMY, "type": ("39607008", "SCT", "Lung"), "colour": (230, 159, 0)}
@@ -26,13 +26,12 @@ CODES = {
 
 def phantom(name, order=None):
     made = dicom_phantom.headers(name) if order is None else (dicom_phantom.enhanced_header(name, order),)
-    source = Source("study", made)
-    return Mask(dicom_phantom.labels(), LABELS, affine=dicom_phantom.ras_affine(name), source=source)
+    return Mask(dicom_phantom.labels(), LABELS, affine=dicom_phantom.ras_affine(name), headers=tuple(made))
 
 
 def changed(mask, **changes):
     return Mask(
-        **{"array": mask.array, "labels": LABELS, "affine": mask.affine, "source": mask.source} | changes
+        **{"array": mask.array, "labels": LABELS, "affine": mask.affine, "headers": mask.headers} | changes
     )
 
 
@@ -94,8 +93,8 @@ def test_frames_refer_to_the_slice_they_lie_on(tmp_path):
     mask = phantom("tilted")
     write_seg(mask, tmp_path / "a.dcm", CODES)
     seg = pydicom.dcmread(tmp_path / "a.dcm")
-    position = {h.SOPInstanceUID: np.array(h.ImagePositionPatient, dtype=float) for h in mask.source.headers}
-    assert seg.FrameOfReferenceUID == mask.source.headers[0].FrameOfReferenceUID
+    position = {h.SOPInstanceUID: np.array(h.ImagePositionPatient, dtype=float) for h in mask.headers}
+    assert seg.FrameOfReferenceUID == mask.headers[0].FrameOfReferenceUID
     for frame in seg.PerFrameFunctionalGroupsSequence:
         source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         own = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
@@ -121,7 +120,7 @@ def test_segments_say_what_they_are_and_leave_out_what_is_empty(tmp_path):
 def test_patient_and_study_are_the_source_s_and_descriptions_hold_no_identifier(tmp_path):
     mask = phantom("axial")
     write_seg(mask, tmp_path / "a.dcm", CODES)
-    seg, header = pydicom.dcmread(tmp_path / "a.dcm"), mask.source.headers[0]
+    seg, header = pydicom.dcmread(tmp_path / "a.dcm"), mask.headers[0]
     for keyword in ("PatientName", "PatientID", "StudyInstanceUID"):
         assert seg[keyword].value == header[keyword].value
     assert seg.SeriesInstanceUID != header.SeriesInstanceUID
@@ -130,11 +129,11 @@ def test_patient_and_study_are_the_source_s_and_descriptions_hold_no_identifier(
 
 def test_a_source_without_what_the_standard_wants_empty(tmp_path):
     mask = phantom("axial")
-    for header in mask.source.headers:
+    for header in mask.headers:
         for keyword in ("PatientID", "PatientBirthDate", "AccessionNumber", "StudyID", "StudyTime"):
             del header[keyword]
     write_seg(mask, tmp_path / "a.dcm", CODES)
-    assert "PatientID" not in mask.source.headers[0]
+    assert "PatientID" not in mask.headers[0]
     assert np.array_equal(read_seg(tmp_path / "a.dcm", LABELS, mask).array, mask.array)
 
 
@@ -142,15 +141,14 @@ def test_a_source_without_what_the_standard_wants_empty(tmp_path):
     "change",
     [
         {"array": np.zeros(dicom_phantom.SHAPE, np.uint8)},
-        {"source": Source("scan.nii.gz")},
-        {"source": "scan.nii.gz"},
+        {"headers": ()},
         {"array": dicom_phantom.labels()[..., :-1]},
         {"array": dicom_phantom.labels()[:-2]},
         {"affine": dicom_phantom.ras_affine("axial") @ np.diag([1, -1, 1, 1])},
         {"affine": dicom_phantom.ras_affine("prone")},
         {"affine": dicom_phantom.ras_affine("tilted")},
     ],
-    ids=["empty", "no_dicom", "text", "slice_lost", "columns_lost", "flipped", "turned", "straightened"],
+    ids=["empty", "no_dicom", "slice_lost", "columns_lost", "flipped", "turned", "straightened"],
 )
 def test_a_mask_that_does_not_lie_on_its_slices_is_refused(tmp_path, change):
     mask = phantom("axial")
@@ -172,7 +170,7 @@ def test_odd_values_of_the_patient_are_copied_and_not_quoted(tmp_path, recwarn, 
         for header in made:
             dicom_phantom.plant_odd_values(header)
         files = sorted(dicom_phantom.write(made, tmp_path / "ct").iterdir())
-    mask = changed(phantom("axial"), source=Source("study", [pydicom.dcmread(file) for file in files]))
+    mask = changed(phantom("axial"), headers=tuple(pydicom.dcmread(file) for file in files))
     for said in (recwarn, caplog):
         said.clear()
     capfd.readouterr()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from medseg.case import Case
 from medseg.errors import UnsuitableError
 from medseg.instances import by_instance, numbered
 from medseg.measurements import measure_lesions
@@ -26,7 +27,10 @@ def test_the_largest_first(lesions):
 
 def test_the_numbers_are_those_of_the_measurements(lesions):
     found = by_instance(lesions).array
-    sizes = [lesion["area_px"] for lesion in measure_lesions(lesions)["lesions"]["value"]]
+    sizes = [
+        lesion["area_px"]
+        for lesion in measure_lesions(Case(lesions, np.zeros((1, *lesions.array.shape))))["lesions"]["value"]
+    ]
     assert sizes == np.bincount(found.ravel())[1:].tolist() == [100, 20, 4]
 
 

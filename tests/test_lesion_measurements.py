@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
 from medseg.measurements import lesion_instances, lesions, measure_lesions
 from medseg.volume import Mask
@@ -15,10 +16,15 @@ ANGLES_DEG, SPACINGS_MM = (0, 20, 45, 70, 90), ((0.1, 0.1), (0.05, 0.1), (0.2, 0
 CENTRE = (80.3, 90.6)
 
 
+def entries_of(mask, malignancy=None):
+    extras = {} if malignancy is None else {"malignancy": malignancy}
+    return measure_lesions(Case(mask, np.zeros((1, *mask.array.shape)), extras=extras))
+
+
 def measured(lesion, spacing_mm=None, malignancy=None) -> dict:
     """Name to value, without the prefix of the largest lesion."""
     mask = Mask(np.asarray(lesion, dtype=np.uint8), pixel_spacing_mm=spacing_mm)
-    found = measure_lesions(mask, malignancy)
+    found = entries_of(mask, malignancy)
     return {name.removeprefix("largest_lesion_"): entry["value"] for name, entry in found.items()}
 
 
@@ -178,12 +184,10 @@ def test_more_than_255_lesions_have_numbers_of_their_own():
 
 
 def test_no_lesion():
-    entries = measure_lesions(
-        Mask(np.zeros((20, 30), np.uint8), pixel_spacing_mm=(0.1, 0.1)), np.array([0.7])
-    )
+    entries = entries_of(Mask(np.zeros((20, 30), np.uint8), pixel_spacing_mm=(0.1, 0.1)), np.array([0.7]))
     assert entries.pop("lesion_count")["value"] == 0
     assert {(entry["value"], entry["reason"]) for entry in entries.values()} == {(None, lesions.NO_LESION)}
-    assert entries.keys() < measure_lesions(Mask(rectangle(3, 4).astype(np.uint8))).keys()
+    assert entries.keys() < entries_of(Mask(rectangle(3, 4).astype(np.uint8))).keys()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (9, 9)])
@@ -226,7 +230,7 @@ def test_border_of_the_picture_changes_nothing():
 
 
 def test_unknown_pixel_size():
-    entries = measure_lesions(Mask(rectangle(20, 40).astype(np.uint8)))
+    entries = entries_of(Mask(rectangle(20, 40).astype(np.uint8)))
     for name, entry in entries.items():
         in_mm = name.endswith(("_mm", "_mm2"))
         assert (entry["value"] is None) == (in_mm or name == "malignancy_probability")
@@ -239,15 +243,13 @@ def test_malignancy_is_passed_on_for_a_lesion_only():
     picture = rectangle(20, 40)
     for given in (np.array([0.25], np.float32), np.array(0.25), np.array([[0.25]])):
         assert measured(picture, None, given)["malignancy_probability"] == 0.25
-    entry = measure_lesions(Mask(picture.astype(np.uint8)), None)["malignancy_probability"]
+    entry = entries_of(Mask(picture.astype(np.uint8)), None)["malignancy_probability"]
     assert entry == {"value": None, "unit": "probability, no diagnosis", "reason": lesions.NOT_ESTIMATED}
 
 
 def test_every_entry_has_a_unit_and_can_be_written_as_json():
     for picture in (rectangle(20, 40), rectangle(0, 0), rectangle(1, 1)):
-        entries = measure_lesions(
-            Mask(picture.astype(np.uint8), pixel_spacing_mm=(0.1, 0.1)), np.array([0.5])
-        )
+        entries = entries_of(Mask(picture.astype(np.uint8), pixel_spacing_mm=(0.1, 0.1)), np.array([0.5]))
         assert json.loads(json.dumps(entries, allow_nan=False)) == entries
         units = {"_px": "px", "_mm": "mm", "_mm2": "mm²"}
         for name, entry in entries.items():
@@ -258,7 +260,7 @@ def test_every_entry_has_a_unit_and_can_be_written_as_json():
 def test_input_is_left_as_it_was():
     picture = rectangle(20, 40).astype(np.uint8)
     before = picture.copy()
-    measure_lesions(Mask(picture))
+    entries_of(Mask(picture))
     assert np.array_equal(picture, before)
 
 
@@ -277,7 +279,7 @@ def test_any_mask_is_measured():
 
 def test_volume_is_refused():
     with pytest.raises(UnsuitableError, match=r"\(4, 5, 6\)"):
-        measure_lesions(Mask(np.zeros((4, 5, 6), np.uint8)))
+        entries_of(Mask(np.zeros((4, 5, 6), np.uint8)))
     with pytest.raises(UnsuitableError, match=r"\(4,\)"):
         lesion_instances(np.zeros(4, np.uint8))
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
 from medseg.measurements import measure_lungs
 from medseg.volume import Mask
@@ -27,9 +28,13 @@ def scene(left_hu=-850.0, right_hu=-850.0, dtype=np.int16) -> tuple[np.ndarray, 
     return labels, image_hu
 
 
+def entries_of(mask, image_hu):
+    return measure_lungs(Case(mask, image_hu[None]))
+
+
 def measured(labels, image_hu, affine=AFFINE) -> dict:
     """Name to value."""
-    return {n: e["value"] for n, e in measure_lungs(Mask(labels, affine=affine), image_hu).items()}
+    return {n: e["value"] for n, e in entries_of(Mask(labels, affine=affine), image_hu).items()}
 
 
 def test_boxes_have_their_volume_mass_and_ratio():
@@ -116,7 +121,7 @@ def test_lung_at_the_end_of_the_image_is_cut(box, side):
     labels, image_hu = scene()
     labels[LEFT] = 0
     labels[box] = 1
-    entries = measure_lungs(Mask(labels, affine=AFFINE), image_hu)
+    entries = entries_of(Mask(labels, affine=AFFINE), image_hu)
     assert entries["left_lung_cut_at"]["value"] == [side]
     assert entries["right_lung_cut_at"]["value"] == []
     for name in ("left_lung_volume_ml", "left_lung_mass_g", "lungs_volume_ml", "left_right_volume_ratio"):
@@ -145,21 +150,21 @@ def test_padding_around_a_round_field_of_view_cuts():
 def test_missing_lung_says_so():
     labels, image_hu = scene()
     labels[LEFT] = 0
-    entries = measure_lungs(Mask(labels, affine=AFFINE), image_hu)
+    entries = entries_of(Mask(labels, affine=AFFINE), image_hu)
     gone = [name for name in entries if name.startswith(("left", "lungs"))]
     assert {entries[name]["reason"] for name in gone} == {"no left lung was found"}
     assert all(entries[name]["value"] is not None for name in entries if name not in gone)
 
 
 def test_empty_mask_has_no_value_but_reasons():
-    entries = measure_lungs(Mask(np.zeros(SHAPE, np.uint8), affine=AFFINE), np.zeros(SHAPE, np.int16))
+    entries = entries_of(Mask(np.zeros(SHAPE, np.uint8), affine=AFFINE), np.zeros(SHAPE, np.int16))
     assert all(entry["value"] is None and entry["reason"] for entry in entries.values())
 
 
 @pytest.mark.parametrize("affine", [None, np.diag([1.0, 1.0, 0.0, 1.0])])
 def test_unknown_spacing_leaves_the_hu(affine):
     labels, image_hu = scene()
-    entries = measure_lungs(Mask(labels, affine=affine), image_hu)
+    entries = entries_of(Mask(labels, affine=affine), image_hu)
     for name, entry in entries.items():
         in_voxels = name.endswith(("_hu", "_percent"))
         assert (entry["value"] is not None) == in_voxels
@@ -167,7 +172,7 @@ def test_unknown_spacing_leaves_the_hu(affine):
 
 
 def test_every_entry_has_a_unit_and_can_be_written_as_json():
-    entries = measure_lungs(Mask(scene()[0], affine=AFFINE), scene()[1])
+    entries = entries_of(Mask(scene()[0], affine=AFFINE), scene()[1])
     assert json.loads(json.dumps(entries)) == entries
     units = {"_ml": "ml", "_hu": "HU", "_percent": "% of the lung", "_g": "g"}
     for name, entry in entries.items():
@@ -185,9 +190,9 @@ def test_input_is_left_as_it_was():
 
 def test_picture_and_another_grid_are_refused():
     with pytest.raises(UnsuitableError, match=r"\(4, 5\)"):
-        measure_lungs(Mask(np.zeros((4, 5), np.uint8)), np.zeros((4, 5)))
+        entries_of(Mask(np.zeros((4, 5), np.uint8)), np.zeros((4, 5)))
     with pytest.raises(UsageError, match=r"\(40, 30, 19\)"):
-        measure_lungs(Mask(np.zeros(SHAPE, np.uint8), affine=AFFINE), np.zeros((40, 30, 19)))
+        entries_of(Mask(np.zeros(SHAPE, np.uint8), affine=AFFINE), np.zeros((40, 30, 19)))
 
 
 def test_whole_ct_takes_seconds():
@@ -211,9 +216,9 @@ def test_vessels_are_the_thin_part_of_what_is_dense():
     labels[[0, -1]] = labels[:, [0, -1]] = labels[:, :, [0, -1]] = 0
     hu = np.where(ball | rod, 40, -850).astype(np.int16)
     mask = Mask(labels, {1: "left_lung"}, affine=np.diag([-0.8, -0.9, 1.5, 1.0]))
-    measures = measure_lungs(mask, hu)
+    measures = entries_of(mask, hu)
     rod_ml = rod.sum() * 0.8 * 0.9 * 1.5 / 1000
     assert measures["left_lung_vessel_volume_ml"]["value"] == pytest.approx(rod_ml, abs=0.6)
     assert measures["left_lung_dense_volume_ml"]["value"] > 30
     hu[ball] = -850
-    assert measure_lungs(mask, hu)["left_lung_vessel_volume_ml"]["value"] == pytest.approx(rod_ml)
+    assert entries_of(mask, hu)["left_lung_vessel_volume_ml"]["value"] == pytest.approx(rod_ml)

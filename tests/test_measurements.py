@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from medseg import phantoms
+from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
 from medseg.measurements import measure_vessels, vessels
 from medseg.volume import Mask
@@ -21,10 +22,14 @@ COUNTS = ("branch_points", "end_points")
 LENGTHS = ("centreline_length", *(f"calibre_{name}" for name in vessels.CALIBRE))
 
 
+def entries_of(mask, field=None):
+    return measure_vessels(Case(mask, np.zeros((3, *mask.array.shape)), field))
+
+
 def measured(vessel: np.ndarray, spacing_mm=None, field=None) -> dict:
     """Name to value."""
     mask = Mask(vessel.astype(np.uint8), pixel_spacing_mm=spacing_mm)
-    return {name: entry["value"] for name, entry in measure_vessels(mask, field).items()}
+    return {name: entry["value"] for name, entry in entries_of(mask, field).items()}
 
 
 def drawn(side_px: int, curves: list, width_px: float) -> np.ndarray:
@@ -262,7 +267,7 @@ def test_pixels_that_are_not_square_give_the_true_tortuosity():
 
 
 def test_without_a_spacing_every_millimetre_is_missing_and_says_why():
-    entries = measure_vessels(Mask(phantoms.bar(100, 60, 5, 0).astype(np.uint8)))
+    entries = entries_of(Mask(phantoms.bar(100, 60, 5, 0).astype(np.uint8)))
     in_mm = {name: entry for name, entry in entries.items() if name.endswith(("_mm", "_mm2"))}
     assert len(in_mm) == len(LENGTHS) + 1
     for entry in in_mm.values():
@@ -272,7 +277,7 @@ def test_without_a_spacing_every_millimetre_is_missing_and_says_why():
 
 
 def test_empty_mask_has_no_vessels_and_says_what_cannot_be_known():
-    entries = measure_vessels(Mask(np.zeros((50, 60), np.uint8), pixel_spacing_mm=(0.01, 0.01)))
+    entries = entries_of(Mask(np.zeros((50, 60), np.uint8), pixel_spacing_mm=(0.01, 0.01)))
     zero = {"vessel_area_fraction", "centreline_length_px", "centreline_length_mm", *COUNTS}
     assert all(entries[name]["value"] == 0 for name in zero)
     assert entries["field_area_px"]["value"] == 3000
@@ -282,14 +287,14 @@ def test_empty_mask_has_no_vessels_and_says_what_cannot_be_known():
 
 @pytest.mark.parametrize("vessel", [np.ones((1, 1)), np.ones((50, 50)), np.eye(3), np.ones((2, 3))])
 def test_vessels_without_a_centreline_have_an_area_but_no_calibre(vessel):
-    entries = measure_vessels(Mask(vessel.astype(np.uint8)))
+    entries = entries_of(Mask(vessel.astype(np.uint8)))
     assert entries["vessel_area_fraction"]["value"] > 0
     assert entries["centreline_length_px"]["value"] == 0
     assert entries["calibre_mean_px"]["reason"] == vessels.NO_CENTRELINE
 
 
 def test_empty_field_has_no_fraction():
-    entry = measure_vessels(Mask(np.ones((9, 9), np.uint8)), np.zeros((9, 9), bool))["vessel_area_fraction"]
+    entry = entries_of(Mask(np.ones((9, 9), np.uint8)), np.zeros((9, 9), bool))["vessel_area_fraction"]
     assert entry == {"value": None, "unit": "fraction of the field", "reason": "the field has no pixels"}
 
 
@@ -302,9 +307,7 @@ def test_vessel_at_the_edge_of_the_picture_ends_there():
 
 
 def test_every_entry_has_a_unit_and_can_be_written_as_json():
-    entries = measure_vessels(
-        Mask(phantoms.bar(100, 60, 5, 30).astype(np.uint8), pixel_spacing_mm=(0.1, 0.1))
-    )
+    entries = entries_of(Mask(phantoms.bar(100, 60, 5, 30).astype(np.uint8), pixel_spacing_mm=(0.1, 0.1)))
     assert json.loads(json.dumps(entries)) == entries
     for name, entry in entries.items():
         assert entry["unit"]
@@ -315,25 +318,25 @@ def test_every_entry_has_a_unit_and_can_be_written_as_json():
 def test_input_is_left_as_it_was():
     mask, field = Mask(phantoms.bar(100, 60, 5, 0).astype(np.uint8)), np.ones((100, 100), dtype=bool)
     before = mask.array.copy()
-    measure_vessels(mask, field)
+    entries_of(mask, field)
     assert np.array_equal(mask.array, before)
     assert field.all()
 
 
 def test_volume_is_refused():
     with pytest.raises(UnsuitableError, match=r"\(2, 3, 4\)"):
-        measure_vessels(Mask(np.zeros((2, 3, 4), np.uint8), affine=np.eye(4)))
+        entries_of(Mask(np.zeros((2, 3, 4), np.uint8), affine=np.eye(4)))
 
 
 def test_field_of_another_shape_is_refused():
     with pytest.raises(UsageError, match=r"\(5, 4\)"):
-        measure_vessels(Mask(np.zeros((4, 5), np.uint8)), np.ones((5, 4), bool))
+        entries_of(Mask(np.zeros((4, 5), np.uint8)), np.ones((5, 4), bool))
 
 
 @pytest.mark.parametrize("spacing_mm", [(0.0, 0.1), (0.1, -0.1), (np.nan, 0.1), (0.1, np.inf), (0.1,)])
 def test_spacing_that_is_no_size_is_refused(spacing_mm):
     with pytest.raises(UsageError, match="positive"):
-        measure_vessels(Mask(np.zeros((4, 5), np.uint8), pixel_spacing_mm=spacing_mm))
+        entries_of(Mask(np.zeros((4, 5), np.uint8), pixel_spacing_mm=spacing_mm))
 
 
 def test_fundus_measures_agree_with_how_it_was_drawn():

@@ -13,7 +13,7 @@ from medseg.io import read_mask, write_mask
 from medseg.io.dicom.rtstruct import write_rtstruct
 from medseg.io.dicom.seg import read_seg, write_seg
 from medseg.io.mesh import surface
-from medseg.volume import Mask, Source
+from medseg.volume import Mask
 
 SHAPE = (7, 8, 9)
 MARKER = (5, 2, 7)  # the one voxel of the airway
@@ -90,13 +90,13 @@ def test_meshes(sides):
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_dicom(tmp_path, name):
     """The left lung lies where DICOM's own formula says."""
-    source = Source("study", dicom_phantom.headers(name))
-    mask = Mask(dicom_phantom.labels(), LABELS, affine=dicom_phantom.ras_affine(name), source=source)
+    headers = tuple(dicom_phantom.headers(name))
+    mask = Mask(dicom_phantom.labels(), LABELS, affine=dicom_phantom.ras_affine(name), headers=headers)
     array = np.where(mask.array == 1, mask.array, 0).astype(np.uint8)
     centre_mm = np.argwhere(array).mean(axis=0) @ dicom_phantom.lps_affine(name)[:3, :3].T
     centre_mm += dicom_phantom.lps_affine(name)[:3, 3]
     codes = {"left_lung": {"category": ("91723000", "SCT", "a"), "type": ("39607008", "SCT", "Lung")}}
-    left = Mask(array, LABELS, affine=mask.affine, source=source)
+    left = Mask(array, LABELS, affine=mask.affine, headers=headers)
 
     again = read_seg(write_seg(left, tmp_path / "seg.dcm", codes), LABELS, mask)
     found = np.argwhere(again.array) @ again.affine[:3, :3].T + again.affine[:3, 3]

@@ -5,6 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from medseg.case import Origin
 from medseg.postprocessing import (
     CleanLabelsd,
     JoinClassicald,
@@ -32,7 +33,7 @@ def clean(scores, airy=True, **changes):
     image = MetaTensor(dense[None], meta={"grid_spacing_mm": 10.0})
     settings = {"min_ml": {"left_lung": 5, "right_lung": 5, "airway": 2}, "filled": ("left_lung",)} | changes
     data = CleanLabelsd("pred", LABELS, **settings)({"pred": scores, "image": image})
-    return data["pred"].argmax(0).numpy(), data["image"].meta["postprocessing"].splitlines()
+    return data["pred"].argmax(0).numpy(), data["image"].meta["origin"].texts("note")
 
 
 @pytest.fixture
@@ -120,7 +121,9 @@ LUNGS = {1: "left_lung", 2: "right_lung"}
 
 def image_of(hu):
     scaled = ((hu - RANGE_HU[0]) / (RANGE_HU[1] - RANGE_HU[0])).clamp(0, 1)
-    return MetaTensor(scaled, meta={"grid_spacing_mm": 2.0, "warnings": "the slices lean"})
+    return MetaTensor(
+        scaled, meta={"grid_spacing_mm": 2.0, "origin": Origin().warned("reader", "the slices lean")}
+    )
 
 
 def join(hu, labels):
@@ -129,7 +132,7 @@ def join(hu, labels):
     data = JoinClassicald("pred", LABELS, RANGE_HU, 250)({"pred": scores_of(labels), "image": image})
     meta = data["image"].meta
     return (
-        data["pred"].argmax(0).numpy(), meta["postprocessing"].splitlines(), meta["warnings"].splitlines()
+        data["pred"].argmax(0).numpy(), meta["origin"].texts("note"), meta["origin"].texts("warning")
     )  # fmt: skip
 
 
@@ -198,7 +201,7 @@ def test_a_slab_is_left_to_the_classical_method(phantom):
     image, nothing = image_of(hu), scores_of(torch.zeros_like(labels))
     JoinClassicald("pred", LABELS, RANGE_HU, 250, least_mm=60)({"pred": nothing, "image": image})
     assert np.isin(nothing.argmax(0).numpy(), (1, 2)).sum() > 1000
-    assert image.meta["warnings"].endswith("thresholds made the mask, not the network")
+    assert image.meta["origin"].texts("warning")[-1].endswith("thresholds made the mask, not the network")
 
 
 def test_refused_pieces():

@@ -15,20 +15,20 @@ from skimage.measure import grid_points_in_poly
 from medseg.errors import UnsuitableError
 from medseg.io import read_volume
 from medseg.io.dicom.rtstruct import rings, write_rtstruct
-from medseg.volume import Mask, Source
+from medseg.volume import Mask
 
 SIDE = 64  # rt-utils takes square slices of square pixels alone
 
 
 def phantom(name, array=None, pixel_mm=dicom_phantom.PIXEL_MM):
     array = dicom_phantom.labels() if array is None else array
-    source = Source("study", dicom_phantom.headers(name, array.shape, pixel_mm))
-    return Mask(array, LABELS, affine=dicom_phantom.ras_affine(name, pixel_mm), source=source)
+    headers = tuple(dicom_phantom.headers(name, array.shape, pixel_mm))
+    return Mask(array, LABELS, affine=dicom_phantom.ras_affine(name, pixel_mm), headers=headers)
 
 
 def changed(mask, **changes):
     return Mask(
-        **{"array": mask.array, "labels": LABELS, "affine": mask.affine, "source": mask.source} | changes
+        **{"array": mask.array, "labels": LABELS, "affine": mask.affine, "headers": mask.headers} | changes
     )
 
 
@@ -103,7 +103,7 @@ def same(found, array):
 def test_the_enclosed_pixels_are_those_of_the_mask(tmp_path, name, make):
     mask = phantom(name, make())
     write_rtstruct(mask, tmp_path / "a.dcm")
-    assert same(read_by_pydicom(tmp_path / "a.dcm", mask.source.headers, mask.array.shape), mask.array)
+    assert same(read_by_pydicom(tmp_path / "a.dcm", mask.headers, mask.array.shape), mask.array)
 
 
 @pytest.mark.filterwarnings("ignore")  # rt-utils' own
@@ -113,10 +113,10 @@ def test_rt_utils_reads_the_same_to_half_a_pixel(tmp_path, name):
     rt_utils = pytest.importorskip("rt_utils")
     mask = phantom(name, np.where(balls() == 3, 0, balls()).astype(np.uint8), (0.7, 0.7))
     write_rtstruct(mask, tmp_path / "a.dcm")
-    folder = dicom_phantom.write(mask.source.headers, tmp_path / "ct")
+    folder = dicom_phantom.write(mask.headers, tmp_path / "ct")
     read = rt_utils.RTStructBuilder.create_from(str(folder), str(tmp_path / "a.dcm"))
     order = {header.SOPInstanceUID: number for number, header in enumerate(read.series_data)}
-    places = [order[header.SOPInstanceUID] for header in mask.source.headers]
+    places = [order[header.SOPInstanceUID] for header in mask.headers]
     for value in (1, 2):
         found = read.get_roi_mask_by_name(LABELS[value]).transpose(1, 0, 2)[..., places]
         wanted = mask.array == value
@@ -131,7 +131,7 @@ def test_plastimatch_reads_the_same_voxels(tmp_path, name):
         pytest.skip("plastimatch (apt: plastimatch) is not installed")
     mask = phantom(name, balls())
     write_rtstruct(mask, tmp_path / "a.dcm")
-    dicom_phantom.write(mask.source.headers, tmp_path / "ct")
+    dicom_phantom.write(mask.headers, tmp_path / "ct")
     command = [
         "plastimatch",
         "convert",
@@ -194,7 +194,7 @@ def test_what_the_file_says(tmp_path):
         "tilted", np.where(dicom_phantom.labels() == 2, 0, dicom_phantom.labels()).astype(np.uint8)
     )
     write_rtstruct(mask, tmp_path / "a.dcm")
-    found, header = pydicom.dcmread(tmp_path / "a.dcm"), mask.source.headers[0]
+    found, header = pydicom.dcmread(tmp_path / "a.dcm"), mask.headers[0]
     assert [(r.ROINumber, r.ROIName) for r in found.StructureSetROISequence] == [
         (1, "left_lung"),
         (2, "airway"),
@@ -206,7 +206,7 @@ def test_what_the_file_says(tmp_path):
     series = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
     assert series.SeriesInstanceUID == header.SeriesInstanceUID
     assert [i.ReferencedSOPInstanceUID for i in series.ContourImageSequence] == [
-        h.SOPInstanceUID for h in mask.source.headers
+        h.SOPInstanceUID for h in mask.headers
     ]
     for keyword in ("PatientName", "PatientID", "StudyInstanceUID"):
         assert found[keyword].value == header[keyword].value != ""
@@ -220,7 +220,7 @@ def test_multi_frame_source(tmp_path):
         dicom_phantom.labels(),
         LABELS,
         affine=dicom_phantom.ras_affine("axial"),
-        source=Source("a", (header,)),
+        headers=(header,),
     )
     write_rtstruct(mask, tmp_path / "a.dcm")
     found = pydicom.dcmread(tmp_path / "a.dcm")
@@ -231,9 +231,7 @@ def test_multi_frame_source(tmp_path):
         assert float(contour.ContourData[2]) == frame.PlanePositionSequence[0].ImagePositionPatient[2]
 
 
-@pytest.mark.parametrize(
-    "change", [{"array": np.zeros(dicom_phantom.SHAPE, np.uint8)}, {"source": "scan.nii.gz"}]
-)
+@pytest.mark.parametrize("change", [{"array": np.zeros(dicom_phantom.SHAPE, np.uint8)}, {"headers": ()}])
 def test_what_can_t_be_written(tmp_path, change):
     mask = phantom("axial")
     with pytest.raises(UnsuitableError):
@@ -247,7 +245,7 @@ def test_odd_values_of_the_patient_are_copied_and_not_quoted(tmp_path, recwarn, 
         for header in made:
             dicom_phantom.plant_odd_values(header)
         files = sorted(dicom_phantom.write(made, tmp_path / "ct").iterdir())
-    mask = changed(phantom("axial"), source=Source("study", [pydicom.dcmread(file) for file in files]))
+    mask = changed(phantom("axial"), headers=tuple(pydicom.dcmread(file) for file in files))
     for said in (recwarn, caplog):
         said.clear()
     capfd.readouterr()

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from medseg import phantoms
+from medseg.case import Finding, Origin
 from medseg.errors import LabelError, UnreadableError, UnsuitableError
 from medseg.transforms import (
     FindFieldd,
@@ -39,7 +40,7 @@ def _save(path, pixels):
 
 
 def _meta(**more):
-    return {"warnings": "", "filename_or_obj": "eye.png"} | more
+    return {"origin": Origin(), "filename_or_obj": "eye.png"} | more
 
 
 def _item(picture, field, **more):
@@ -74,22 +75,24 @@ class TestLoadVolumed:
         np.testing.assert_array_equal(item["image"], picture.transpose(2, 0, 1))
         np.testing.assert_array_equal(item["label"], vessels[None])
         meta = item["image"].meta
-        assert (meta["filename_or_obj"], meta["warnings"]) == (files["image"], "")
+        assert meta["filename_or_obj"] == meta["origin"].source == files["image"]
+        assert not meta["origin"].findings
         assert meta["source_shape"].tolist() == [300, 300]
 
     def test_grey_is_repeated_and_said_so(self, tmp_path):
         grey = _phantom(300)[0][..., 1]
         image = LoadVolumed("image")({"image": _save(tmp_path / "a.png", grey)})["image"]
-        assert image.meta["warnings"] == "the picture is grey: 3 colour channels were expected"
+        said = Finding("warning", "LoadVolumed", "the picture is grey: 3 colour channels were expected")
+        assert image.meta["origin"].findings == (said,)
         np.testing.assert_array_equal(image, np.repeat(grey[None], 3, axis=0))
         alone = LoadVolumed("image", channels=1)({"image": _save(tmp_path / "a.png", grey)})["image"]
-        assert alone.meta["warnings"] == ""
+        assert not alone.meta["origin"].findings
         assert alone.shape[0] == 1
 
-    def test_several_warnings_come_a_line_each(self, tmp_path):
+    def test_several_warnings_come_one_by_one(self, tmp_path):
         grey = np.repeat(_phantom(300)[0][..., 1:2], 2, axis=-1)
         image = LoadVolumed("image")({"image": _save(tmp_path / "a.png", grey)})["image"]
-        alpha, colours = image.meta["warnings"].splitlines()
+        alpha, colours = image.meta["origin"].texts("warning")
         assert "alpha" in alpha
         assert "grey" in colours
 
@@ -132,12 +135,12 @@ class TestFindFieldd:
         assert (item["field"].shape, item["field"].dtype) == ((1, 300, 300), torch.uint8)
         assert _dice(np.asarray(item["field"][0]) > 0, field) > 0.99
         assert float(item["image"].meta["field_diameter_px"]) == pytest.approx(276, rel=0.02)
-        assert item["image"].meta["warnings"] == ""
+        assert not item["image"].meta["origin"].findings
 
     def test_keeps_the_warnings_of_the_reader(self, tmp_path):
         find = Compose([LoadVolumed("image"), FindFieldd("image")])
         item = find({"image": _save(tmp_path / "a.png", _phantom(300)[0][..., 1])})
-        assert item["image"].meta["warnings"].splitlines() == [
+        assert item["image"].meta["origin"].texts("warning") == [
             "the picture is grey: 3 colour channels were expected",
             "the picture's colours are not those of a retina (red most, blue least)",
         ]
@@ -409,6 +412,6 @@ def test_items_of_two_sizes_pass_the_loader_as_the_evaluator_uses_it(tmp_path, n
         assert restored["pred"].shape == single["label"].shape == single["source_field"].shape
         assert not restored["pred"][single["source_field"] == 0].any()
         shapes.append(tuple(restored["pred"].shape))
-        warnings.append(single["image"].meta["warnings"].splitlines())
+        warnings.append(single["image"].meta["origin"].texts("warning"))
     assert shapes == [(1, 300, 300), (1, 291, 401)]
     assert [len(lines) for lines in warnings] == [0, 2]

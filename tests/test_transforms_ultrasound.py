@@ -10,6 +10,7 @@ from monai.transforms import Compose, CopyItemsd
 from PIL import Image
 
 from medseg import phantoms
+from medseg.case import Origin
 from medseg.errors import UnsuitableError
 from medseg.transforms import FindScand, FromSquared, LoadVolumed, ToSquared
 
@@ -58,7 +59,7 @@ class TestLoading:
         for pixels in (picture, np.stack([picture] * 3, -1)):
             found.append(Compose([_loader(), FindScand("image")])(_item(tmp_path, pixels, mask))["image"])
         np.testing.assert_array_equal(*found)
-        assert [image.meta["warnings"] for image in found] == ["", ""]
+        assert [image.meta["origin"].findings for image in found] == [(), ()]
 
 
 class TestFindScand:
@@ -73,16 +74,16 @@ class TestFindScand:
 
     def test_warnings_follow_those_of_the_reader(self):
         picture = 255 - _phantom()[0]
-        meta = {"warnings": "from the reader"}
+        meta = {"origin": Origin().warned("reader", "from the reader")}
         image = MetaTensor(torch.as_tensor(picture[None]), meta=meta)
-        found = FindScand("image")({"image": image})["image"].meta["warnings"].splitlines()
+        found = FindScand("image")({"image": image})["image"].meta["origin"].texts("warning")
         assert found[0] == "from the reader"
         assert found[1].startswith("the grey values seem to be inverted")
-        assert meta["warnings"] == "from the reader"
+        assert meta["origin"].texts("warning") == ["from the reader"]
 
     def test_region_of_dicom_limits_it(self):
         picture = _phantom(framed=False)[0]
-        meta = {"warnings": "", "region_box": torch.tensor([20, 30, 300, 200])}
+        meta = {"origin": Origin(region_box=(20, 30, 300, 200))}
         found = FindScand("image")({"image": MetaTensor(torch.as_tensor(picture[None]), meta=meta)})
         inside = np.zeros(picture.shape)
         inside[20:320, 30:230] = 1

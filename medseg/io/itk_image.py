@@ -16,7 +16,7 @@ from medseg.errors import UnreadableError
 from medseg.io.atomic import atomic_path
 from medseg.io.nifti import require_size
 from medseg.io.raster import check_labels, compact
-from medseg.volume import Mask, Source, Volume
+from medseg.volume import Mask, Volume
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 # A header of either format is a few lines; one that does not end by here is none.
@@ -64,7 +64,7 @@ def read(path: Path) -> Volume:
     warnings = _check_nrrd(header, path, start) if nrrd else _check_meta(header, path, start)
     as_double = (header["type"] if nrrd else header["elementtype"]) in NO_ITK_IMAGE
     array, affine = _by_itk(path, as_double)
-    return Volume(array[None], affine=affine, source=Source(path), warnings=warnings)
+    return Volume(array[None], affine=affine, source=str(path), warnings=warnings)
 
 
 def read_mask(path: Path, labels: dict[int, str]) -> Mask:

@@ -13,7 +13,7 @@ import numpy as np
 from medseg.errors import UnreadableError
 from medseg.io.atomic import atomic_path
 from medseg.io.raster import check_labels, compact
-from medseg.volume import Mask, Source, Volume
+from medseg.volume import Mask, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 MOST_VOXELS = 2**31  # 4 GiB as 16 bits; a whole body at 512 x 512 takes 2**29
@@ -73,7 +73,7 @@ def read(path: Path) -> Volume:
         )
     # torch takes the machine's byte order alone.
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Volume(array[None], affine=affine, source=Source(path), warnings=warnings)
+    return Volume(array[None], affine=affine, source=str(path), warnings=warnings)
 
 
 def require_size(shape: Iterable[int], name: str) -> None:

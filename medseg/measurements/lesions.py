@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
 from medseg.instances import numbered
 from medseg.measurements.entries import Measures, entry
@@ -29,14 +30,14 @@ PER_LESION = "per lesion"
 Spacing = tuple[float, float] | None
 
 
-def measure_lesions(mask: Mask, malignancy: np.ndarray | None = None) -> Measures:
+def measure_lesions(case: Case) -> Measures:
     """Measures all lesions together, the largest, and each in a list, the largest first.
 
     Args:
-        mask: a picture's mask, (row, column), 1 for lesion; without pixel_spacing_mm the values in mm are
-            None. Pieces that touch by an edge or a corner are one lesion.
-        malignancy: one number, 0 to 1, in an array of any shape: a network's estimate that this picture shows
-            a malignant lesion. It is passed on as it is, and is no diagnosis. None if there is none.
+        case: of a picture, (row, column), 1 for lesion; without pixel_spacing_mm in its mask the values in mm
+            are None. Pieces that touch by an edge or a corner are one lesion. `malignancy` among its extras
+            is one number, 0 to 1: a network's estimate that this picture shows a malignant lesion. It is
+            passed on as it is, and is no diagnosis.
 
     Returns:
         name to {"value", "unit"}; where the value is None, "reason" says why. `lesions` is a list of dicts
@@ -47,6 +48,7 @@ def measure_lesions(mask: Mask, malignancy: np.ndarray | None = None) -> Measure
         UnsuitableError: the mask is a volume, not a picture.
         UsageError: the spacing is not two positive numbers, or malignancy not one number from 0 to 1.
     """
+    mask, malignancy = case.mask, case.extras.get("malignancy")
     _check(mask, malignancy)
     numbers, spacing_mm = lesion_instances(mask.array), mask.pixel_spacing_mm
     each = _each(numbers, spacing_mm)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
 from medseg.measurements.entries import Measures, entry
 from medseg.volume import Mask
@@ -27,7 +28,7 @@ SIDES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 UNKNOWN_SPACING = "the size of a voxel is not known"
 
 
-def measure_lungs(mask: Mask, image_hu: np.ndarray) -> Measures:
+def measure_lungs(case: Case) -> Measures:
     """Measures both lungs (labels 1 and 2) and the airway (3) of a chest CT.
 
     Volumes and masses are those of whole lungs: where the field of view cuts a lung they are None. Its HU are
@@ -35,8 +36,7 @@ def measure_lungs(mask: Mask, image_hu: np.ndarray) -> Measures:
     every chest CT cuts in the neck, is measured as far as it was found.
 
     Args:
-        mask: a volume's mask, (i, j, k), with its affine.
-        image_hu: (i, j, k) in HU, the image on the same grid.
+        case: of a volume, (i, j, k) with an affine, and its image, (1, i, j, k) in HU.
 
     Returns:
         name to {"value", "unit"}; where the value is None, "reason" says why.
@@ -45,6 +45,7 @@ def measure_lungs(mask: Mask, image_hu: np.ndarray) -> Measures:
         UnsuitableError: the mask is not a volume.
         UsageError: the image has another shape.
     """
+    mask, image_hu = case.mask, case.image[0]
     _check(mask, image_hu)
     counts = _histograms(mask.array, image_hu)
     voxel_ml = _voxel_ml(mask.affine)

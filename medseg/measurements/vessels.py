@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
 from medseg.measurements.centreline import Centreline, centreline, connect, solid_vessels
 from medseg.measurements.entries import Measures, entry
@@ -28,20 +29,20 @@ CALIBRE = ("mean", "median", "standard_deviation", "percentile_5", "percentile_9
 Spacing = tuple[float, float] | None
 
 
-def measure_vessels(mask: Mask, field: np.ndarray | None = None) -> Measures:
-    """Measures the vessels (label 1) of a retinal photograph.
+def measure_vessels(case: Case) -> Measures:
+    """Measures the vessels (label 1) of a retinal photograph inside its field of view.
 
     Args:
-        mask: a picture's mask, (row, column); without pixel_spacing_mm the values in mm are None.
-        field: (row, column) bool, the part of the picture that shows the eye; None for all of it.
+        case: of a picture, (row, column); without pixel_spacing_mm in its mask the values in mm are None.
 
     Returns:
         name to {"value", "unit"}; where the value is None, "reason" says why.
 
     Raises:
         UnsuitableError: the mask is a volume, not a picture.
-        UsageError: the field has another shape, or the spacing is not two positive numbers.
+        UsageError: the field of view has another shape, or the spacing is not two positive numbers.
     """
+    mask, field = case.mask, case.field_of_view
     _check(mask, field)
     seen = np.ones(mask.array.shape, dtype=bool) if field is None else field.astype(bool)
     vessel = (mask.array == VESSEL) & seen

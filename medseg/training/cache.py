@@ -6,6 +6,7 @@ source and the version of every installed package. A change of any of them is an
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
 import logging
@@ -24,6 +25,7 @@ from monai.data import MetaTensor
 from monai.utils import TraceKeys
 
 from medseg.bundle import sha256
+from medseg.case import Finding, Origin
 from medseg.errors import DataError, MedsegError, UsageError
 from medseg.io.atomic import atomic_path
 from medseg.training.description import describe
@@ -181,6 +183,8 @@ def _plain(value: Any) -> Any:
         }
     if isinstance(value, torch.Tensor):
         return _own(value)
+    if isinstance(value, Origin):  # without its headers: what a training needs of a patient is the image
+        return {_KIND: "Origin", "origin": dataclasses.asdict(dataclasses.replace(value, headers=()))}
     if isinstance(value, (np.ndarray, np.number, np.bool_)) and value.dtype.kind in "biufc":
         return {_KIND: "array", "tensor": torch.as_tensor(np.array(value))}
     if isinstance(value, Mapping):
@@ -229,6 +233,9 @@ def _restored(value: Any) -> Any:
     kind = value.get(_KIND)
     if kind == "array":
         return value["tensor"].numpy()[()]
+    if kind == "Origin":
+        origin = value["origin"]
+        return Origin(**{**origin, "findings": tuple(Finding(**finding) for finding in origin["findings"])})
     plain = {key: _restored(entry) for key, entry in value.items()}
     if kind == "MetaTensor":
         return MetaTensor(plain["tensor"], meta=plain["meta"], applied_operations=plain["operations"])

@@ -15,6 +15,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch.nn import functional
 
+from medseg.case import warn
 from medseg.errors import UnsuitableError
 from medseg.fundus import find_field
 from medseg.transforms.load import Data
@@ -40,8 +41,7 @@ class FindFieldd(MapTransform):
             field = find_field(np.asarray(image))
             found[self.field_key] = MetaTensor(torch.as_tensor(field.mask[None].astype(np.uint8)))
             image.meta["field_diameter_px"] = torch.tensor(field.diameter_px)
-            notes = [*image.meta["warnings"].splitlines(), *field.warnings]
-            image.meta["warnings"] = "\n".join(notes)
+            warn(image.meta, self, *field.warnings)
         return found
 
 

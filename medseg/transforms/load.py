@@ -10,7 +10,9 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from torch.utils.data._utils.collate import default_collate_fn_map
 
+from medseg.case import Origin
 from medseg.errors import LabelError, UnsuitableError
 from medseg.io import read_mask, read_volume
 
@@ -18,13 +20,15 @@ Data = dict[Hashable, Any]
 
 LOWEST_HU = -1024  # of the usual 12 bits; lower ones are padding or the ringing of a resampling
 
+# A loader puts what it knows of several images into a list, as it does with texts.
+default_collate_fn_map[Origin] = lambda batch, **_: list(batch)
+
 
 class LoadVolumed(MapTransform):
     """Read images and labels by medseg.io into MetaTensors of (C, spatial...).
 
-    An image keeps its data type and leaves `filename_or_obj`, `source_shape`, `source_affine` (volumes)
-    and `warnings` (one a line) in its meta data; `pixel_spacing_mm` (row, column) and `region_box` (top,
-    left, height, width) too, where a DICOM picture says them. A label becomes float32, its value the label.
+    An image keeps its data type and leaves `origin` (medseg.case.Origin), `filename_or_obj`, `source_shape`
+    and `source_affine` (volumes) in its meta data. A label becomes float32, its value the label.
 
     Args:
         keys: images.
@@ -81,10 +85,13 @@ class LoadVolumed(MapTransform):
                 came=_kind_of_image(array.ndim - 1, {array.shape[0]}),
                 do="Choose the task that fits the image.",
             )
-        warnings = list(volume.warnings)
+        origin = Origin(volume.source, volume.headers, volume.pixel_spacing_mm, volume.region_box).warned(
+            "reader", *volume.warnings
+        )
         if array.shape[0] != self.channels and array.shape[0] not in self.passed_channels:
             array = np.repeat(array, self.channels, axis=0)
-            warnings.append(f"the picture is grey: {self.channels} colour channels were expected")
+            grey = f"the picture is grey: {self.channels} colour channels were expected"
+            origin = origin.warned(type(self).__name__, grey)
         if array.dtype == np.uint16:
             array = array.astype(np.int32)  # torch computes little on uint16
         if self.modality == "CT" and array.min() < LOWEST_HU:
@@ -92,11 +99,8 @@ class LoadVolumed(MapTransform):
         meta: dict[str, Any] = {
             "filename_or_obj": volume.source,
             "source_shape": torch.tensor(array.shape[1:]),
-            "warnings": "\n".join(warnings),
+            "origin": origin,
         }
-        for key, value in (("pixel_spacing_mm", volume.pixel_spacing_mm), ("region_box", volume.region_box)):
-            if value is not None:
-                meta[key] = torch.tensor(value)
         if volume.affine is None:
             return MetaTensor(torch.as_tensor(array), meta=meta)
         affine = torch.as_tensor(volume.affine, dtype=torch.float64)

@@ -14,6 +14,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from medseg.case import warn
 from medseg.ct import check_chest_ct
 from medseg.grid import Grid, plan, to_grid, to_source
 from medseg.transforms.load import Data
@@ -31,7 +32,7 @@ class CheckChestCTd(MapTransform):
         for key in self.key_iterator(checked):
             image = checked[key]
             notes = check_chest_ct(np.asarray(image[0]), image.meta["source_affine"].numpy())
-            image.meta["warnings"] = "\n".join([*image.meta["warnings"].splitlines(), *notes])
+            warn(image.meta, self, *notes)
         return checked
 
 

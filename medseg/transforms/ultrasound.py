@@ -10,6 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from medseg.case import Origin
 from medseg.transforms.load import Data
 from medseg.ultrasound import find_scan
 
@@ -18,7 +19,7 @@ class FindScand(MapTransform):
     """Add the scan of a B-mode picture as (1, row, column), uint8, and leave nothing else of the picture.
 
     The image becomes (1, row, column), float32, grey from 0 to 255, 0 outside the scan. What speaks against
-    plain B-mode goes to its meta data. Where they hold `region_box`, the scan is looked for in it.
+    plain B-mode goes to its meta data. Where they know a `region_box`, the scan is looked for in it.
 
     Raises:
         UnsuitableError: see medseg.ultrasound.find_scan.
@@ -32,10 +33,9 @@ class FindScand(MapTransform):
         found: Data = dict(data)
         for key in self.key_iterator(found):
             meta = dict(getattr(found[key], "meta", {}))  # which MONAI can be told not to track
-            region = meta.get("region_box")
-            box = None if region is None else tuple(int(value) for value in region)
-            scan = find_scan(np.asarray(found[key]), box)  # type: ignore[arg-type]
+            origin: Origin = meta.get("origin", Origin())
+            scan = find_scan(np.asarray(found[key]), origin.region_box)
             found[self.field_key] = MetaTensor(torch.as_tensor(scan.mask[None].astype(np.uint8)))
-            meta["warnings"] = "\n".join([*meta.get("warnings", "").splitlines(), *scan.warnings])
+            meta["origin"] = origin.warned(type(self).__name__, *scan.warnings)
             found[key] = MetaTensor(torch.as_tensor((scan.grey * scan.mask)[None]), meta=meta)
         return found

@@ -29,7 +29,7 @@ from medseg.io.dicom.report import Series, describe_stacks, to_json, to_table
 from medseg.io.dicom.series import choose
 from medseg.io.dicom.stacks import Stack, stacks_of
 from medseg.io.dicom.ultrasound import is_picture, pictures_in
-from medseg.volume import Source, Volume
+from medseg.volume import Volume
 
 __all__ = [
     "Series",
@@ -58,7 +58,7 @@ def read(source: StudySource, modality: str | None = None) -> Volume:
     Returns:
         A Volume (1, i, j, k): i = column, j = row, k = slice, ascending along cross(row direction, column
         direction). CT is in Hounsfield units, at least -1024. int16 where slopes and intercepts are whole
-        numbers, else float32. Its affine is sheared when the gantry was tilted. Its source holds the headers.
+        numbers, else float32. Its affine is sheared when the gantry was tilted.
 
     Raises:
         UnreadableError: nothing there, no DICOM, or pixel data that is truncated or can't be decoded.
@@ -74,7 +74,8 @@ def read(source: StudySource, modality: str | None = None) -> Volume:
     return Volume(
         array.transpose(2, 1, 0)[None],
         affine=grid.affine,
-        source=Source(_path(source), [file.header for file in files]),
+        source=_path(source),
+        headers=tuple(file.header for file in files),
         warnings=(*stack.notes, *grid.warnings, *warnings),
     )
 

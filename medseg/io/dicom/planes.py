@@ -39,7 +39,7 @@ def planes(mask: Mask) -> list[Plane]:
             lie on its slices. Without this check a turned or resampled mask would be shown on the wrong
             pixels.
     """
-    headers = getattr(mask.source, "headers", ())
+    headers = mask.headers
     if not headers or mask.affine is None:
         raise UnsuitableError(
             "a mask of a DICOM series, whose slices can be referred to",

@@ -38,7 +38,7 @@ def write_rtstruct(mask: Mask, path: Path) -> Path:
     filling reads alike; separate inner contours are read as holes by some programs only.
 
     Args:
-        mask: (i, j, k) = (column, row, slice) labels; its source has the headers of the slices.
+        mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
         path: the file to write.
 
     Raises:

@@ -51,7 +51,7 @@ def write_seg(
     SEG belongs to them.
 
     Args:
-        mask: (i, j, k) = (column, row, slice) labels; its source has the headers of the slices.
+        mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
         path: the file to write.
         codes: for each label name `category` and `type`, and where they apply `type_modifier`,
             `anatomic_region` and `colour`.
@@ -195,7 +195,7 @@ def read_seg(path: Path, labels: dict[int, str], image: Volume | Mask) -> Mask:
                 "segments that do not overlap", came=f"{path.name}, in slice {k + 1}", do="Correct the SEG."
             )
         array[..., k][voxels] = values[name]
-    return Mask(array, labels, affine=image.affine, source=image.source)
+    return Mask(array, labels, affine=image.affine, source=image.source, headers=image.headers)
 
 
 def _segments(path: Path) -> tuple[list[tuple[Plane, str, np.ndarray]], set[str]]:

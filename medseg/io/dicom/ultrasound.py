@@ -20,7 +20,7 @@ from medseg.io.dicom.files import DicomFile, Found, dicom_files, quiet_pydicom
 from medseg.io.dicom.report import Series, describe_stacks
 from medseg.io.dicom.slices import MOST_FRAMES, MOST_ROWS, unsuitable
 from medseg.io.dicom.stacks import Stack, text_of
-from medseg.volume import Source, Volume
+from medseg.volume import Volume
 
 MODALITY = "US"
 # Ultrasound Image and Ultrasound Multi-frame Image Storage, each with its retired predecessor.
@@ -76,7 +76,8 @@ def read(found: Found, path: str) -> Volume:
     spacing_mm, box, notes = _calibration(file, array.shape[1:])
     return Volume(
         array,
-        source=Source(path, [file.header]),
+        source=str(path),
+        headers=(file.header,),
         warnings=(*warnings, *notes),
         pixel_spacing_mm=spacing_mm,
         region_box=box,
