@@ -1,6 +1,7 @@
 """MONAI dictionary transforms that MONAI lacks, by the names that bundles use."""
 
 from medseg.transforms.augmentation import RandColourMixd, RandLesionsd
+from medseg.transforms.compose import steps
 from medseg.transforms.field import FindFieldd, NormalizeFieldd, ResizeFieldd, RestoreFieldd
 from medseg.transforms.lesion_answers import JoinMalignancyd, SplitMalignancyd
 from medseg.transforms.letterbox import FromSquared, ToSquared
@@ -31,4 +32,5 @@ __all__ = [
     "SplitMalignancyd",
     "ToGridd",
     "ToSquared",
+    "steps",
 ]
