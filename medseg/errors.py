@@ -16,7 +16,9 @@ Each says three things: what was required, what came, and what to do. None names
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class MedsegError(Exception):
@@ -65,6 +67,21 @@ class BundleError(MedsegError):
 
 class WeightsError(BundleError):
     pass
+
+
+def error_text(error: BaseException) -> str:
+    """What a user reads of an error: one that nobody foresaw shows its kind and place, never its text.
+
+    Libraries quote what they read, which may be a patient's name.
+    """
+    if isinstance(error, MedsegError):
+        return str(error)
+    while error.__cause__ is not None:  # MONAI wraps what a transform raises
+        error = error.__cause__
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"medseg could not process it ({type(error).__name__} in {Path(place.filename).name}:{place.lineno})."
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -148,9 +148,14 @@ def _write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
 
     if not result.mask.array.any():
         return
-    is_classical = result.provenance["method"] == "classical"
-    family = seg.MORPHOLOGICAL_OPERATIONS if is_classical else seg.ARTIFICIAL_INTELLIGENCE
-    seg.write_seg(result.mask, directory / "segmentation.dcm", result.codes, family=family)
+    about = result.provenance
+    seg.write_seg(
+        result.mask,
+        directory / "segmentation.dcm",
+        result.codes,
+        algorithm=f"medseg {about['task']} {about['method']}",
+        family=seg.FAMILIES[about["algorithm_family"]],
+    )
 
 
 def _write_rtstruct(result: SegmentationResult, directory: Path) -> None:

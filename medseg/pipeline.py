@@ -14,9 +14,19 @@ from typing import Any
 import numpy as np
 
 from medseg import __version__
-from medseg.bundle import inference_files, open_bundle, parse, sha256, typed_errors
+from medseg.bundle import (
+    Method,
+    inference_files,
+    is_monai_command,
+    open_bundle,
+    parse,
+    read_method,
+    sha256,
+    typed_errors,
+    weights_files,
+)
 from medseg.case import NOTE, WARNING, Case
-from medseg.errors import UsageError, did_you_mean
+from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
 from medseg.quality import check_ranges, judge
@@ -43,7 +53,7 @@ def segment(
         device: auto, cpu, cuda or cuda:N.
         pixel_spacing_mm: (row, column) size of a picture's pixel, when it is known; None takes what the file
             says, as DICOM of ultrasound does.
-        method: one of the bundle's other methods (configs/methods), such as classical; None for its network.
+        method: one of the bundle's methods by its name (see `medseg methods`); None for the default.
         mode: what the mask's values are: semantic for labels, instance for a number a piece of a label.
 
     Raises:
@@ -60,9 +70,12 @@ class Segmenter:
     Args:
         task, device, method, mode: as for segment.
         overrides: keys of inference.yaml (nested by "::") to values, such as {"flip_axes": [2, 3]}.
+        weights: other weights than the method's own: a file, or the output_dir of a cross-validation for
+            the mean of its networks.
+        weights_fold: of a cross-validation, the number of one network to take, from 0.
 
     Raises:
-        UsageError: an unknown task, device, method, mode or key.
+        UsageError: an unknown task, device, method, mode or key, or weights for a method that has none.
         WeightsError: see segment.
     """
 
@@ -73,6 +86,8 @@ class Segmenter:
         overrides: Mapping[str, Any] | None = None,
         method: str | None = None,
         mode: str = "semantic",
+        weights: str | Path | None = None,
+        weights_fold: int | None = None,
     ) -> None:
         from medseg.inference import pick_device
 
@@ -81,12 +96,19 @@ class Segmenter:
         self.mode = mode
         self.device = pick_device(device)
         bundle = open_bundle(task)
+        self.method = read_method(bundle, method)
         parser = parse(
             bundle,
             *inference_files(bundle, method),
-            overrides={"device": f"$torch.device('{self.device}')", **(overrides or {})},
+            overrides={
+                "device": f"$torch.device('{self.device}')",
+                **_weights(self.method, weights, weights_fold),
+                **(overrides or {}),
+            },
         )
         with typed_errors():
+            self.labels = {int(value): name for value, name in parser.get_parsed_content("labels").items()}
+            self.weights = weights_files(*(parser.get_parsed_content(f"weights{s}") for s in ("", "_fold")))
             self._network = parser.get_parsed_content("network")
             self._preprocessing = parser.get_parsed_content("preprocessing")
             self._inferer = parser.get_parsed_content("inferer")
@@ -113,6 +135,20 @@ class Segmenter:
         return case
 
 
+def _weights(method: Method, weights: str | Path | None, fold: int | None) -> dict[str, Any]:
+    """Overrides for other weights than a method's own."""
+    if weights is None and fold is None:
+        return {}
+    if method.weights is None:
+        raise UsageError(
+            "weights for a method that has some",
+            came=f"{method.name}, which has none",
+            do="Name another method, or leave the weights out.",
+        )
+    own = {} if weights is None else {"weights": str(weights), "weights_sha256": None}
+    return {**own, "weights_fold": fold}
+
+
 class ResultBuilder:
     """From the tensors that a bundle's postprocessing leaves to a Case, and from it to a result.
 
@@ -123,7 +159,7 @@ class ResultBuilder:
         labels: value to name.
         measure: a Case to its measurements.
         plausible: see medseg.quality.check_ranges.
-        method: what made the mask: network, or the name of another method.
+        method: the name of what makes the mask; see medseg.bundle.read_method.
     """
 
     def __init__(
@@ -133,7 +169,7 @@ class ResultBuilder:
         labels: Mapping[int | str, str],
         measure: Callable[[Case], dict[str, dict[str, Any]]],
         plausible: Mapping[str, tuple[float, float]],
-        method: str = "network",
+        method: str,
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
         digests = [sha256(file) for file in weights]
@@ -141,7 +177,7 @@ class ResultBuilder:
         self.labels = {int(value): name for value, name in labels.items()}
         self.measure = measure
         self.plausible = plausible
-        self.method = method
+        self.method = read_method(self.bundle, method)
 
     def case(self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
         """The mask on the source's grid, and what else the transforms left.
@@ -191,7 +227,8 @@ class ResultBuilder:
         return {
             "task": self.bundle.task,
             "bundle_version": self.bundle.metadata["version"],
-            "method": self.method,
+            "method": self.method.name,
+            "algorithm_family": self.method.algorithm_family,
             "weights_sha256": self.weights_sha256,
             "input": case_name(source),
             "input_sha256": sha256(source) if os.path.isfile(source) else _sha256_of_voxels(image),
@@ -236,3 +273,43 @@ class SaveResults:
             logger.info("saved %s", directory)
             for warning in result.warnings:
                 logger.warning("%s: %s", directory.name, warning)
+
+
+def run_each(evaluator: Any, items: Sequence[Mapping[str, Any]]) -> None:
+    """Run a bundle's evaluator on one item after the other, and go on after one that can't be segmented.
+
+    Args:
+        evaluator: of inference.yaml, whose handlers save what it makes.
+        items: of its data list.
+
+    Raises:
+        SystemExit: under `python -m monai.bundle run`, where some (4) or all (3) were rejected.
+        UnsuitableError: the same under another program.
+    """
+    from monai.data import DataLoader, Dataset
+
+    transform, rejected = evaluator.data_loader.dataset.transform, 0
+    for item in items:
+        evaluator.data_loader = DataLoader(Dataset([item], transform), batch_size=1)
+        try:
+            with typed_errors():
+                evaluator.run()
+        except OSError:
+            raise  # a full or broken disk: the next case would fail too
+        except Exception as error:
+            rejected += 1
+            logger.warning("%s: %s", shown(item["image"]), error_text(error))
+    if rejected:
+        logger.warning("medseg: %d of %d rejected", rejected, len(items))
+        if is_monai_command():
+            raise SystemExit(3 if rejected == len(items) else 4)
+        raise UnsuitableError(
+            "images that can be segmented",
+            came=f"{rejected} of {len(items)} that can't",
+            do="The log says why.",
+        )
+
+
+def shown(source: Input) -> str:
+    """An input as a user reads it."""
+    return f"{len(source)} files in {source[0].parent}" if isinstance(source, tuple) else str(source)

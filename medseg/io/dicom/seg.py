@@ -29,9 +29,20 @@ TYPE_2 = (
 )
 # The series number of what is made from a series: far from those that scanners give.
 SERIES_NUMBER = 9100
-# CID 7162, algorithm families.
-ARTIFICIAL_INTELLIGENCE = ("123110", "DCM", "Artificial Intelligence")
-MORPHOLOGICAL_OPERATIONS = ("123104", "DCM", "Morphological Operations")
+# CID 7162, algorithm families, by the names that methods declare.
+FAMILIES = {
+    meaning.lower().replace(" ", "_"): (value, "DCM", meaning)
+    for value, meaning in (
+        *(
+            ("123101", "Neighborhood Analysis"),
+            ("123102", "Adaptive Filtering"),
+            ("123103", "Edge Detection"),
+        ),
+        *(("123104", "Morphological Operations"), ("123105", "Histogram Analysis")),
+        *(("123107", "Cluster Analysis"), ("123108", "Multispectral Processing")),
+        *(("123110", "Artificial Intelligence"), ("123111", "Deformable Models")),
+    )
+}
 
 # Label name to attribute to (value, scheme, meaning) of a code; "colour" is (red, green, blue) of 0 to 255.
 Codes = Mapping[str, Mapping[str, Sequence[Any]]]
@@ -42,7 +53,7 @@ def write_seg(
     path: Path,
     codes: Codes,
     algorithm: str = "medseg",
-    family: Sequence[str] = ARTIFICIAL_INTELLIGENCE,
+    family: Sequence[str] = FAMILIES["artificial_intelligence"],
 ) -> Path:
     """Write the labels of a mask as segments of one DICOM SEG that refers to the source slices.
 

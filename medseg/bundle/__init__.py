@@ -1,0 +1,52 @@
+"""Bundles: find one by its task, read what it says of itself, parse and run it, load its weights."""
+
+from medseg.bundle.config import (
+    check_key,
+    configuration,
+    given_path,
+    inference_keys,
+    inference_overrides,
+    is_monai_command,
+    parse,
+    trained_values,
+)
+from medseg.bundle.files import Bundle, find, open_bundle, shipped_root, tasks
+from medseg.bundle.lineage import Lineage, learnt_from, lineage_of, write_lineage
+from medseg.bundle.methods import Method, inference_files, method_names, read_method, training_files
+from medseg.bundle.steps import describe_steps
+from medseg.bundle.weights import load_network, load_weights, sha256, weights_files
+from medseg.bundle.workflow import check_arguments, import_monai_without, run_workflow, typed_errors
+
+__all__ = [
+    "Bundle",
+    "Lineage",
+    "Method",
+    "check_arguments",
+    "check_key",
+    "configuration",
+    "describe_steps",
+    "find",
+    "given_path",
+    "import_monai_without",
+    "inference_files",
+    "inference_keys",
+    "inference_overrides",
+    "is_monai_command",
+    "learnt_from",
+    "lineage_of",
+    "load_network",
+    "load_weights",
+    "method_names",
+    "open_bundle",
+    "parse",
+    "read_method",
+    "run_workflow",
+    "sha256",
+    "shipped_root",
+    "tasks",
+    "trained_values",
+    "training_files",
+    "typed_errors",
+    "weights_files",
+    "write_lineage",
+]

@@ -1,0 +1,181 @@
+"""Parse a bundle's configurations, with overrides in the place of keys that exist."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medseg.bundle.files import Bundle, open_bundle
+from medseg.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+_MONAI_OPTIONS = (
+    "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
+    "workflow_type", "workflow_name", "properties_path",
+)  # fmt: skip
+
+# Where a workflow reads and writes and what it is called: not what it computes.
+_NOT_PARAMETERS = {
+    "_meta_", "imports", "initialize", "run", "finalize", "config_files", "bundle_root", "dataset_dir",
+    "output_dir", "ckpt_dir", "cache_dir", "experiment", "run_name", "parent_run", "resume", "register",
+}  # fmt: skip
+# What training and inference have under one name but not in common.
+_NOT_SHARED = _NOT_PARAMETERS | {
+    "method", "declaration", "weights", "weights_sha256", "weights_fold", "input", "device",
+}  # fmt: skip
+_BUILT = {
+    "network", "dataset", "dataloader", "preprocessing", "inferer", "postprocessing", "handlers", "evaluator",
+}  # fmt: skip
+running: ContextVar[Mapping[str, Any] | None] = ContextVar("overrides of the running workflow", default=None)
+
+
+def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
+    """Parse configuration files of a bundle, with values put in the place of existing keys.
+
+    Args:
+        bundle: an opened bundle.
+        files: names in its configs folder; a later one overrides an earlier one.
+        overrides: key (nested by "::", as MONAI writes it) to value.
+
+    Raises:
+        UsageError: an override whose key the configuration does not have.
+    """
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config([str(bundle.config(name)) for name in files])
+    parser.read_meta(str(bundle.config("metadata.json")))
+    for key, value in {"bundle_root": str(bundle.root), **(overrides or {})}.items():
+        check_key(parser, key)
+        parser[key] = value
+    return parser
+
+
+def check_key(parser: ConfigParser, key: str) -> None:
+    """Refuse a key that the configuration does not have: MONAI would add it and go on.
+
+    Raises:
+        UsageError: with the nearest keys that exist.
+    """
+    parts = key.replace("#", "::").split("::")
+    known: Any = parser.config
+    for part in parts:
+        names = [str(index) for index in range(len(known))] if isinstance(known, list) else known
+        if not isinstance(known, (dict, list)) or part not in names:
+            choices = [str(name) for name in names] if isinstance(known, (dict, list)) else []
+            raise UsageError(
+                "a key that the bundle's configuration has", came=key, do=did_you_mean(part, choices)
+            )
+        known = known[int(part)] if isinstance(known, list) else known[part]
+
+
+def configuration(bundle_root: str | Path, files: Sequence[str]) -> dict[str, str]:
+    """What the running workflow computes with, flattened: names joined by dots, values as text.
+
+    Overrides are those of `run_workflow`, else those on the command line of `python -m monai.bundle run`.
+    Expressions and references stay as they are written. Paths and names of runs are left out.
+    """
+    parser = parse(open_bundle(str(bundle_root)), *files, overrides=_said())
+    content: Any = parser.config
+    return dict(_flat({key: value for key, value in content.items() if key not in _NOT_PARAMETERS}))
+
+
+def inference_overrides(
+    bundle_root: str | Path, files: Sequence[str], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Overrides of a running workflow that concern the inference too, such as `threshold`, and further ones.
+
+    Args:
+        bundle_root: the bundle's folder.
+        files: the configuration files that segment.
+        given: further overrides of these files.
+    """
+    parser = parse(open_bundle(str(bundle_root)), *files)
+    shared = {key: value for key, value in _said().items() if _parameter(key) and has_key(parser, key)}
+    return {**shared, **(given or {})}
+
+
+def inference_keys(bundle: Bundle, files: Sequence[str], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides of an evaluation with those that inference.yaml alone has under its key `inference`."""
+    evaluated, used = parse(bundle, *files), parse(bundle, "inference.yaml")
+    moved = [key for key in overrides if not has_key(evaluated, key) and has_key(used, key)]
+    kept = {key: value for key, value in overrides.items() if key not in moved}
+    return kept | ({"inference": {key: overrides[key] for key in moved}} if moved else {})
+
+
+def trained_values(
+    bundle_root: str | Path, training_files: Sequence[str], inference_files: Sequence[str]
+) -> dict[str, Any]:
+    """What a training has otherwise than the inference files say under the same names, such as network_def.
+
+    With it a network is used as it was trained, also where train.yaml or its overrides are one's own.
+    """
+    bundle = open_bundle(str(bundle_root))
+    trained: Any = parse(bundle, *training_files, overrides=_said()).config
+    used: Any = parse(bundle, *inference_files).config
+    names = [name for name in trained if name in used and _parameter(name) and name not in _BUILT]
+    return {name: trained[name] for name in names if trained[name] != used[name]}
+
+
+def has_key(parser: ConfigParser, key: str) -> bool:
+    """Whether the configuration has a key; see check_key."""
+    try:
+        check_key(parser, key)
+    except UsageError:
+        return False
+    return True
+
+
+def _parameter(key: str) -> bool:
+    return key.replace("#", "::").split("::")[0] not in _NOT_SHARED
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    nested = isinstance(value, list) and any(isinstance(entry, (dict, list)) for entry in value)
+    if isinstance(value, dict) or nested:
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _flat(entry, f"{name}.{key}".removeprefix("."))
+    else:
+        yield name, str(value)
+
+
+def given_path(key: str, value: Any) -> str:
+    """A path as the user typed it: `python -m monai.bundle run` makes a number of `--input 123`."""
+    return value if isinstance(value, str) else _arguments().get(key, str(value))
+
+
+def monai_overrides() -> dict[str, Any]:
+    """Key to value of the command line, when this is `python -m monai.bundle run`, read as MONAI does."""
+    if not is_monai_command():
+        return {}
+    from fire.parser import DefaultParseValue
+
+    return {key: DefaultParseValue(text) for key, text in _arguments().items()}
+
+
+def is_monai_command() -> bool:
+    """Whether this process is `python -m monai.bundle run`."""
+    return sys.argv[0].endswith("__main__.py") and sys.argv[1:2] == ["run"]
+
+
+def _said() -> Mapping[str, Any]:
+    """The overrides of the running workflow."""
+    overrides = running.get()
+    return monai_overrides() if overrides is None else overrides
+
+
+def _arguments() -> dict[str, str]:
+    """Option to text of MONAI's command line, without MONAI's own options."""
+    if not is_monai_command():
+        return {}
+    found = {}
+    for argument, following in zip(sys.argv[2:], [*sys.argv[3:], "--"], strict=False):
+        if argument.startswith("--"):
+            key, equals, value = argument[2:].partition("=")
+            found[key] = value if equals else "True" if following.startswith("--") else following
+    return {key: text for key, text in found.items() if key not in _MONAI_OPTIONS}

@@ -1,0 +1,70 @@
+"""Find a task's bundle and read what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import BundleError, UsageError, did_you_mean
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its folder and the content of its metadata.json."""
+
+    root: Path
+    metadata: dict[str, Any]
+
+    @property
+    def task(self) -> str:
+        return self.root.name
+
+    def config(self, name: str) -> Path:
+        return self.root / "configs" / name
+
+
+def shipped_root() -> Path:
+    """The folder of the shipped bundles: inside an installed package, beside it in a checkout."""
+    inside = _PACKAGE / "bundles"
+    return inside if inside.is_dir() else _PACKAGE.parent / "bundles"
+
+
+def tasks() -> list[str]:
+    """The tasks that have a bundle."""
+    return sorted(path.parent.parent.name for path in shipped_root().glob("*/configs/metadata.json"))
+
+
+def find(task: str) -> Path:
+    """The folder of a task's bundle.
+
+    The working directory comes first (the bundle itself, then bundles/<task>), so that a copy that
+    somebody edits is the one that runs; then the shipped one.
+
+    Raises:
+        UsageError: no bundle for this task.
+    """
+    here = Path.cwd()
+    for root in (here, here / "bundles" / task, shipped_root() / task):
+        if root.name == task and (root / "configs" / "metadata.json").is_file():
+            return root
+    raise UsageError("a task that has a bundle", came=task, do=did_you_mean(task, tasks()))
+
+
+def open_bundle(task: str) -> Bundle:
+    """Open the bundle of a task, or the one in a folder when `task` is a path to it.
+
+    Raises:
+        UsageError: no such bundle.
+        BundleError: its metadata can't be read.
+    """
+    root = Path(task) if (Path(task) / "configs" / "metadata.json").is_file() else find(task)
+    file = root / "configs" / "metadata.json"
+    try:
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError("a readable metadata.json", came=f"{error}", do="Restore the bundle.") from error
+    return Bundle(root.resolve(), metadata)

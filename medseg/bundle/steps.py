@@ -1,0 +1,56 @@
+"""The steps that an image takes through a method, read from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from medseg.bundle.config import parse
+from medseg.bundle.files import Bundle
+from medseg.bundle.methods import inference_files, read_method
+
+_PARTS = ("preprocessing", "network_def", "inferer", "postprocessing", "result")
+
+
+def describe_steps(bundle: Bundle, method: str | None = None) -> str:
+    """Each step's name, the function or class behind it and what that says of itself, a line each.
+
+    Raises:
+        UsageError: the bundle has no such method.
+    """
+    about = read_method(bundle, method)
+    config: Any = parse(bundle, *inference_files(bundle, method)).config
+    files = ", ".join(str(bundle.config(name)) for name in inference_files(bundle, method))
+    lines = [f"{bundle.task}, method {about.name}: {about.summary}", f"from {files}", ""]
+    rows = [row for part in _PARTS for row in _rows(part, config[part])]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines += [f"{step:<{widths[0]}}  {target:<{widths[1]}}  {said}".rstrip() for step, target, said in rows]
+    return "\n".join(lines)
+
+
+def _rows(name: str, entry: Any) -> Iterator[tuple[str, str, str]]:
+    """Of a part of a configuration, and of the named steps in it."""
+    if not isinstance(entry, dict) or entry.get("_disabled_") or "_target_" not in entry:
+        return
+    if entry["_target_"] != "medseg.transforms.steps":
+        target = _resolved(entry["_target_"])
+        yield name, *target
+        if "measure" in entry:
+            yield f"{name}::measure", str(entry["measure"]).removeprefix("$"), "mask to numbers with units"
+        return
+    for step, inner in entry.items():
+        if step != "_target_":
+            yield from _rows(f"{name}::{step}", inner)
+
+
+def _resolved(target: str) -> tuple[str, str]:
+    """The full name of a target, which MONAI lets one shorten, and the first line of its docstring."""
+    from monai.bundle import ComponentLocator
+
+    if "." not in target:
+        found = ComponentLocator().get_component_module_name(target)
+        target = f"{found[0] if isinstance(found, list) else found}.{target}"
+    module, _, name = target.rpartition(".")
+    documented = getattr(import_module(module), name).__doc__ or ""
+    return target, documented.strip().partition("\n")[0]
