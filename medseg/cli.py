@@ -7,13 +7,12 @@ import json
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
-from medseg.errors import MedsegError, UsageError
+from medseg.errors import MedsegError, UsageError, error_text
 
 if TYPE_CHECKING:
     from medseg.io import Input
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_DONE, EXIT_OTHER, EXIT_USAGE, EXIT_ALL_REJECTED, EXIT_SOME_REJECTED, EXIT_WORSE = 0, 1, 2, 3, 4, 5
 EXIT_WARNED = 6
+_EVALUATION = ["train.yaml", "evaluate.yaml"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +69,9 @@ def _segment(options: argparse.Namespace) -> int:
 
     from medseg.pipeline import Segmenter
 
-    segmenter = Segmenter(options.task, options.device, overrides, options.method, options.mode)
+    segmenter = Segmenter(
+        options.task, options.device, overrides, options.method, options.mode, options.weights, options.fold
+    )
     rejected = 0
     for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1 or None):
         rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
@@ -83,7 +85,8 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     """Segment and save one case, and say how it went; whether there is a result."""
     from tqdm import tqdm
 
-    shown = source if not isinstance(source, tuple) else f"{len(source)} files in {source[0].parent}"
+    from medseg.pipeline import shown
+
     spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
     try:
         result = segmenter(source, spacing)
@@ -93,27 +96,12 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     except Exception as error:
         is_whole = (directory / "measurements.json").exists()
         earlier = " An earlier result in its folder was left as it was." if is_whole else ""
-        tqdm.write(f"{shown}: {_told(error)}{earlier}", file=sys.stderr)
+        tqdm.write(f"{shown(source)}: {error_text(error)}{earlier}", file=sys.stderr)
         return False
     for warning in result.warnings:
-        tqdm.write(f"{shown}: warning: {warning}", file=sys.stderr)
+        tqdm.write(f"{shown(source)}: warning: {warning}", file=sys.stderr)
     tqdm.write(str(directory))
     return True
-
-
-def _told(error: BaseException) -> str:
-    """What a user reads of an error: one that nobody foresaw shows its kind and place, never its text.
-
-    Libraries quote what they read, which may be a patient's name.
-    """
-    if isinstance(error, MedsegError):
-        return str(error)
-    while error.__cause__ is not None:  # MONAI wraps what a transform raises
-        error = error.__cause__
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"medseg could not process it ({type(error).__name__} in {Path(place.filename).name}:{place.lineno})."
-    )
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -127,25 +115,31 @@ def _inspect(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     overrides = _overrides(options.set)
     overrides |= _given(options, "epochs", "output_dir", "resume", manifests="manifest")
-    if options.folds is None:
-        return _run(options.task, ["train.yaml"], overrides)
 
-    from medseg.bundle import open_bundle
+    from medseg.bundle import open_bundle, training_files
+
+    bundle = open_bundle(options.task)
+    files = training_files(bundle, options.method)
+    if options.folds is None:
+        return _run(options.task, files, overrides)
+
     from medseg.training.folds import cross_validate
 
-    cross_validate(open_bundle(options.task), options.folds, overrides)
+    cross_validate(bundle, files, options.folds, overrides)
     return EXIT_DONE
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from medseg.bundle import inference_keys, open_bundle
+
     overrides = _overrides(options.set)
-    overrides |= _given(options, "split", "output_dir", manifests="manifest")
+    overrides |= _given(options, "split", "output_dir", "method", manifests="manifest", weights_fold="fold")
+    bundle = open_bundle(options.task)
+    overrides = inference_keys(bundle, _EVALUATION, overrides)
     if not options.weights:
-        return _run(options.task, ["train.yaml", "evaluate.yaml"], overrides)
-    overrides["weights_sha256"] = None
+        return _run(options.task, _EVALUATION, overrides)
     if len(options.weights) == 1:
-        overrides["weights"] = options.weights[0]
-        return _run(options.task, ["train.yaml", "evaluate.yaml"], overrides)
+        return _run(options.task, _EVALUATION, overrides | {"weights": options.weights[0]})
     return _evaluate_several(options, overrides)
 
 
@@ -160,7 +154,7 @@ def _evaluate_several(options: argparse.Namespace, overrides: dict[str, Any]) ->
     folders = [output / f"weights_{number}" for number in range(1, len(options.weights) + 1)]
     for weights, folder in zip(options.weights, folders, strict=True):
         own = {"weights": weights, "output_dir": str(folder)}
-        _run(options.task, ["train.yaml", "evaluate.yaml"], overrides | own)
+        _run(options.task, _EVALUATION, overrides | own)
     code = EXIT_DONE
     for number, folder in enumerate(folders[1:], start=2):
         comparison = compare_runs(str(folders[0]), str(folder), output / f"1_against_{number}")
@@ -206,9 +200,29 @@ def _check_data(options: argparse.Namespace) -> int:
     return EXIT_OTHER if problems else EXIT_DONE
 
 
-def _info(options: argparse.Namespace) -> int:
-    from medseg.bundle import open_bundle, tasks
+def _methods(options: argparse.Namespace) -> int:
+    from medseg.bundle import method_names, open_bundle, read_method, tasks
 
+    for task in [options.task] if options.task else tasks():
+        bundle = open_bundle(task)
+        for method in (read_method(bundle, name) for name in method_names(bundle)):
+            learnt = ("trained" if method.is_trained else "not trained") if method.weights else "no weights"
+            about = [
+                method.kind,
+                f"{method.dimensions}D",
+                learnt,
+                *(["the default"] if method.is_default else []),
+            ]
+            print(f"{bundle.task:<18} {method.name:<16} {', '.join(about)}: {method.summary}")
+    return EXIT_DONE
+
+
+def _info(options: argparse.Namespace) -> int:
+    from medseg.bundle import describe_steps, open_bundle, tasks
+
+    if options.task:
+        print(describe_steps(open_bundle(options.task), options.method))
+        return EXIT_DONE
     print(f"medseg {__version__}, Python {sys.version.split()[0]}")
     for task in tasks():
         bundle = open_bundle(task)
@@ -288,7 +302,11 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "check-data", _check_data, "report what is wrong with a data set")
     check.add_argument("manifest", help="path, or name of a shipped manifest")
 
-    _command(commands, "info", _info, "versions, tasks and where their bundles are")
+    methods = _command(commands, "methods", _methods, "the methods of each task, with what they are")
+    methods.add_argument("task", nargs="?")
+    info = _command(commands, "info", _info, "versions and tasks; of one task the steps that an image takes")
+    info.add_argument("task", nargs="?")
+    info.add_argument("--method", metavar="NAME", help="the steps of another than the default")
     ui = _command(commands, "ui", _ui, "open MLflow's page on the experiments")
     ui.add_argument("--port", type=int, default=5000)
     return parser
@@ -310,7 +328,8 @@ def _add_segment(commands: Any) -> None:
         metavar="MM",
         help="size of a pixel; without it lengths are in px",
     )
-    segment.add_argument("--method", metavar="NAME", help="another than the network, such as classical")
+    _add_method(segment)
+    _add_weights(segment)
     segment.add_argument("--mode", default="semantic", help="semantic, or instance: a number a piece")
     segment.add_argument(
         "--formats",
@@ -350,11 +369,14 @@ def _add_train(commands: Any) -> None:
         metavar="N",
         help="cross-validate by subject (default: 5 folds)",
     )
+    train.add_argument("--method", metavar="NAME", help="one that learns; `medseg methods` lists them")
     _add_set(train)
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = _command(commands, "evaluate", _evaluate, "score a bundle's weights on a split of a data set")
+    evaluate = _command(
+        commands, "evaluate", _evaluate, "score the masks of a method on a split of a data set"
+    )
     evaluate.add_argument("task")
     evaluate.add_argument(
         "--manifest", action="append", help="data manifest, by path or name; may be repeated"
@@ -364,9 +386,13 @@ def _add_evaluate(commands: Any) -> None:
         "--weights",
         metavar="FILE",
         action="append",
-        help="weights other than the bundle's own; several are compared with the first",
+        help="weights other than the method's own, or a cross-validation's folder; several are compared",
+    )
+    evaluate.add_argument(
+        "--fold", type=int, metavar="K", help="one network of a cross-validation's --weights"
     )
     evaluate.add_argument("--output_dir", metavar="DIR")
+    _add_method(evaluate)
     _add_set(evaluate)
 
 
@@ -376,6 +402,19 @@ def _command(
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     command.set_defaults(command=run)
     return command
+
+
+def _add_method(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--method", metavar="NAME", help="another than the default; see `medseg methods`")
+
+
+def _add_weights(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--weights", metavar="FILE", help="other than the method's own, or the folder of a cross-validation"
+    )
+    command.add_argument(
+        "--fold", type=int, metavar="K", help="one network of it, from 0 (default: their mean)"
+    )
 
 
 def _add_set(command: argparse.ArgumentParser) -> None:

@@ -156,12 +156,15 @@ def ranking_scores(
 
 
 def score_case(
-    probability: np.ndarray, prediction: np.ndarray, truth: np.ndarray, field: np.ndarray | None = None
+    probability: np.ndarray | None,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    field: np.ndarray | None = None,
 ) -> dict[str, float | None]:
     """All scores of one case inside the field: score name to value, None where not defined.
 
     Args:
-        probability: float in [0, 1], (row, column) or (i, j, k).
+        probability: float in [0, 1], (row, column) or (i, j, k); None for a method that gives none.
         prediction: bool or 0/1, the same shape.
         truth: bool or 0/1, the same shape.
         field: bool or 0/1, the same shape, or None.
@@ -170,7 +173,9 @@ def score_case(
         LabelError, DataError: see the module; LabelError too for other than 2 or 3 axes.
     """
     counts = confusion(prediction, truth, field)
-    roc_auc, average_precision = ranking_scores(probability, truth, field)
+    roc_auc, average_precision = (
+        (None, None) if probability is None else ranking_scores(probability, truth, field)
+    )
     return {
         "dice": counts.dice,
         "cl_dice": cl_dice(prediction, truth, field),

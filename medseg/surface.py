@@ -22,7 +22,9 @@ import numpy as np
 
 from medseg.errors import LabelError
 from medseg.metrics import confusion
+from medseg.volume import Mask
 
+MEAN = "mean"
 _ROUNDING_MM = 1e-6  # a distance of just the tolerance is within it
 # As parts of the voxels: above, a distance transform is the faster one.
 _FEW, _FEW_FAR = 1 / 16, 1 / 500
@@ -30,44 +32,57 @@ _NEAR_MM = 10.0
 
 
 def score_labels(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    labels: Mapping[int, str],
-    spacing_mm: Sequence[float],
+    prediction: Mask,
+    reference: Mask,
     *,
     groups: Mapping[str, Sequence[str]] | None = None,
     tolerance_mm: float = 2.0,
-) -> dict[str, float | None]:
-    """All scores of one case: score name to value, None where not defined.
+) -> dict[str, dict[str, float | None]]:
+    """All scores of one case: label to score name to value, None where not defined.
+
+    What the reference names is scored; several of its values may have one name. A name that the prediction
+    has for no label of its own is that of a group.
 
     Args:
-        prediction: (i, j, k) or (row, column), label values.
-        truth: the same shape, label values.
-        labels: value to name, of those to score; 0 is left out. Other values count as background.
-        spacing_mm: size of a voxel along each axis; of a sheared grid, along its own axes.
-        groups: further names, each for several labels taken together.
+        prediction: (i, j, k) or (row, column) labels, with the size of a voxel.
+        reference: the same shape.
+        groups: further names, each for several labels taken together; one is scored where the reference has
+            all of them, or has its name.
         tolerance_mm: distance up to which surfaces agree.
 
     Returns:
-        dice and surface_dice, the means over the labels that occur in prediction or truth (1.0 without
-        any), then dice_<name>, surface_dice_<name> and hd95_mm_<name> of each label and group.
+        dice, surface_dice and hd95_mm of each label and group; under MEAN the dice and surface_dice averaged
+        over the reference's labels that occur in prediction or reference (1.0 without any).
 
     Raises:
-        LabelError: another shape or spacing than the reference's, or a group of unknown labels.
+        LabelError: another shape than the reference's, no size of a voxel, or a name that is not known.
     """
-    _require_alike(prediction, truth, spacing_mm)
-    values = {name: [value] for value, name in labels.items() if value != 0}
+    spacing_mm = prediction.spacing_mm or reference.spacing_mm
+    if spacing_mm is None:
+        raise LabelError("masks with the size of a voxel", came="none", do="Give them an affine.")
+    _require_alike(prediction.array, reference.array, spacing_mm)
+    predicted_as, known_as = _values(prediction.labels), _values(reference.labels)
+    groups = dict(groups or {})
+    _require_groups(groups, predicted_as)
+    predicted_as |= {name: [predicted_as[part][0] for part in parts] for name, parts in groups.items()}
+    _require_known(known_as, predicted_as)
+    own = list(known_as)
+    for name, parts in groups.items():
+        if name not in known_as and all(part in known_as for part in parts):
+            known_as[name] = [value for part in parts for value in known_as[part]]
+    scores: dict[str, dict[str, float | None]] = {MEAN: {"dice": 1.0, "surface_dice": 1.0}}
     present: list[tuple[float, float]] = []
-    scores: dict[str, float | None] = {"dice": 1.0, "surface_dice": 1.0}
-    for name, members in {**values, **_members(groups or {}, values)}.items():
-        predicted, reference = _cropped(_one_of(prediction, members), _one_of(truth, members))
-        dice = confusion(predicted, reference).dice if predicted.size else 1.0
-        surface_dice, hd95_mm = surface_scores(predicted, reference, spacing_mm, tolerance_mm)
-        scores |= {f"dice_{name}": dice, f"surface_dice_{name}": surface_dice, f"hd95_mm_{name}": hd95_mm}
-        if name in values and predicted.size:
+    for name, values in known_as.items():
+        masks = _one_of(prediction.array, predicted_as[name]), _one_of(reference.array, values)
+        predicted, truth = _cropped(*masks)
+        dice = confusion(predicted, truth).dice if predicted.size else 1.0
+        surface_dice, hd95_mm = surface_scores(predicted, truth, spacing_mm, tolerance_mm)
+        scores[name] = {"dice": dice, "surface_dice": surface_dice, "hd95_mm": hd95_mm}
+        if name in own and predicted.size:
             present.append((dice, surface_dice))
     if present:
-        scores["dice"], scores["surface_dice"] = (float(mean) for mean in np.mean(present, axis=0))
+        means = (float(mean) for mean in np.mean(present, axis=0))
+        scores[MEAN] = dict(zip(("dice", "surface_dice"), means, strict=True))
     return scores
 
 
@@ -177,19 +192,33 @@ def _one_of(label_map: np.ndarray, values: Sequence[int]) -> np.ndarray:
     return mask
 
 
-def _members(
-    groups: Mapping[str, Sequence[str]], values: Mapping[str, Sequence[int]]
-) -> dict[str, list[int]]:
-    """Group to label values."""
+def _values(labels: Mapping[int, str]) -> dict[str, list[int]]:
+    """Name to values, without the background."""
+    named: dict[str, list[int]] = {}
+    for value, name in labels.items():
+        if value != 0 and name != labels.get(0):
+            named.setdefault(name, []).append(value)
+    return named
+
+
+def _require_groups(groups: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[int]]) -> None:
     for name, members in groups.items():
-        unknown = sorted(set(members) - set(values))
-        if unknown or not members or name in values:
+        if set(members) - set(known) or not members or name in known:
             raise LabelError(
-                f"groups, under names of their own, of {', '.join(values)}",
+                f"groups, under names of their own, of {', '.join(known)}",
                 came=f"{name}: {', '.join(members)}",
                 do="Correct the group, or add the label.",
             )
-    return {name: [values[member][0] for member in members] for name, members in groups.items()}
+
+
+def _require_known(names: Mapping[str, Sequence[int]], known: Mapping[str, Sequence[int]]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise LabelError(
+            f"reference labels of {', '.join(known)}",
+            came=", ".join(unknown),
+            do="Correct the labels of the manifest.",
+        )
 
 
 def _require_alike(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) -> None:

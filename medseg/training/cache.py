@@ -32,6 +32,8 @@ from medseg.training.description import describe
 from medseg.training.manifests import FILE_KEYS
 
 KEPT_DAYS = 30  # without use
+# What an item says of the data set that it is from, and not of itself.
+NOT_CONTENT = ("data_set", "labels", "fold", "source_of_label")
 
 _PACKAGE = Path(__file__).parents[1]
 _KIND = "kind of this entry"
@@ -80,7 +82,7 @@ class FileDigests:
             DataError: a file that can't be read.
         """
         entries = []
-        for key, value in sorted(item.items()):
+        for key, value in sorted((k, v) for k, v in item.items() if k not in NOT_CONTENT):
             if key in FILE_KEYS and value not in self.known:
                 self.known[value] = _file_digest(value)
             entries.append(f"{key}={self.known[value] if key in FILE_KEYS else value}")

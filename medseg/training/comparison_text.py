@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from medseg.statistics import FEWEST_SUBJECTS, NO_DIFFERENCE, Paired
@@ -49,14 +49,9 @@ def warnings(
     result: Paired,
 ) -> list[str]:
     """What a reader should know before believing the numbers."""
+    found = [f"Run {side}: {text}." for side, run in (("A", first), ("B", second)) for text in run.warnings]
     shared = {a.case for a, _ in pairs}
-    sides = [("A", first, "B"), ("B", second, "A")]
-    found = [f"Run {side}: {text}." for side, run, _ in sides for text in run.warnings]
-    for side, run, other in sides:
-        alone = [row.case for row in run.rows if row.case not in shared]
-        if alone:
-            doubt = f"If run {other} failed there, it looks too good."
-            found.append(f"{_cases(alone)} only in run {side} and left out. {doubt}")
+    found += [*_of_one_side("A", first, "B", shared), *_of_one_side("B", second, "A", shared)]
     before, after = first.dataset_digest, second.dataset_digest
     if before and after and before != after:
         found.append(f"The runs were scored on different versions of the data ({before} and {after}).")
@@ -73,6 +68,16 @@ def warnings(
     if 1 < result.subjects < _FEW_SUBJECTS:
         found.append(f"With {result.subjects} subjects the interval is likely too narrow.")
     return found
+
+
+def _of_one_side(side: str, run: RunScores, other: str, shared: set[str]) -> Iterator[str]:
+    alone = [row.case for row in run.rows if row.case not in shared]
+    if alone:
+        doubt = f"If run {other} failed there, it looks too good."
+        yield f"{_cases(alone)} only in run {side} and left out. {doubt}"
+    known = [row.case for row in run.rows if row.groups.get("trained") == "yes" and row.case in shared]
+    if known:
+        yield f"{_cases(known)} trained the weights of run {side}, which looks too good."
 
 
 def table(comparison: Comparison) -> str:

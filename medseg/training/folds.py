@@ -13,10 +13,10 @@ import numpy as np
 
 from medseg.bundle import Bundle, parse, run_workflow
 from medseg.errors import UsageError
-from medseg.training.evaluation import SCORES_CSV, write_json, write_scores
 from medseg.training.manifests import load_items
-from medseg.training.past_runs import read_rows
+from medseg.training.past_runs import SCORES_CSV, CaseRow, read_rows
 from medseg.training.results import log_scores
+from medseg.training.score_files import write_json, write_scores
 from medseg.training.tracking import Tracker, mark_killed_runs, tracked
 
 STATE = "cross_validation.json"
@@ -64,21 +64,22 @@ def fold_items(
     return [item for item, out in zip(items, chosen, strict=True) if out == (split == "validation")]
 
 
-def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> None:
+def cross_validate(bundle: Bundle, files: Sequence[str], folds: int, overrides: Mapping[str, Any]) -> None:
     """Train a network a fold, and pool the scores of the cases that each had not seen.
 
     One MLflow run holds the pooled scores and is the parent of the folds' runs. output_dir gets
     fold_<number>/ and the pooled scores.csv and scores.json. With `resume` finished folds are kept.
 
     Args:
-        bundle: with train.yaml.
+        bundle: to train.
+        files: its configuration files that train; see medseg.bundle.training_files.
         folds: at least 2.
         overrides: see medseg.bundle.parse.
 
     Raises:
         UsageError: see fold_items and medseg.training.run.train.
     """
-    config = parse(bundle, "train.yaml", overrides=overrides)
+    config = parse(bundle, *files, overrides=overrides)
     for number in range(folds or 1):  # before the first training
         fold_items(config["manifests"], "validation", [number, folds])
     output_dir, resume = Path(config["output_dir"]), bool(config["resume"])
@@ -101,7 +102,7 @@ def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> 
                 "run_name": f"{name}: fold {number}",
                 "parent_run": tracker.key,
             }
-            run_workflow(bundle, "train.yaml", overrides={**overrides, **own})
+            run_workflow(bundle, *files, overrides={**overrides, **own})
             gc.collect()  # ends the fold's workers, which wait in a ring of references
         _pool(output_dir, folds)
         log_scores(tracker, output_dir)
@@ -155,10 +156,10 @@ def _saved_position(state: Path, folds: int, resume: bool) -> int | None:
 
 def _pool(output_dir: Path, folds: int) -> None:
     files = [output_dir / f"fold_{number}" / SCORES_CSV for number in range(folds)]
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, CaseRow] = {}
     for number, file in enumerate(files):
         for row in read_rows(file):
             # Two data sets may have a file of one name, in two folds.
             case = f"{row.case} (fold {number})" if row.case in rows else row.case
-            rows[case] = {"case": case, "subject": row.subject, **row.groups, **row.scores}
+            rows[case] = row._replace(case=case)
     write_scores(list(rows.values()), output_dir, {"split": f"held out in {folds} folds"})

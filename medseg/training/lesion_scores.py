@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
+from medseg.case import Case
 from medseg.errors import DataError
-from medseg.io import read_volume
 from medseg.io.raster import encode_jpeg
 from medseg.metrics import confusion
 from medseg.reports.overlay import draw_overlay
 from medseg.surface import surface_scores
+from medseg.training.case_scores import Scores
+from medseg.training.references import Reference
 from medseg.volume import Mask
 
 PATHOLOGIES = {"benign": 0.0, "malignant": 1.0}
@@ -24,7 +23,7 @@ PICTURE_PX = 1024
 MISSED, AGREED, FALSE_ALARM = 1, 2, 3
 
 
-def score_lesions(item: Mapping[str, Any]) -> dict[str, float | None]:
+def score_lesions(case: Case, reference: Reference) -> Scores:
     """Scores of the lesions of one picture, on its own grid, all of it.
 
     dice and iou are 1.0 where prediction and reference are both empty and 0.0 where one of them is; hd95_px
@@ -35,19 +34,19 @@ def score_lesions(item: Mapping[str, Any]) -> dict[str, float | None]:
     is_malignant is 1, 0, or None where the pathology is not known.
 
     Args:
-        item: pred and label, (1, row, column), 0 or 1; malignancy, one probability; pathology, "benign" or
-            "malignant", where it is known.
+        case: its mask, (row, column), 0 or 1; `malignancy` among its extras, one probability.
+        reference: the same; `pathology`, "benign" or "malignant", where it is known.
 
     Raises:
         LabelError: masks of two shapes or with other values.
         DataError: a malignancy outside [0, 1], or another pathology.
     """
-    prediction, truth = _plane(item["pred"]), _plane(item["label"])
+    prediction, truth = case.mask.array, reference.mask.array
     counts = confusion(prediction, truth)
     union = counts.tp + counts.fp + counts.fn
     hits, lesions, false_positives = _found(prediction == 1, truth == 1)
-    probability, malignant = _probability(item["malignancy"]), _is_malignant(item.get("pathology"))
-    return {
+    probability, malignant = _probability(case), _is_malignant(reference.about.get("pathology"))
+    scores = {
         "dice": counts.dice,
         "iou": counts.tp / union if union else 1.0,
         "hd95_px": surface_scores(prediction == 1, truth == 1, (1.0, 1.0))[1],
@@ -55,27 +54,23 @@ def score_lesions(item: Mapping[str, Any]) -> dict[str, float | None]:
         "false_positives": float(false_positives),
         "malignancy_probability": probability,
         "is_malignant": malignant,
-        "brier": None if malignant is None else (probability - malignant) ** 2,
+        "brier": None if malignant is None or probability is None else (probability - malignant) ** 2,
     }
+    return {"": scores}
 
 
-def draw_lesions(item: Mapping[str, Any]) -> bytes:
+def draw_lesions(case: Case, reference: Reference) -> bytes:
     """Contours of agreement (pale yellow), misses (cyan) and false alarms (violet), as a JPEG.
 
     The tissue itself stays visible, unlike in draw_photograph's. The probability is not drawn.
-
-    Args:
-        item: as for score_lesions, with its image; source_field, (1, row, column), where it was analysed.
     """
-    picture = read_volume(item["image"].meta["filename_or_obj"]).array
-    predicted, reference = _plane(item["pred"]) == 1, _plane(item["label"]) == 1
-    regions = np.zeros(reference.shape, np.uint8)
-    regions[reference] = MISSED
+    predicted, truth = case.mask.array == 1, reference.mask.array == 1
+    regions = np.zeros(truth.shape, np.uint8)
+    regions[truth] = MISSED
     regions[predicted] = FALSE_ALARM
-    regions[predicted & reference] = AGREED
+    regions[predicted & truth] = AGREED
     names = {0: "background", MISSED: "missed", AGREED: "agreed", FALSE_ALARM: "false alarm"}
-    field = _plane(item["source_field"]) > 0 if "source_field" in item else None
-    return encode_jpeg(draw_overlay(picture, Mask(regions, names), field), PICTURE_PX)
+    return encode_jpeg(draw_overlay(case.image, Mask(regions, names), case.field_of_view), PICTURE_PX)
 
 
 def _found(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
@@ -92,8 +87,10 @@ def _found(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
     return int(hit.any(axis=1).sum()), lesions, int(pieces - hit.any(axis=0).sum())
 
 
-def _probability(malignancy: Any) -> float:
-    value = float(malignancy)
+def _probability(case: Case) -> float | None:
+    if "malignancy" not in case.extras:
+        return None
+    value = float(case.extras["malignancy"])
     if not 0 <= value <= 1:  # NaN fails too
         do = "Apply the sigmoid to the network's output first."
         raise DataError("a probability of malignancy in [0, 1]", came=str(value), do=do)
@@ -107,7 +104,3 @@ def _is_malignant(pathology: str | None) -> float | None:
         do = "Correct the manifest, or leave the entry out where it is not known."
         raise DataError(f"a pathology of {', '.join(PATHOLOGIES)}", came=str(pathology), do=do)
     return PATHOLOGIES[pathology]
-
-
-def _plane(tensor: Any) -> np.ndarray:
-    return np.asarray(tensor.cpu())[0]

@@ -53,15 +53,16 @@ def read_manifest(manifest: str | Path) -> dict[str, Any]:
 
 
 def load_items(
-    manifests: str | Path | Sequence[str | Path], split: str, keys: Sequence[str] = ("image", "label")
+    manifests: str | Path | Sequence[str | Path], split: str, keys: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
     """The items of one split of several manifests, with paths that can be opened.
 
     Args:
         manifests: paths, or names of shipped manifests; one or several.
         split: training, validation or test.
-        keys: entries to keep: image and label files become paths, `subject` and any other stay as they are;
-            an item without one goes without.
+        keys: entries to keep; an item without one goes without. None keeps all. Image and label files become
+            paths, `subject` and any other stay as they are; of the manifest come `data_set`, its name, and
+            `labels`, value to name.
 
     Raises:
         UsageError: an unknown split or manifest.
@@ -69,11 +70,12 @@ def load_items(
     """
     if split not in SPLITS:
         raise UsageError(f"a split: {', '.join(SPLITS)}", came=split, do=did_you_mean(split, SPLITS))
-    items = [
-        {key: _resolve(key, item[key]) for key in keys if key in item}
-        for manifest in _listed(manifests)
-        for item in read_manifest(manifest)[split]
-    ]
+    items = []
+    for content in map(read_manifest, _listed(manifests)):
+        labels = {int(value): name for value, name in content["labels"].items()}
+        about = {"data_set": content["name"], "labels": labels}
+        for item in ({**about, **item} for item in content[split]):
+            items.append({key: _resolve(key, item[key]) for key in keys or item if key in item})
     if not items:
         raise DataError(f"items in the split {split}", came="none", do="Choose another manifest or split.")
     return items

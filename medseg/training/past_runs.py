@@ -18,11 +18,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from medseg.errors import DataError, MedsegError, UsageError, did_you_mean
+from medseg.surface import MEAN
 
 SCORES_CSV, PARAMETERS_JSON, PICTURES = "scores.csv", "parameters.json", "cases"
 ARTIFACT_FOLDER = "scores"
 # Columns of scores.csv that are texts: a score with a damaged number must not pass for one.
-GROUPS = ("pathology", "birads", "device")
+GROUPS = ("pathology", "birads", "device", "trained")
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _CONTEXT = "mlflow.data.context"
@@ -31,12 +32,28 @@ _CODE_TAGS = ("mlflow.source.git.commit", "version.", "medseg.version")
 
 
 class CaseRow(NamedTuple):
-    """One line of scores.csv; a score is None where the cell is empty, a group is not there."""
+    """One case of scores.csv.
+
+    Attributes:
+        case, subject: names.
+        by_label: label to score name to value, None where it is undefined; the label is "" where a task has
+            one, and MEAN of several together.
+        groups: of the columns GROUPS those that the case has.
+    """
 
     case: str
     subject: str
-    scores: dict[str, float | None]
+    by_label: dict[str, dict[str, float | None]]
     groups: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """All of them by one name each: dice of the case, dice_left_lung of a label."""
+        return {
+            name if label in ("", MEAN) else f"{name}_{label}": value
+            for label, found in self.by_label.items()
+            for name, value in found.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -139,10 +156,11 @@ def _read_parameters(path: Path) -> dict[str, str]:
 
 
 def read_rows(path: Path) -> tuple[CaseRow, ...]:
-    """The lines of scores.csv.
+    """The cases of scores.csv: a line each, or with a column `label` a line for each label.
 
     Raises:
-        DataError: no case, a case twice, a missing column, or a cell that is neither empty nor a number.
+        DataError: no case, a case or one of its labels twice, a missing column, or a cell that is neither
+            empty nor a number.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -150,17 +168,23 @@ def read_rows(path: Path) -> tuple[CaseRow, ...]:
             header, lines = list(reader.fieldnames or []), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, "comma-separated text in UTF-8", error) from error
-    scores = [name for name in header if name not in ("case", "subject", *GROUPS)]
+    scores = [name for name in header if name not in ("case", "subject", "label", *GROUPS)]
     if not {"case", "subject"} <= set(header) or not scores or len(set(header)) < len(header):
         came = f"the columns {', '.join(header) or '(none)'}"
         raise _unreadable(path, "the columns case, subject and at least one score, each once", came)
     if not lines:
         raise _unreadable(path, "at least one case", "none")
-    rows = tuple(_row(path, line, scores) for line in lines)
-    twice = [name for name, count in Counter(row.case for row in rows).items() if count > 1]
+    read = [_row(path, line, scores) for line in lines]
+    twice = [case for (case, _), n in Counter((r.case, *r.by_label) for r in read).items() if n > 1]
     if twice:
         raise _unreadable(path, "each case once", f"{', '.join(twice[:5])} more than once")
-    return rows
+    rows: dict[str, CaseRow] = {}
+    for row in read:
+        earlier = rows.setdefault(row.case, row)
+        if earlier.subject != row.subject:
+            raise _unreadable(path, "a case of one subject", f"{row.case} of several")
+        earlier.by_label.update(row.by_label)
+    return tuple(rows.values())
 
 
 def _row(path: Path, line: Mapping[str | None, Any], scores: list[str]) -> CaseRow:
@@ -170,7 +194,10 @@ def _row(path: Path, line: Mapping[str | None, Any], scores: list[str]) -> CaseR
         raise _unreadable(path, "a case and a subject in each line", f"case {line['case']!r} without one")
     numbers = {name: _number(path, line["case"], name, line[name]) for name in scores}
     groups = {name: line[name] for name in GROUPS if line.get(name)}
-    return CaseRow(line["case"], line["subject"], numbers, groups)
+    label = line.get("label") or ""
+    if label == MEAN:  # a distance has no mean over labels
+        numbers = {name: value for name, value in numbers.items() if value is not None}
+    return CaseRow(line["case"], line["subject"], {label: numbers}, groups)
 
 
 def _number(path: Path, case: str, name: str, text: str) -> float | None:

@@ -13,9 +13,9 @@ import torch
 from medseg.bundle import sha256
 from medseg.io.atomic import atomic_path
 from medseg.training import provenance
-from medseg.training.evaluation import CASES, SCORES_CSV, SCORES_JSON, CaseScores
 from medseg.training.malignancy import draw_reliability, malignancy_figures
-from medseg.training.past_runs import read_rows
+from medseg.training.past_runs import PICTURES, SCORES_CSV, read_rows
+from medseg.training.score_files import SCORES_JSON
 from medseg.training.tracking import Tracker
 
 History = Mapping[str, Sequence[tuple[int, float]]]  # name to (epoch, value)
@@ -35,23 +35,22 @@ def describe(
         tracker.dataset(name, digest, split)
 
 
-def log_results(tracker: Tracker, scores: CaseScores, history: History, model: Path) -> None:
+def log_results(tracker: Tracker, folder: Path, ranked: Sequence[str], history: History, model: Path) -> None:
     """Note weights, case scores, pictures and learning curves.
 
     Args:
         tracker: of the training's run.
-        scores: after its run; its folder holds the files.
+        folder: holds the files of the scores.
+        ranked: names of the cases, the worst first.
         history: name to (epoch, value), all epochs.
         model: file of the best weights; without a valid score there is none.
     """
-    folder = scores.output_dir
     log_scores(tracker, folder)
-    tracker.artifact(folder / CASES)
-    ranked = scores.ranked()
+    tracker.artifact(folder / PICTURES)
     for key, case in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
         # At the top under a common name: of two runs MLflow shows only such files side by side.
         picture = folder / f"{key}.jpg"
-        shutil.copyfile(folder / CASES / f"{case}.jpg", picture)
+        shutil.copyfile(folder / PICTURES / f"{case}.jpg", picture)
         tracker.artifact(picture)
         tracker.picture(picture, key, 0)
     curves = folder / "curves.png"

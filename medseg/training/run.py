@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,18 +15,15 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 
+from medseg.bundle import Lineage, write_lineage
 from medseg.errors import MedsegError, UsageError
+from medseg.pipeline import Segmenter
 from medseg.training import checkpoint
+from medseg.training.case_scores import Draw, Score
 from medseg.training.dataset import data_digest
-from medseg.training.distributed import mean, take_buffers_of_first
-from medseg.training.evaluation import (
-    CasePictures,
-    CaseScores,
-    Draw,
-    Score,
-    draw_photograph,
-    score_photograph,
-)
+from medseg.training.distributed import gather, mean, take_buffers_of_first
+from medseg.training.evaluation import evaluate, ranked
+from medseg.training.lineage import training_lineage
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
@@ -50,8 +47,10 @@ def train(
     resume: bool = False,
     patience: int | None = None,
     register: str | None = None,
-    score: Score = score_photograph,
-    draw: Draw = draw_photograph,
+    start_from: str | Path | None = None,
+    segmenter: Callable[[Path], Segmenter],
+    score: Score,
+    draw: Draw,
 ) -> None:
     """Train, keep the weights of the best validation, and score every validation case with them.
 
@@ -73,8 +72,10 @@ def train(
         resume: go on from the checkpoint, where there is one.
         patience: validations without a better score after which the training ends; None for never.
         register: name in MLflow's model registry; None registers nothing.
-        score: what a validation case is scored by at the end; see CaseScores.
-        draw: how it is drawn; see CasePictures.
+        start_from: weights that it began with; whom they have learnt from counts too.
+        segmenter: from the weights to what makes the masks that are scored at the end.
+        score: what a validation case is scored by at the end; see medseg.training.case_scores.
+        draw: how it is drawn.
 
     Raises:
         UsageError: output_dir holds a training and resume is not set; other parameters than it began with.
@@ -89,6 +90,7 @@ def train(
         saved = _saved(file, resume, parameters)
         idist.barrier()  # before the first process writes a checkpoint that another would take for an old one
         training = _Training(trainer, validator, lr_scheduler, file, parameters, patience)
+        training.lineage = training_lineage(trainer.data_loader.dataset.data, manifests, start_from)
         position = training.restore(saved) if saved else None
         tracking = output_dir / "tracking"
         if training.standing.finished and is_finished(tracking):
@@ -105,7 +107,7 @@ def train(
                 describe(training.tracker, digests, parameters, manifests)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
-            training.finish(output_dir, register, score, draw)
+            training.finish(output_dir, register, segmenter, score, draw)
 
 
 @dataclass
@@ -142,6 +144,7 @@ class _Training:
         self.standing = Standing()
         self.best_model: dict[str, torch.Tensor] = {}
         self.scaler: dict[str, Any] | None = None
+        self.lineage = Lineage()
         self.tracker: Tracker | None = None
         self.load: SystemMetrics | None = None
         self.losses: list[float] = []
@@ -202,16 +205,35 @@ class _Training:
                 with bar(self.trainer):
                     self.trainer.run()
 
-    def finish(self, output_dir: Path, register: str | None, score: Score, draw: Draw) -> None:
-        """Score the validation cases with the best weights (the last, without a valid score); log it all."""
-        if self.best_model:
-            self.network.load_state_dict(self.best_model)
-        scores = CaseScores(output_dir, "validation", self.parameters, score)
-        scores.attach(self.validator)
-        CasePictures(output_dir, draw).attach(self.validator)
-        self.validator.run()
+    def finish(
+        self,
+        output_dir: Path,
+        register: str | None,
+        segmenter: Callable[[Path], Segmenter],
+        score: Score,
+        draw: Draw,
+    ) -> None:
+        """Score the masks of the validation cases by the best weights; log it all.
+
+        Without a valid score the best weights are the last.
+        """
+        if not self.best_model:
+            self.best_model = _copied(self.network)
+        self.network.load_state_dict(self.best_model)
+        if idist.get_rank() == 0:
+            self._write_model()
+        idist.barrier()
+        rows = evaluate(
+            segmenter(self.model_file),
+            gather(self.validator.data_loader.dataset.data),
+            output_dir=output_dir,
+            split="validation",
+            score=score,
+            draw=draw,
+            parameters=self.parameters,
+        )
         if self.tracker:
-            log_results(self.tracker, scores, self.standing.history, self.model_file)
+            log_results(self.tracker, output_dir, ranked(rows), self.standing.history, self.model_file)
             if register:
                 self.tracker.model(save_mlflow_model(self.network, self.validator, output_dir), register)
             self.standing.finished = True
@@ -245,7 +267,7 @@ class _Training:
         if score > standing.best_score:
             standing.best_score, standing.best_epoch = score, self.trainer.state.epoch
             standing.validations_since_best = 0
-            self.best_model = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            self.best_model = _copied(self.network)
 
     def _on_epoch(self) -> None:
         state, standing = self.trainer.state, self.standing
@@ -271,6 +293,11 @@ class _Training:
     def _write_model(self) -> None:
         if self.best_model:
             checkpoint.save(self.model_file, self.best_model)
+            write_lineage(self.model_file, self.lineage)
+
+
+def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
 def _digests(trainer: Any, validator: Any) -> dict[str, str]:

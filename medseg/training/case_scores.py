@@ -1,0 +1,79 @@
+"""Scores and pictures of one case, of photographs and of volumes: what a bundle names as `score` and `draw`.
+
+A score takes a case and its reference and gives label to score name to value. The label is "" where a task
+has one label; of several, MEAN is their mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from medseg.case import Case
+from medseg.errors import UnsuitableError
+from medseg.io.raster import encode_jpeg
+from medseg.metrics import confusion, score_case
+from medseg.reports.overlay import draw_errors
+from medseg.reports.volume_errors import draw_volume_errors
+from medseg.surface import score_labels
+from medseg.training.references import Reference
+
+PICTURE_PX, VOLUME_PICTURE_PX = 1024, 2048  # long side; of a volume three slices side by side
+
+Scores = Mapping[str, Mapping[str, float | None]]
+Score = Callable[[Case, Reference], Scores]
+Draw = Callable[[Case, Reference], bytes]
+
+
+def score_photograph(case: Case, reference: Reference) -> Scores:
+    """Scores of one label, on the photograph's own grid; see medseg.metrics.score_case.
+
+    They are taken inside the reference's field of view where it has one, else everywhere.
+    """
+    prediction, truth, field = case.mask.array, reference.mask.array, reference.field_of_view
+    scores = score_case(case.extras.get("probability"), prediction, truth, field)
+    if reference.second is not None:
+        scores["second_observer_dice"] = confusion(reference.second, truth, field).dice
+    return {"": scores}
+
+
+def score_volume(
+    case: Case,
+    reference: Reference,
+    *,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    tolerance_mm: float = 2.0,
+) -> Scores:
+    """Scores of each label that the reference has, on the scan's own grid; see medseg.surface.score_labels.
+
+    Args:
+        case: of a volume.
+        reference: of its mask.
+        groups: further names, each for several labels taken together.
+        tolerance_mm: distance up to which surfaces agree.
+    """
+    return score_labels(case.mask, reference.mask, groups=groups, tolerance_mm=tolerance_mm)
+
+
+def draw_photograph(case: Case, reference: Reference) -> bytes:
+    """Agreement, misses and false alarms as a JPEG."""
+    shown = reference.field_of_view if reference.field_of_view is not None else case.field_of_view
+    return encode_jpeg(draw_errors(case.image, case.mask.array, reference.mask.array, shown), PICTURE_PX)
+
+
+def draw_volume(case: Case, reference: Reference) -> bytes:
+    """Agreement, misses and false alarms on three slices, as a JPEG."""
+    found, truth = np.zeros_like(case.mask.array), np.zeros_like(case.mask.array)
+    for value, name in case.mask.labels.items():
+        values = [other for other, said in reference.mask.labels.items() if said == name]
+        if value and values:  # what the reference does not know is no false alarm
+            found[case.mask.array == value] = value
+            truth[np.isin(reference.mask.array, values)] = value
+    return encode_jpeg(draw_volume_errors(case.image, found, truth, _affine(case)), VOLUME_PICTURE_PX)
+
+
+def _affine(case: Case) -> np.ndarray:
+    if case.mask.affine is None:
+        raise UnsuitableError("a volume", came="a picture", do="Name draw_photograph in the bundle.")
+    return case.mask.affine
