@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -30,15 +30,20 @@ from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
 from medseg.quality import check_ranges, judge
-from medseg.volume import Mask
+from medseg.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    import torch
 
 MODES = ("semantic", "instance")
+# A path, or an image in memory; see medseg.transforms.load.as_volume.
+Source: TypeAlias = "Input | Volume | torch.Tensor | np.ndarray"
 
 logger = logging.getLogger(__name__)
 
 
 def segment(
-    source: Input,
+    source: Source,
     task: str,
     device: str = "auto",
     pixel_spacing_mm: tuple[float, float] | None = None,
@@ -48,7 +53,8 @@ def segment(
     """Segment one image. For many, make one Segmenter and call it.
 
     Args:
-        source: an image file; for DICOM also a folder, a zip archive or several files.
+        source: an image file; for DICOM also a folder, a zip archive or several files. An image in memory: a
+            Volume, a MetaTensor, or the array of a picture.
         task: the name of a bundle (see `medseg info`), or a path to one.
         device: auto, cpu, cuda or cuda:N.
         pixel_spacing_mm: (row, column) size of a picture's pixel, when it is known; None takes what the file
@@ -116,14 +122,14 @@ class Segmenter:
             self._build_result = parser.get_parsed_content("result")
 
     def __call__(
-        self, source: Input, pixel_spacing_mm: tuple[float, float] | None = None
+        self, source: Source, pixel_spacing_mm: tuple[float, float] | None = None
     ) -> SegmentationResult:
         """Segment one image; arguments and errors as for segment."""
         with typed_errors():
             result: SegmentationResult = self._build_result(self.case(source, pixel_spacing_mm))
         return result.by_instance() if self.mode == "instance" else result
 
-    def case(self, source: Input, pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
+    def case(self, source: Source, pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
         """The mask of one image before anything is measured on it; arguments and errors as for segment."""
         import torch
 

@@ -15,6 +15,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from medseg.case import Origin
 from medseg.errors import LabelError, UnsuitableError
 from medseg.io import read_mask, read_volume
+from medseg.volume import Volume
 
 Data = dict[Hashable, Any]
 
@@ -30,8 +31,10 @@ class LoadVolumed(MapTransform):
     An image keeps its data type and leaves `origin` (medseg.case.Origin), `filename_or_obj`, `source_shape`
     and `source_affine` (volumes) in its meta data. A label becomes float32, its value the label.
 
+    An image that is in memory already is taken as it is: see as_volume.
+
     Args:
-        keys: images.
+        keys: images: paths, or what as_volume takes.
         label_keys: label images; a key that an item lacks is passed over.
         channels: channels that the network takes; one channel is repeated to reach it.
         spatial_dims: 2 for pictures, 3 for volumes.
@@ -43,7 +46,8 @@ class LoadVolumed(MapTransform):
 
     Raises:
         UnreadableError: a file that can't be read.
-        UnsuitableError: an image with other channels or with three spatial axes where 2 are needed.
+        UnsuitableError: an image with other channels or with three spatial axes where 2 are needed, or an
+            array of a volume without an affine.
         LabelError: a label with unknown values or of another size than the first image.
     """
 
@@ -76,7 +80,7 @@ class LoadVolumed(MapTransform):
         return loaded
 
     def _load_image(self, path: Any) -> MetaTensor:
-        volume = read_volume(path, self.modality)
+        volume = as_volume(path, self.spatial_dims) or read_volume(path, self.modality)
         array = volume.array
         known = {1, self.channels, *self.passed_channels}
         if array.ndim - 1 != self.spatial_dims or array.shape[0] not in known:
@@ -115,6 +119,47 @@ class LoadVolumed(MapTransform):
                 do="Pair the image with its own label.",
             )
         return MetaTensor(torch.as_tensor(mask.array[None].astype(np.float32)))
+
+
+def as_volume(source: Any, spatial_dims: int) -> Volume | None:
+    """An image that is in memory as a Volume; None for a path.
+
+    Args:
+        source: a Volume; or a MetaTensor, tensor or array of (C, spatial...) or (spatial...), pictures by
+            (row, column). A volume needs an affine, as a MetaTensor has: voxel index to millimetres in RAS+,
+            or in LPS+ where its meta data say `space` LPS.
+        spatial_dims: 2 for pictures, 3 for volumes.
+
+    Raises:
+        UnsuitableError: a volume without an affine, or other axes.
+    """
+    if isinstance(source, Volume):
+        return source
+    if not isinstance(source, (torch.Tensor, np.ndarray)):
+        return None
+    array = np.asarray(source.as_tensor() if isinstance(source, MetaTensor) else source)
+    if array.ndim not in (spatial_dims, spatial_dims + 1):
+        raise UnsuitableError(
+            f"an array of (C, {', '.join(('row', 'column') if spatial_dims == 2 else 'ijk')})",
+            came=f"shape {array.shape}",
+            do="Put the channels first, and leave out the batch.",
+        )
+    array = array[None] if array.ndim == spatial_dims else array
+    if spatial_dims == 2:
+        return Volume(array, source="array")
+    if not isinstance(source, MetaTensor):
+        raise UnsuitableError(
+            "a volume with an affine, without which neither sides nor sizes are known",
+            came="an array alone",
+            do="Pass a MetaTensor, or a medseg.Volume with its affine in RAS+ mm.",
+        )
+    affine = np.asarray(source.affine, dtype=np.float64)
+    if str(source.meta.get("space")) in ("LPS", "SpaceKeys.LPS"):
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    identity = ("the affine is the identity: voxels of 1 mm in RAS order were taken as given",)
+    return Volume(
+        array, affine, source="array", warnings=identity if np.array_equal(affine, np.eye(4)) else ()
+    )
 
 
 def _kind_of_image(spatial_dims: int, channels: set[int]) -> str:
