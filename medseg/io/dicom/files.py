@@ -282,7 +282,22 @@ def _parse(content: bytes) -> tuple[Any, int | None, int, int]:
 
     header = read_partial(stream, stop_when=at_pixels, force=True)
     header.buffer = None  # it would keep the bytes that were parsed
+    _require_ascii(header)
     return (header, *reached[0]) if reached else (header, None, 0, 0)
+
+
+def _require_ascii(header: Any) -> None:
+    """Set aside a declared character set that is none of DICOM's, all of which contain ASCII.
+
+    pydicom takes any codec of Python's by its name, and would read no code or number then.
+    """
+    try:
+        declared = header.original_character_set
+        known = all("HU".encode(name) == b"HU" for name in ([declared] if isinstance(declared, str) else declared))
+    except Exception:  # codecs raise what they like
+        known = False
+    if not known:
+        header.set_original_encoding(*header.original_encoding, "iso8859")
 
 
 def _is_deflated(content: bytes) -> bool:
