@@ -93,6 +93,8 @@ class SegmentationResult:
         for name in formats:
             _require_fitting(name, self)
         result, formats = _without_unreferable(self, formats)
+        for warning in result.warnings[len(self.warnings) :]:
+            logger.warning("%s: warning: %s", directory.name, warning)
         with atomic_files(directory, _earlier(directory), last=_RECORD) as stage:
             for name in formats:
                 FORMATS[name](result, stage)
@@ -137,8 +139,7 @@ def _without_unreferable(
             came="images without",
             do="Ask for nifti or nrrd, or export the series again with these.",
         )
-    warning = f"{' and '.join(referring)} not written: the source images lack {missing}, which it would refer to"
-    logger.warning("%s", warning)
+    warning = f"{' and '.join(referring)} not written: they refer to {missing}, which the source images lack"
     quality = {"verdict": "warn", "reasons": [*result.quality["reasons"], warning]}
     return dataclasses.replace(result, warnings=[*result.warnings, warning], quality=quality), left
 

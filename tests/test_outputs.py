@@ -104,7 +104,7 @@ class TestWithoutFrameOfReference:
         unplaced.save(tmp_path, ["nifti", name])
         assert files(tmp_path) == ["measurements.json", "segmentation.nii.gz"]
         record = json.loads((tmp_path / "measurements.json").read_text())
-        warning = f"{name} not written: the source images lack FrameOfReferenceUID, which it would refer to"
+        warning = f"{name} not written: they refer to FrameOfReferenceUID, which the source images lack"
         assert record["warnings"] == [warning]
         assert record["quality"] == {"verdict": "warn", "reasons": [warning]}
         assert warning in caplog.text

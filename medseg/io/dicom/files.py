@@ -6,6 +6,7 @@ archive is ever written to disk.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import zipfile
@@ -24,6 +25,7 @@ from medseg.io.dicom.archive import (
     DAMAGED,
     FORBIDDEN,
     FREE_BYTES,
+    MOST_FILES,
     MOST_RATIO,
     TOO_LARGE,
     Entry,
@@ -158,7 +160,7 @@ def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> lis
     if not isinstance(source, (str, Path)):
         paths = [Path(path) for path in source]
     elif os.path.isdir(source):
-        paths = sorted(_walk(Path(source)))
+        paths = sorted(itertools.islice(_walk(Path(source)), MOST_FILES + 1))
     elif os.path.isfile(source) and _is_archive(Path(source)):
         return members(Path(source), stack)
     else:
@@ -176,7 +178,17 @@ def _is_archive(path: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder, onerror=_refuse_folder):
+    """The files in a folder and the folders in it; links are followed, each folder is entered once.
+
+    A link to a folder around this one is none of the study's.
+    """
+    root = Path(os.path.realpath(folder))
+    entered = {root, *root.parents}
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        real = {Path(os.path.realpath(os.path.join(parent, name))): name for name in sorted(folders, reverse=True)}
+        # os.walk enters what is left in its list.
+        folders[:] = sorted(name for path, name in real.items() if path not in entered)
+        entered.update(real)
         for name in names:
             path = Path(parent, name)
             if path.is_file():  # a pipe or a device would never end
