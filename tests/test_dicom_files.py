@@ -198,11 +198,11 @@ class TestLinks:
 
     @pytest.mark.parametrize("deeper", ["", "deeper"])
     def test_a_study_of_links_is_read(self, folder, tmp_path, deeper):
-        study = tmp_path / "study" / deeper
+        study = tmp_path / "linked" / deeper
         study.mkdir(parents=True)
         (study / "series").symlink_to(folder)
-        assert holds_dicom(tmp_path / "study")
-        np.testing.assert_array_equal(read(tmp_path / "study", "CT").array, read(folder, "CT").array)
+        assert holds_dicom(tmp_path / "linked")
+        np.testing.assert_array_equal(read(tmp_path / "linked", "CT").array, read(folder, "CT").array)
 
     def test_loops_end_and_nothing_is_read_twice_or_from_around_the_study(self, folder, tmp_path):
         save(tmp_path / "other", ct_slices(series=2))

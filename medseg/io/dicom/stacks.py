@@ -232,7 +232,7 @@ def _purpose(file: DicomFile) -> str:
 def _unfit(stack: Stack, modality: str | None) -> str:
     """Why these are no slices of the wanted kind; empty when they are."""
     sop_class, kind = stack.usual("SOPClassUID"), stack.modality
-    name = _class_name(sop_class)
+    name = class_name(sop_class)
     checks: list[tuple[Callable[[], bool], str]] = [
         (lambda: sop_class not in _IMAGE_CLASSES, f"no slices of a volume: {name}"),
         (lambda: "SegmentSequence" in stack.files[0].header, f"a segmentation under the SOP class {name}"),
@@ -251,7 +251,8 @@ def shown(text: str) -> str:
     return "".join(c for c in text if c.isascii() and c.isprintable())[:48]
 
 
-def _class_name(sop_class: str) -> str:
+def class_name(sop_class: str) -> str:
+    """The standard's name of a SOP class."""
     from pydicom.uid import UID
 
     name = UID(sop_class).name
