@@ -9,7 +9,8 @@ import numpy as np
 
 from medseg.errors import UnreadableError
 from medseg.io.dicom.files import UNDEFINED_LENGTH, DicomFile
-from medseg.io.dicom.jpeg import require_header
+from medseg.io.dicom.jpeg import STARTS, require_header, without_padding
+from medseg.io.dicom.rle import decode_padded
 from medseg.io.dicom.slices import Slice, unsuitable
 
 _RLE = "1.2.840.10008.1.2.5"
@@ -25,7 +26,6 @@ _DECODERS = {
     }.items()
     for end in ends
 }
-_END_OF_IMAGE = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 streams alike
 _BITS = {8, 16, 32}
 
 
@@ -112,10 +112,12 @@ def _decompress(found: Slice, encoded: bytes) -> np.ndarray:
     syntax = str(found.file.header.file_meta.TransferSyntaxUID)
     rows, columns, width = _shape(found)
     if syntax == _RLE:
-        values = np.frombuffer(imagecodecs.dicomrle_decode(encoded, f"<u{width}"), dtype=f"<u{width}")
-        return values.reshape(rows, columns)
-    if not encoded.rstrip(b"\0").endswith(_END_OF_IMAGE):
-        raise ValueError("no end of image")
+        try:
+            values = np.frombuffer(imagecodecs.dicomrle_decode(encoded, f"<u{width}"), dtype=f"<u{width}")
+            return values.reshape(rows, columns)
+        except Exception:  # it takes padding for data
+            return decode_padded(encoded, rows, columns, width)
+    encoded = without_padding(encoded)
     require_header(found, encoded)
     array: np.ndarray = getattr(imagecodecs, f"{_DECODERS[syntax]}_decode")(encoded)
     if array.shape != (rows, columns):
@@ -125,9 +127,21 @@ def _decompress(found: Slice, encoded: bytes) -> np.ndarray:
 
 def _unwrap(encoded: bytes, count: int) -> list[bytes]:
     """The frames of encapsulated pixel data (PS3.5 A.4)."""
-    from pydicom.encaps import generate_frames
+    from pydicom.encaps import generate_fragments, generate_frames, parse_basic_offsets
+    from pydicom.filebase import DicomBytesIO
 
-    frames = list(generate_frames(encoded, number_of_frames=count))
+    stream = DicomBytesIO(encoded)
+    stream.is_little_endian = True
+    parse_basic_offsets(stream)
+    # Where each frame begins is certain, unlike tables of offsets and the ends of padded fragments.
+    frames: list[bytes] = []
+    for fragment in generate_fragments(stream):
+        if fragment.startswith(STARTS) or not frames:
+            frames.append(fragment)
+        else:
+            frames[-1] += fragment
+    if len(frames) != count:
+        frames = list(generate_frames(encoded, number_of_frames=count))
     if len(frames) != count:
         raise ValueError("another number of frames")
     return frames
