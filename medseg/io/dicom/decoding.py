@@ -21,8 +21,8 @@ _DECODERS = {
     for name, ends in {
         "jpeg8": ("50", "51", "57", "70"),  # baseline, extended, lossless
         "jpegls": ("80", "81"),
-        "jpeg2k": ("90", "91"),
-        "htj2k": ("201", "202", "203"),
+        # Also of High-Throughput JPEG 2000, whose own decoder prints errors and goes on without the rest.
+        "jpeg2k": ("90", "91", "201", "202", "203"),
     }.items()
     for end in ends
 }
@@ -170,9 +170,12 @@ def _require_length(file: DicomFile, slices: list[Slice]) -> None:
             raise _truncated(file, "holds pixel data that is not as its transfer syntax (0002,0010) says")
         return
     needed = sum(map(_frame_bytes, slices))
-    # An odd length is padded, and some writers pad to whole blocks, but never by another row.
+    # An odd length is padded, and some writers pad to whole blocks. From a row on, only zeros are no pixels.
     row = int(slices[0].values["Columns"]) * int(slices[0].values["BitsAllocated"]) // 8
-    if not needed <= file.pixel_bytes < needed + max(row, 2):
+    start = file.pixel_start + needed
+    if not needed <= file.pixel_bytes < needed + max(row, 2) and (
+        file.pixel_bytes < needed or any(file.load()[start : file.pixel_start + file.pixel_bytes])
+    ):
         raise _truncated(file, f"declares {file.pixel_bytes} bytes of pixels where {needed} are needed")
 
 
