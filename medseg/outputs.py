@@ -84,7 +84,7 @@ class SegmentationResult:
 
         Raises:
             UsageError: an unknown format.
-            UnsuitableError: a format, or all of them, that the image can't be written in; nothing was written.
+            UnsuitableError: a format that the image can't be written in; nothing was written.
             OSError: the files can't be written; nothing was written.
         """
         directory = Path(directory)
@@ -160,9 +160,7 @@ def _require_fitting(name: str, result: SegmentationResult) -> None:
         return
     if result.mask.affine is None:
         raise UnsuitableError(f"a volume, to write {name}", came="a picture", do="Ask for png.")
-    if name in _REFERRING and not (
-        isinstance(result.mask.source, Source) and result.mask.source.headers
-    ):
+    if name in _REFERRING and not (isinstance(result.mask.source, Source) and result.mask.source.headers):
         raise UnsuitableError(
             f"a DICOM series, whose slices {name} refers to",
             came="a volume from another kind of file",

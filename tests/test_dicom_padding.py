@@ -1,4 +1,4 @@
-"""What follows the end of a compressed frame is padding, whatever it is; a frame without its end is damaged."""
+"""What follows the end of a compressed frame is padding, whatever it is; one without its end is damaged."""
 
 import imagecodecs
 import numpy as np
@@ -11,7 +11,17 @@ from medseg.errors import UnreadableError
 from medseg.io.dicom import read
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about the damage
-PADDINGS = [b"", b"\0", b"\0" * 5, b"\xff", b"\xff" * 4, b"\x63" * 3, b"\xff\xd9\x63", b"\x00\x63" * 20, b"\x80"]
+PADDINGS = [
+    b"",
+    b"\0",
+    b"\0" * 5,
+    b"\xff",
+    b"\xff" * 4,
+    b"\x63" * 3,
+    b"\xff\xd9\x63",
+    b"\x00\x63" * 20,
+    b"\x80",
+]
 
 
 def rle(pixels):

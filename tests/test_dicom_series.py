@@ -230,7 +230,7 @@ def test_other_reformats_are_refused(tmp_path, tags):
     slices = ct_slices(**tags)
     for k, one in enumerate(slices):
         one.ImagePositionPatient = [0, STEP_MM * k, STEP_MM * k]
-    with pytest.raises(UnsuitableError, match="a reformat|a curved reformat|a maximum intensity"):
+    with pytest.raises(UnsuitableError, match=r"a reformat|a curved reformat|a maximum intensity"):
         read(save(tmp_path, slices), "CT")
 
 

@@ -6,7 +6,14 @@ import torch
 from dicom_writer import ct_slices, save
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, RLELossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    RLELossless,
+)
 
 from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError
@@ -96,7 +103,6 @@ class TestPixels:
             "the file is a clip of 5 frames and only the first was read: export another frame as a still to "
             "segment it",
         )
-
 
     @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
     @pytest.mark.parametrize("dark", [1, 3])

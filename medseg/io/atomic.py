@@ -46,7 +46,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(folder: Path, earlier: Iterable[Path], last: str) -> Iterator[Path]:
-    """A hidden folder whose files take the place of earlier ones in `folder` when the block ends without error.
+    """A hidden folder whose files take the place of earlier ones when the block ends without an error.
 
     Whatever goes wrong, `folder` stays as it was, and what is nobody's in it stays in any case. A folder that
     was missing appears with all its files at once. In one that exists the files are renamed, `last` leaving

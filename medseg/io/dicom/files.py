@@ -185,7 +185,9 @@ def _walk(folder: Path) -> Iterator[Path]:
     root = Path(os.path.realpath(folder))
     entered = {root, *root.parents}
     for parent, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
-        real = {Path(os.path.realpath(os.path.join(parent, name))): name for name in sorted(folders, reverse=True)}
+        real = {
+            Path(os.path.realpath(os.path.join(parent, name))): name for name in sorted(folders, reverse=True)
+        }
         # os.walk enters what is left in its list.
         folders[:] = sorted(name for path, name in real.items() if path not in entered)
         entered.update(real)
@@ -305,7 +307,9 @@ def _require_ascii(header: Any) -> None:
     """
     try:
         declared = header.original_character_set
-        known = all("HU".encode(name) == b"HU" for name in ([declared] if isinstance(declared, str) else declared))
+        known = all(
+            "HU".encode(name) == b"HU" for name in ([declared] if isinstance(declared, str) else declared)
+        )
     except Exception:  # codecs raise what they like
         known = False
     if not known:

@@ -1,8 +1,8 @@
 """Headers and ends of JPEG, JPEG-LS and JPEG 2000 frames.
 
-Decoders trust headers, and take gigabytes or worse when they lie. So they are checked first, against what DICOM
-says of the image. Decoders also fill up what ends early, without a word: a frame must have its end. What follows
-that end is padding, whatever it is. Damage between them makes other values; no checksum would tell.
+Decoders trust headers, and take gigabytes or worse when they lie. So they are checked first, against what
+DICOM says of the image. Decoders also fill up what ends early, without a word: a frame must have its end. What
+follows that end is padding, whatever it is. Damage between them makes other values; no checksum would tell.
 """
 
 from __future__ import annotations
@@ -81,7 +81,11 @@ def _codestream_in(boxes: bytes) -> bytes:
     """The JPEG 2000 codestream in a JP2 file (ISO/IEC 15444-1 I.4)."""
     position = 0
     while position + 8 <= len(boxes):
-        length, kind, head = int.from_bytes(boxes[position : position + 4]), boxes[position + 4 : position + 8], 8
+        length, kind, head = (
+            int.from_bytes(boxes[position : position + 4]),
+            boxes[position + 4 : position + 8],
+            8,
+        )
         if length == 1:
             length, head = int.from_bytes(boxes[position + 8 : position + 16]), 16
         if kind == b"jp2c":

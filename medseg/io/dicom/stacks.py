@@ -2,8 +2,8 @@
 
 Files make a stack when they share SeriesInstanceUID, SOP class and what ImageType says that they are for. A
 stack is parted further where each part is a whole volume of its own: by plane; by ImageType, kernel and
-acquisition over the same region. Apart, a few odd slices would be left out without a word on what is wrong with
-them; the geometry names them.
+acquisition over the same region. Apart, a few odd slices would be left out without a word on what is wrong
+with them; the geometry names them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Stack:
     Attributes:
         files: in no order.
         grid: their slices in order; None when they can't be read.
-        unfit: in a few words, why such images are not meant to be read (a localizer); else empty. A reformat has
-            a grid all the same, for studies with nothing better.
+        unfit: in a few words, why such images are not meant to be read (a localizer); else empty. A reformat
+            has a grid all the same, for studies with nothing better.
         error: why images that are meant to be read can't be; None when they can.
         notes: what the user should know when this stack is read.
     """
@@ -271,7 +271,12 @@ def _mark_doubles(stacks: Sequence[Stack]) -> None:
     """A series that was sent twice under two identifiers is read once, and named a duplicate."""
     for position, stack in enumerate(stacks):
         for number, other in enumerate(stacks[:position], start=1):
-            if stack.grid and other.grid and stack.unfit == other.unfit and _same_images(stack.grid, other.grid):
+            if (
+                stack.grid
+                and other.grid
+                and stack.unfit == other.unfit
+                and _same_images(stack.grid, other.grid)
+            ):
                 stack.grid, stack.unfit = None, f"a duplicate of series {number}"
 
 

@@ -1,7 +1,7 @@
 """Text of source images for what is written about them: decoded, and in UTF-8 whatever it was in.
 
-Archives hold character sets that are old, misspelt, empty or wrong. One that every reader knows keeps the names
-readable.
+Archives hold character sets that are old, misspelt, empty or wrong. One that every reader knows keeps the
+names readable.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def _decode_lossless(data_set: Any, frame: int) -> np.ndarray:
 
 
 def _as_bytes(colours: np.ndarray, data_set: Any) -> np.ndarray:
-    """Palettes of 16 bits hold 8 of them, most often: the upper ones, or in a careless file the lower ones."""
+    """Palettes of 16 bits hold 8 of them, most often: the upper ones or, in careless files, the lower."""
     from pydicom.pixels import apply_color_lut
 
     if colours.dtype != np.uint16:
