@@ -1,8 +1,9 @@
 """Headers and ends of JPEG, JPEG-LS and JPEG 2000 frames.
 
 Decoders trust headers, and take gigabytes or worse when they lie. So they are checked first, against what
-DICOM says of the image. Decoders also fill up what ends early, without a word: a frame must have its end. What
-follows that end is padding, whatever it is. Damage between them makes other values; no checksum would tell.
+DICOM says of the image. Decoders also fill up what ends early, without a word: a frame must have its end.
+What follows that end is padding, whatever it is. Damage between them makes other values; no checksum would
+tell.
 """
 
 from __future__ import annotations
