@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from medseg import reports
 from medseg.errors import UnsuitableError, UsageError, did_you_mean
 from medseg.instances import by_instance
 from medseg.io import write_mask
+from medseg.io.atomic import atomic_files
 from medseg.io.raster import write_picture
 from medseg.volume import Mask
 
@@ -22,6 +24,10 @@ PICTURE_FORMATS = ("png", "html")
 VOLUME_FORMATS = ("nifti", "png", "html")
 _NAMES = {"nifti": "segmentation.nii.gz", "nrrd": "segmentation.nrrd", "png": "segmentation.png"}
 _OTHERS = ("segmentation.dcm", "rtstruct.dcm", "overlay.png", "report.html")
+_RECORD = "measurements.json"
+_REFERRING = ("dicom-seg", "rtstruct")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +71,9 @@ class SegmentationResult:
     def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
         """Write the mask, the overlay, report.html and measurements.json, the last one last.
 
-        An empty mask makes no DICOM SEG, RTSTRUCT or mesh. Of an earlier result nothing stays, in whatever
-        format: the record speaks for all that lies beside it.
+        An empty mask makes no DICOM SEG, RTSTRUCT or mesh; a source that lacks an identifier makes no DICOM
+        SEG or RTSTRUCT, and the record says so. Whatever goes wrong, the directory is as it was before. Of an
+        earlier result nothing stays, in whatever format: the record speaks for all that lies beside it.
 
         Args:
             directory: made when it is missing; an earlier result in it is replaced.
@@ -78,30 +85,27 @@ class SegmentationResult:
         Raises:
             UsageError: an unknown format.
             UnsuitableError: a format that the image can't be written in; nothing was written.
+            OSError: the files can't be written; nothing was written.
         """
         directory = Path(directory)
         formats = formats or (PICTURE_FORMATS if self.mask.affine is None else VOLUME_FORMATS)
         check_formats(formats)
         for name in formats:
             _require_fitting(name, self)
-        directory.mkdir(parents=True, exist_ok=True)
-        earlier = _earlier(directory)
-        # A record must not vouch for half a result, nor for files of two.
-        (directory / "measurements.json").unlink(missing_ok=True)
-        for name in formats:
-            FORMATS[name](self, directory)
-        for path, inode in earlier.items():
-            if path.stat().st_ino == inode:  # else it was replaced
-                path.unlink()
-        _write_record(self, directory)
+        result, formats = _without_unreferable(self, formats)
+        for warning in result.warnings[len(self.warnings) :]:
+            logger.warning("%s: warning: %s", directory.name, warning)
+        with atomic_files(directory, _earlier(directory), last=_RECORD) as stage:
+            for name in formats:
+                FORMATS[name](result, stage)
+            _write_record(result, stage)
         return directory
 
 
-def _earlier(directory: Path) -> dict[Path, int]:
-    """The files of an earlier result but its record, each with the number that the file system has for it."""
-    meshes = (f"{label}.stl" for label in _labels_of(directory / "measurements.json"))
-    paths = (directory / name for name in (*_NAMES.values(), *_OTHERS, *meshes))
-    return {path: path.stat().st_ino for path in paths if path.is_file()}
+def _earlier(directory: Path) -> list[Path]:
+    """Where the files of an earlier result may be, its record apart."""
+    meshes = (f"{label}.stl" for label in _labels_of(directory / _RECORD))
+    return [directory / name for name in (*_NAMES.values(), *_OTHERS, *meshes)]
 
 
 def _labels_of(record: Path) -> list[str]:
@@ -110,6 +114,34 @@ def _labels_of(record: Path) -> list[str]:
         return [Path(name).name for name in json.loads(record.read_text("utf-8"))["labels"].values()]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return []
+
+
+def _without_unreferable(
+    result: SegmentationResult, formats: Sequence[str]
+) -> tuple[SegmentationResult, Sequence[str]]:
+    """Leave out formats that refer to images where these lack the identifiers for it, with a warning.
+
+    A series without them is sound for a mask, so the other formats are written.
+
+    Raises:
+        UnsuitableError: no format is left.
+    """
+    from medseg.io.dicom.planes import missing_uids
+
+    referring = [name for name in formats if name in _REFERRING]
+    missing = " and ".join(missing_uids(result.mask.headers)) if referring else ""
+    if not missing:
+        return result, formats
+    left = [name for name in formats if name not in _REFERRING]
+    if not left:
+        raise UnsuitableError(
+            f"source images with {missing}, to write {' and '.join(referring)}",
+            came="images without",
+            do="Ask for nifti or nrrd, or export the series again with these.",
+        )
+    warning = f"{' and '.join(referring)} not written: they refer to {missing}, which the source images lack"
+    quality = {"verdict": "warn", "reasons": [*result.quality["reasons"], warning]}
+    return dataclasses.replace(result, warnings=[*result.warnings, warning], quality=quality), left
 
 
 def check_formats(names: Sequence[str]) -> None:
@@ -128,7 +160,7 @@ def _require_fitting(name: str, result: SegmentationResult) -> None:
         return
     if result.mask.affine is None:
         raise UnsuitableError(f"a volume, to write {name}", came="a picture", do="Ask for png.")
-    if name in ("dicom-seg", "rtstruct") and not result.mask.headers:
+    if name in _REFERRING and not result.mask.headers:
         raise UnsuitableError(
             f"a DICOM series, whose slices {name} refers to",
             came="a volume from another kind of file",
@@ -191,7 +223,7 @@ def _write_html(result: SegmentationResult, directory: Path) -> None:
 
 def _write_record(result: SegmentationResult, directory: Path) -> None:
     reports.write_record(
-        directory / "measurements.json",
+        directory / _RECORD,
         task=result.provenance["task"],
         labels=result.mask.labels,
         **_shared(result),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from medseg.io.atomic import atomic_path
+from medseg.outputs import FORMATS as FORMATS_OF_OUTPUTS
 from medseg.outputs import SegmentationResult
 from medseg.phantoms import chest
 from medseg.volume import Mask
@@ -51,31 +52,94 @@ def whole(result, tmp_path_factory):
     return result.save(tmp_path_factory.mktemp("whole"), FORMATS)
 
 
-@pytest.mark.parametrize("killed_at", range(6))
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forks beside threads
-def test_killed_while_writing(result, whole, tmp_path, monkeypatch, killed_at):
-    """At each file there is no half one under its final name, and no record before all are whole."""
-    folder = tmp_path / "scan"
-    result.save(folder, ["nifti"])  # an earlier result, whose record must not vouch for the new files
+def killed(result, folder, monkeypatch, method, at):
+    """Save in another process that ends at a call of one of Path's methods."""
     child = os.fork()
     if child == 0:
-        replace, done = Path.replace, []
+        call, done = getattr(Path, method), []
 
         def die(self, target):
-            if len(done) == killed_at:
+            if len(done) == at:
                 os._exit(9)
             done.append(target)
-            return replace(self, target)
+            return call(self, target)
 
-        monkeypatch.setattr(Path, "replace", die)
+        monkeypatch.setattr(Path, method, die)
         result.save(folder, FORMATS)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
-    assert {file.name for file in files} < {file.name for file in whole.iterdir()}
-    assert not (folder / "measurements.json").exists()
-    for file in files:
-        assert file.stat().st_size == (whole / file.name).stat().st_size, file.name
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.startswith(".")}
+
+
+@pytest.mark.parametrize("killed_at", range(6))
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forks beside threads
+def test_killed_while_writing(result, tmp_path, monkeypatch, killed_at):
+    """At whichever file, an earlier result is what it was, and a new folder is not there."""
+    result.save(tmp_path / "scan", ["nifti"])
+    before = contents(tmp_path / "scan")
+    for folder in (tmp_path / "scan", tmp_path / "new"):
+        killed(result, folder, monkeypatch, "replace", killed_at)
+    assert contents(tmp_path / "scan") == before
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("killed_at", range(8))
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_killed_between_renames(result, whole, tmp_path, monkeypatch, killed_at):
+    """No mixture, and no record but of what is whole."""
+    result.save(tmp_path, ["nifti"])
+    before, new = contents(tmp_path), contents(whole)
+    killed(result, tmp_path, monkeypatch, "rename", killed_at)
+    left = contents(tmp_path)
+    if "measurements.json" in left:
+        assert left == before
+    else:
+        assert set(left) <= {"segmentation.nii.gz"} or set(left) < set(new)
+        assert all(content in (new[name], before.get(name)) for name, content in left.items())
+
+
+@pytest.mark.parametrize("failing_at", range(8))
+def test_a_rename_that_fails(result, tmp_path, monkeypatch, failing_at):
+    """All files are as they were, and nothing hidden stays."""
+    result.save(tmp_path, ["nifti"])
+    (tmp_path / "notes.txt").write_text("mine")
+    before = contents(tmp_path)
+    rename, done = Path.rename, []
+
+    def fail(self, target):
+        done.append(target)
+        if len(done) == failing_at + 1:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(KeyboardInterrupt):
+        result.save(tmp_path, FORMATS)
+    assert contents(tmp_path) == before
+    assert {file.name for file in tmp_path.iterdir()} == set(before)
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_a_format_that_fails(result, tmp_path, monkeypatch, error):
+    """Whatever stops it, nothing of the new result is there and all of the earlier one."""
+
+    def fail(result, folder):
+        (folder / "overlay.png").write_text("half")
+        raise error
+
+    result.save(tmp_path / "scan", ["nifti", "png"])
+    (tmp_path / "scan" / "notes.txt").write_text("mine")
+    before = contents(tmp_path / "scan")
+    monkeypatch.setitem(FORMATS_OF_OUTPUTS, "png", fail)
+    for folder in (tmp_path / "scan", tmp_path / "new"):
+        with pytest.raises(type(error)):
+            result.save(folder, ["nifti", "mesh", "png"])
+    assert contents(tmp_path / "scan") == before
+    assert [file.name for file in tmp_path.rglob("*") if file.name.startswith(".")] == []
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_record_is_the_last_file(result, tmp_path):

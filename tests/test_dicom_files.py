@@ -191,3 +191,24 @@ def test_real_files_without_transfer_syntax(data_root):
     assert volume.array.shape == (1, 512, 512, 16)
     assert volume.affine[2, 3] == -132.5
     assert volume.warnings == ()
+
+
+class TestLinks:
+    """Studies are often links into a store."""
+
+    @pytest.mark.parametrize("deeper", ["", "deeper"])
+    def test_a_study_of_links_is_read(self, folder, tmp_path, deeper):
+        study = tmp_path / "linked" / deeper
+        study.mkdir(parents=True)
+        (study / "series").symlink_to(folder)
+        assert holds_dicom(tmp_path / "linked")
+        np.testing.assert_array_equal(read(tmp_path / "linked", "CT").array, read(folder, "CT").array)
+
+    def test_loops_end_and_nothing_is_read_twice_or_from_around_the_study(self, folder, tmp_path):
+        save(tmp_path / "other", ct_slices(series=2))
+        for name, target in (("a", folder), ("b", folder), ("up", folder.parent), ("top", tmp_path)):
+            (folder / name).symlink_to(target)
+        (folder / "broken").symlink_to(tmp_path / "nothing")
+        with opened(folder) as found:
+            assert len(found.files) == 8
+        assert read(folder, "CT").warnings == ()

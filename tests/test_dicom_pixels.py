@@ -173,6 +173,13 @@ def test_pixels_that_do_not_fit_the_size_are_refused(tmp_path, rows):
         read(save(tmp_path, ct_slices(Rows=rows)), "CT")
 
 
+@pytest.mark.parametrize("count", [2, 48, 128, 512])
+def test_zeros_after_native_pixels_are_padding(tmp_path, count):
+    slices = ct_slices()
+    slices[2].PixelData += bytes(count)
+    np.testing.assert_array_equal(read(save(tmp_path, slices), "CT").array[0], body_hu().transpose(2, 1, 0))
+
+
 def test_multi_frame_file_that_is_cut(tmp_path):
     folder = save(tmp_path, [enhanced_ct()])
     path = folder / "001.dcm"

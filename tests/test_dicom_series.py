@@ -152,6 +152,88 @@ def test_the_other_series_is_read_when_the_better_one_is_broken(tmp_path):
     assert "1 slice is missing" in volume.warnings[0]
 
 
+SPIRAL = ["ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI"]
+
+
+@pytest.mark.parametrize("others", [range(3, 16), (7, 8), (5,), (1, 2, 6, 11), (0, 15)], ids=str)
+@pytest.mark.parametrize(
+    "tags",
+    [{"ImageType": SPIRAL}, {"ConvolutionKernel": "B31f"}, {"AcquisitionNumber": 2}, {"KVP": 80}],
+    ids=lambda tags: next(iter(tags)),
+)
+def test_what_may_vary_within_one_stack(tmp_path, tags, others):
+    slices = thin(1)
+    for k in others:
+        for keyword, value in tags.items():
+            setattr(slices[k], keyword, value)
+    volume = read(save(tmp_path, slices), "CT")
+    np.testing.assert_array_equal(volume.array[0], body_hu(16).transpose(2, 1, 0))
+    assert volume.warnings == ()
+
+
+@pytest.mark.parametrize("lost", [(6,), (7, 8)])
+def test_a_slice_lost_between_two_image_types_is_missing(tmp_path, lost):
+    slices = thin(1)
+    for one in slices[7:]:
+        one.ImageType = SPIRAL
+    with pytest.raises(UnsuitableError, match=r"slices? (is|are) missing between"):
+        read(save(tmp_path, [one for k, one in enumerate(slices) if k not in lost]), "CT")
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, 0.3])
+@pytest.mark.parametrize("tags", [{"ImageType": SPIRAL}, {"ConvolutionKernel": "LUNG"}], ids=str)
+def test_interleaved_stacks_are_parted(tmp_path, tags, offset):
+    """Even where the slices of both make one even stack together."""
+    second = ct_slices(body_hu() + 5, **tags)
+    for k, one in enumerate(second):
+        one.ImagePositionPatient[2] += offset * STEP_MM
+        one.SOPInstanceUID = f"1.2.3.1.{100 + k}"
+    study(tmp_path, a=ct_slices(), b=second)
+    volume = read(tmp_path, "CT")
+    np.testing.assert_array_equal(volume.array[0], body_hu().transpose(2, 1, 0))
+    assert "its series holds 2" in volume.warnings[0]
+
+
+def test_stacks_of_two_regions_and_image_types_are_parted(tmp_path):
+    second = thin(1, ImageType=SPIRAL)
+    for k, one in enumerate(second):
+        one.ImagePositionPatient[2] += 100
+        one.SOPInstanceUID = f"1.2.3.1.{100 + k}"
+    study(tmp_path, a=ct_slices(), b=second)
+    assert sorted(one.slices for one in inspect(tmp_path, "CT")) == [8, 16]
+
+
+@pytest.mark.parametrize("words", [["REFORMATTED", "AVERAGE"], ["AXIAL", "MPR"], ["CSA MPR", "MPR"]])
+def test_axial_reformats_are_read_where_there_is_nothing_better(tmp_path, words):
+    reformats = thin(1, ImageType=["DERIVED", "SECONDARY", *words])
+    study(tmp_path, a=reformats)
+    volume = read(tmp_path, "CT")
+    assert volume.array.shape[3] == 16
+    assert "a reformat was read" in volume.warnings[0]
+    assert inspect(tmp_path, "CT")[0].usable
+    study(tmp_path, b=ct_slices(series=2))
+    assert read(tmp_path, "CT").warnings == ()
+    assert chosen(tmp_path) == [2]
+    assert inspect(tmp_path, "CT")[0].reason == "a reformat"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ImageType": ["DERIVED", "SECONDARY", "REFORMATTED", "MIP"]},
+        {"ImageType": ["DERIVED", "SECONDARY", "CPR"]},
+        {"ImageType": ["DERIVED", "SECONDARY", "MPR"], "ImageOrientationPatient": [1, 0, 0, 0, 0, -1]},
+    ],
+    ids=["projection", "curved", "coronal"],
+)
+def test_other_reformats_are_refused(tmp_path, tags):
+    slices = ct_slices(**tags)
+    for k, one in enumerate(slices):
+        one.ImagePositionPatient = [0, STEP_MM * k, STEP_MM * k]
+    with pytest.raises(UnsuitableError, match=r"a reformat|a curved reformat|a maximum intensity"):
+        read(save(tmp_path, slices), "CT")
+
+
 def test_localizer_within_the_series_is_left_out(tmp_path):
     scout = ct_slices(body_hu(1), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     scout[0].ImageOrientationPatient, scout[0].SOPInstanceUID = [0, 1, 0, 0, 0, -1], "1.2.3.77"

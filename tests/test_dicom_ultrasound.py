@@ -6,7 +6,14 @@ import torch
 from dicom_writer import ct_slices, save
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, RLELossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    RLELossless,
+)
 
 from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError
@@ -96,6 +103,56 @@ class TestPixels:
             "the file is a clip of 5 frames and only the first was read: export another frame as a still to "
             "segment it",
         )
+
+    @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+    @pytest.mark.parametrize("dark", [1, 3])
+    def test_of_a_clip_that_begins_black_the_first_frame_that_shows_something(
+        self, grey, tmp_path, syntax, dark
+    ):
+        frames = np.stack([grey // 64 if k < dark else grey - k for k in range(5)])
+        import pydicom
+
+        header = pydicom.dcmread(write_ultrasound(grey, tmp_path / "a.dcm", frames=5))
+        header.PixelData = frames.tobytes()
+        if syntax == RLELossless:
+            header.compress(syntax)
+        header.save_as(tmp_path / "a.dcm")
+        volume = _read(tmp_path / "a.dcm")
+        np.testing.assert_array_equal(volume.array, frames[dark][None])
+        assert f"only frame {dark + 1}, the first that shows anything, was read" in volume.warnings[0]
+
+    @pytest.mark.parametrize("scale", [1, 256, 257])
+    def test_palettes_of_16_bits_that_hold_8(self, grey, tmp_path, scale):
+        import pydicom
+
+        path = write_ultrasound(grey, tmp_path / "a.dcm", photometric="PALETTE COLOR")
+        header = pydicom.dcmread(path)
+        for colour in ("Red", "Green", "Blue"):
+            setattr(header, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+            table = (np.arange(256) * scale).astype("<u2").tobytes()
+            setattr(header, f"{colour}PaletteColorLookupTableData", table)
+        header.save_as(path)
+        np.testing.assert_array_equal(_read(path).array, np.stack([grey] * 3))
+
+
+class TestCapture:
+    """A picture of a screen whose modality is ultrasound is one."""
+
+    @pytest.mark.parametrize("end", ["", ".2", ".4"])
+    def test_of_ultrasound(self, grey, colour, tmp_path, end):
+        picture = colour if end == ".4" else grey
+        kind = f"1.2.840.10008.5.1.4.1.1.7{end}"
+        path = write_ultrasound(picture, tmp_path / "a.dcm", tags={"SOPClassUID": kind}, spacing_mm=None)
+        assert find_inputs([tmp_path]) == [path]
+        expected = np.atleast_3d(picture).transpose(2, 0, 1)
+        np.testing.assert_array_equal(_read(path).array, expected)
+        assert inspect(path, "US").series[0].usable
+
+    def test_of_something_else_is_named(self, grey, tmp_path):
+        tags = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT"}
+        path = write_ultrasound(grey, tmp_path / "a.dcm", tags=tags)
+        with pytest.raises(UnsuitableError, match=r"\(Secondary Capture Image Storage, modality OT\)"):
+            _read(path)
 
 
 class TestCalibration:

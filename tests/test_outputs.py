@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from dicom_writer import ct_slices
 
 from medseg.errors import UnsuitableError, UsageError
 from medseg.io import read_mask
@@ -87,6 +88,31 @@ def test_what_needs_source_slices(result, tmp_path, name):
     with pytest.raises(UnsuitableError, match="whose slices"):
         result.save(tmp_path / "out", ["nifti", name])
     assert not (tmp_path / "out").exists()
+
+
+class TestWithoutFrameOfReference:
+    """A sound series for a mask, but nothing can refer to it."""
+
+    @pytest.fixture
+    def unplaced(self, result):
+        headers = ct_slices(FrameOfReferenceUID="")
+        mask = dataclasses.replace(result.mask, headers=tuple(headers))
+        return dataclasses.replace(result, mask=mask)
+
+    @pytest.mark.parametrize("name", ["dicom-seg", "rtstruct"])
+    def test_the_other_formats_are_written_with_a_warning(self, unplaced, tmp_path, name, caplog):
+        unplaced.save(tmp_path, ["nifti", name])
+        assert files(tmp_path) == ["measurements.json", "segmentation.nii.gz"]
+        record = json.loads((tmp_path / "measurements.json").read_text())
+        warning = f"{name} not written: they refer to FrameOfReferenceUID, which the source images lack"
+        assert record["warnings"] == [warning]
+        assert record["quality"] == {"verdict": "warn", "reasons": [warning]}
+        assert warning in caplog.text
+
+    def test_nothing_else_asked_for(self, unplaced, tmp_path):
+        with pytest.raises(UnsuitableError, match="FrameOfReferenceUID"):
+            unplaced.save(tmp_path / "out", ["dicom-seg", "rtstruct"])
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"png", "html"}))

@@ -9,7 +9,8 @@ import numpy as np
 
 from medseg.errors import UnreadableError
 from medseg.io.dicom.files import UNDEFINED_LENGTH, DicomFile
-from medseg.io.dicom.jpeg import require_header
+from medseg.io.dicom.jpeg import STARTS, require_header, without_padding
+from medseg.io.dicom.rle import decode_padded
 from medseg.io.dicom.slices import Slice, unsuitable
 
 _RLE = "1.2.840.10008.1.2.5"
@@ -20,12 +21,11 @@ _DECODERS = {
     for name, ends in {
         "jpeg8": ("50", "51", "57", "70"),  # baseline, extended, lossless
         "jpegls": ("80", "81"),
-        "jpeg2k": ("90", "91"),
-        "htj2k": ("201", "202", "203"),
+        # Also of High-Throughput JPEG 2000, whose own decoder prints errors and goes on without the rest.
+        "jpeg2k": ("90", "91", "201", "202", "203"),
     }.items()
     for end in ends
 }
-_END_OF_IMAGE = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 streams alike
 _BITS = {8, 16, 32}
 
 
@@ -112,10 +112,12 @@ def _decompress(found: Slice, encoded: bytes) -> np.ndarray:
     syntax = str(found.file.header.file_meta.TransferSyntaxUID)
     rows, columns, width = _shape(found)
     if syntax == _RLE:
-        values = np.frombuffer(imagecodecs.dicomrle_decode(encoded, f"<u{width}"), dtype=f"<u{width}")
-        return values.reshape(rows, columns)
-    if not encoded.rstrip(b"\0").endswith(_END_OF_IMAGE):
-        raise ValueError("no end of image")
+        try:
+            values = np.frombuffer(imagecodecs.dicomrle_decode(encoded, f"<u{width}"), dtype=f"<u{width}")
+            return values.reshape(rows, columns)
+        except Exception:  # it takes padding for data
+            return decode_padded(encoded, rows, columns, width)
+    encoded = without_padding(encoded)
     require_header(found, encoded)
     array: np.ndarray = getattr(imagecodecs, f"{_DECODERS[syntax]}_decode")(encoded)
     if array.shape != (rows, columns):
@@ -125,9 +127,21 @@ def _decompress(found: Slice, encoded: bytes) -> np.ndarray:
 
 def _unwrap(encoded: bytes, count: int) -> list[bytes]:
     """The frames of encapsulated pixel data (PS3.5 A.4)."""
-    from pydicom.encaps import generate_frames
+    from pydicom.encaps import generate_fragments, generate_frames, parse_basic_offsets
+    from pydicom.filebase import DicomBytesIO
 
-    frames = list(generate_frames(encoded, number_of_frames=count))
+    stream = DicomBytesIO(encoded)
+    stream.is_little_endian = True
+    parse_basic_offsets(stream)
+    # Where each frame begins is certain, unlike tables of offsets and the ends of padded fragments.
+    frames: list[bytes] = []
+    for fragment in generate_fragments(stream):
+        if fragment.startswith(STARTS) or not frames:
+            frames.append(fragment)
+        else:
+            frames[-1] += fragment
+    if len(frames) != count:
+        frames = list(generate_frames(encoded, number_of_frames=count))
     if len(frames) != count:
         raise ValueError("another number of frames")
     return frames
@@ -156,9 +170,12 @@ def _require_length(file: DicomFile, slices: list[Slice]) -> None:
             raise _truncated(file, "holds pixel data that is not as its transfer syntax (0002,0010) says")
         return
     needed = sum(map(_frame_bytes, slices))
-    # An odd length is padded, and some writers pad to whole blocks, but never by another row.
+    # An odd length is padded, and some writers pad to whole blocks. From a row on, only zeros are no pixels.
     row = int(slices[0].values["Columns"]) * int(slices[0].values["BitsAllocated"]) // 8
-    if not needed <= file.pixel_bytes < needed + max(row, 2):
+    start = file.pixel_start + needed
+    if not needed <= file.pixel_bytes < needed + max(row, 2) and (
+        file.pixel_bytes < needed or any(file.load()[start : file.pixel_start + file.pixel_bytes])
+    ):
         raise _truncated(file, f"declares {file.pixel_bytes} bytes of pixels where {needed} are needed")
 
 

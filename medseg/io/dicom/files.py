@@ -6,6 +6,7 @@ archive is ever written to disk.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import zipfile
@@ -24,6 +25,7 @@ from medseg.io.dicom.archive import (
     DAMAGED,
     FORBIDDEN,
     FREE_BYTES,
+    MOST_FILES,
     MOST_RATIO,
     TOO_LARGE,
     Entry,
@@ -158,7 +160,7 @@ def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> lis
     if not isinstance(source, (str, Path)):
         paths = [Path(path) for path in source]
     elif os.path.isdir(source):
-        paths = sorted(_walk(Path(source)))
+        paths = sorted(itertools.islice(_walk(Path(source)), MOST_FILES + 1))
     elif os.path.isfile(source) and _is_archive(Path(source)):
         return members(Path(source), stack)
     else:
@@ -176,7 +178,19 @@ def _is_archive(path: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder, onerror=_refuse_folder):
+    """The files in a folder and the folders in it; links are followed, each folder is entered once.
+
+    A link to a folder around this one is none of the study's.
+    """
+    root = Path(os.path.realpath(folder))
+    entered = {root, *root.parents}
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        real = {
+            Path(os.path.realpath(os.path.join(parent, name))): name for name in sorted(folders, reverse=True)
+        }
+        # os.walk enters what is left in its list.
+        folders[:] = sorted(name for path, name in real.items() if path not in entered)
+        entered.update(real)
         for name in names:
             path = Path(parent, name)
             if path.is_file():  # a pipe or a device would never end
@@ -282,7 +296,24 @@ def _parse(content: bytes) -> tuple[Any, int | None, int, int]:
 
     header = read_partial(stream, stop_when=at_pixels, force=True)
     header.buffer = None  # it would keep the bytes that were parsed
+    _require_ascii(header)
     return (header, *reached[0]) if reached else (header, None, 0, 0)
+
+
+def _require_ascii(header: Any) -> None:
+    """Set aside a declared character set that is none of DICOM's, all of which contain ASCII.
+
+    pydicom takes any codec of Python's by its name, and would read no code or number then.
+    """
+    try:
+        declared = header.original_character_set
+        known = all(
+            "HU".encode(name) == b"HU" for name in ([declared] if isinstance(declared, str) else declared)
+        )
+    except Exception:  # codecs raise what they like
+        known = False
+    if not known:
+        header.set_original_encoding(*header.original_encoding, "iso8859")
 
 
 def _is_deflated(content: bytes) -> bool:

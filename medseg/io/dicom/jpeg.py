@@ -1,10 +1,14 @@
-"""Headers of JPEG, JPEG-LS and JPEG 2000 frames.
+"""Headers and ends of JPEG, JPEG-LS and JPEG 2000 frames.
 
-Decoders trust them, and take gigabytes or worse when they lie. So they are checked first, against what DICOM
-says of the image. Damage behind the header makes other values; no checksum would tell.
+Decoders trust headers, and take gigabytes or worse when they lie. So they are checked first, against what
+DICOM says of the image. Decoders also fill up what ends early, without a word: a frame must have its end.
+What follows that end is padding, whatever it is. Damage between them makes other values; no checksum would
+tell.
 """
 
 from __future__ import annotations
+
+import re
 
 from medseg.io.dicom.slices import Slice
 
@@ -13,6 +17,12 @@ _FRAMES = {0xC0, 0xC1, 0xC3, 0xF7}
 _SCAN = 0xDA
 # Huffman and quantization tables, restart interval, JPEG-LS parameters, comment, application segments.
 _TABLES = {0xC4, 0xDB, 0xDD, 0xF8, 0xFE, *range(0xE0, 0xF0)}
+# In coded data 0xFF is followed by less than 0x80; restart markers stand among it.
+_MARKER = re.compile(rb"\xff([\x80-\xcf\xd8-\xfe])")
+_END = 0xD9  # of JPEG, JPEG-LS and JPEG 2000 alike
+_TILE_PART, _TILE_DATA = 0x90, b"\xff\x93"
+_BOXES = b"\0\0\0\x0cjP  "  # a JP2 file, which DICOM does not allow and some programs write
+STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", _BOXES)
 _CODESTREAM = b"\xff\x4f\xff\x51"  # start and image size of JPEG 2000 (ISO/IEC 15444-1 A.5.1)
 
 
@@ -36,6 +46,70 @@ def require_header(found: Slice, encoded: bytes) -> int:
     if declared != (rows, columns, 1):
         raise ValueError("another size than the header declares")
     return precision
+
+
+def without_padding(encoded: bytes) -> bytes:
+    """A stream from its start marker to its end marker.
+
+    Raises:
+        ValueError: it has no end.
+    """
+    if encoded.startswith(_BOXES):
+        encoded = _codestream_in(encoded)
+    if encoded.startswith(_CODESTREAM):
+        return encoded[: _end_of_codestream(encoded)]
+    position = 2
+    while encoded[position : position + 2] != bytes([0xFF, _SCAN]):
+        _, position = _segment(encoded, position)
+    while found := _MARKER.search(encoded, position):
+        if found[1][0] == _END:
+            return encoded[: found.end()]
+        _, position = _segment(encoded, found.start())
+    raise ValueError("no end of image")
+
+
+def _segment(encoded: bytes, position: int) -> tuple[int, int]:
+    """The marker at a position, and where the segment that it opens ends."""
+    while encoded[position : position + 2] == b"\xff\xff":  # fill bytes
+        position += 1
+    end = position + 2 + int.from_bytes(encoded[position + 2 : position + 4])
+    if encoded[position] != 0xFF or end < position + 4 or end > len(encoded):
+        raise ValueError("no marker where one should be")
+    return encoded[position + 1], end
+
+
+def _codestream_in(boxes: bytes) -> bytes:
+    """The JPEG 2000 codestream in a JP2 file (ISO/IEC 15444-1 I.4)."""
+    position = 0
+    while position + 8 <= len(boxes):
+        length, kind, head = (
+            int.from_bytes(boxes[position : position + 4]),
+            boxes[position + 4 : position + 8],
+            8,
+        )
+        if length == 1:
+            length, head = int.from_bytes(boxes[position + 8 : position + 16]), 16
+        if kind == b"jp2c":
+            return boxes[position + head :]
+        if length < head:
+            break
+        position += length
+    raise ValueError("no codestream")
+
+
+def _end_of_codestream(encoded: bytes) -> int:
+    position = 2
+    while encoded[position : position + 2] != bytes([0xFF, _END]):
+        marker, end = _segment(encoded, position)
+        if marker == _TILE_PART:
+            length = int.from_bytes(encoded[position + 6 : position + 10])
+            # 0 stands for all that comes before the end.
+            data = encoded.index(_TILE_DATA, end)
+            end = position + length if length else encoded.index(bytes([0xFF, _END]), data)
+            if end < data:
+                raise ValueError("a tile that ends before its data")
+        position = end
+    return position + 2
 
 
 def _start_of_frame(encoded: bytes) -> tuple[int, int, int, int]:

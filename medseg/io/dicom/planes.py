@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ def planes(mask: Mask) -> list[Plane]:
             came="a mask whose image was no DICOM series",
             do="Write it as NIfTI, NRRD or MHA, or segment the DICOM series.",
         )
-    missing = [name for name in UIDS if not all(header.get(name) for header in headers)]
+    missing = missing_uids(headers)
     if missing:
         raise UnsuitableError(
             "source images that can be referred to",
@@ -66,6 +67,11 @@ def planes(mask: Mask) -> list[Plane]:
         worst = int(apart_mm.argmax())
         raise _elsewhere(f"slice {worst + 1} of {len(found)} lying {apart_mm[worst]:.2f} mm from its source")
     return found
+
+
+def missing_uids(headers: Sequence[Any]) -> list[str]:
+    """The identifiers of UIDS that a source image lacks, by keyword; none for what is no DICOM."""
+    return [name for name in UIDS if not all(header.get(name) for header in headers)]
 
 
 def _elsewhere(came: str) -> UnsuitableError:

@@ -11,6 +11,7 @@ import numpy as np
 from medseg import __version__
 from medseg.io.atomic import atomic_path
 from medseg.io.dicom.planes import LPS_TO_RAS, Plane, planes, present_labels
+from medseg.io.dicom.text import in_utf_8
 from medseg.volume import Mask
 
 SERIES_NUMBER = 9101
@@ -79,9 +80,10 @@ def _headers(source: list[Plane]) -> Any:
     # An explicit VR would limit a contour to 64 KiB, which a ragged outline exceeds.
     meta.TransferSyntaxUID = ImplicitVRLittleEndian
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    patient = in_utf_8(image)
     for name in FROM_THE_SOURCE:
-        if name in image:
-            made[name] = image[name]
+        if name in patient:
+            made[name] = patient[name]
         elif name in TYPE_2:
             setattr(made, name, None)
     made.SOPClassUID, made.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID

@@ -20,6 +20,7 @@ from medseg.io.dicom.planes import (
     present_labels,
     slice_corners,
 )
+from medseg.io.dicom.text import in_utf_8
 from medseg.volume import Mask, Volume
 
 # What the standard wants of every source image, even if empty; highdicom takes no other spelling than it.
@@ -96,6 +97,7 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
         _segment(number, mask.labels[value], codes, made_by) for number, value in enumerate(present, start=1)
     ]
     images, frames = _frames(mask, source, present)
+    patient = in_utf_8(source[0].header)
     seg = hd.seg.Segmentation(
         source_images=images,
         pixel_array=frames,
@@ -114,8 +116,8 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
         series_description="Automatic segmentation",
     )
     for name in TYPE_2:
-        if name in source[0].header:
-            seg[name] = source[0].header[name]
+        if name in patient:
+            seg[name] = patient[name]
     return seg
 
 
@@ -134,11 +136,8 @@ def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any
 
 def _nameless(header: Any) -> Any:
     """A header with all that highdicom wants, but empty: it checks names and dates and prints odd ones."""
-    from pydicom.dataset import Dataset
-
-    nameless = Dataset()
-    nameless.update({element.tag: element for element in header if element.keyword not in TYPE_2})
-    for name in TYPE_2:  # as new elements: both data sets share the others
+    nameless = in_utf_8(header)
+    for name in TYPE_2:
         setattr(nameless, name, None)
     return nameless
 

@@ -2,7 +2,8 @@
 
 Of the stacks that can be read, the first by these rules: an original image before a derived one; axial;
 covering at least 90 % of the greatest extent; the smallest step (to 0.1 mm); a soft kernel before a sharp
-one; the lowest series number. A warning says so when only the number decided, and what else there was.
+one; the lowest series number. A warning says so when only the number decided, and what else there was. Where
+there is none, an even stack of axial reformats is read, with a warning.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def choose(stacks: Sequence[Stack], found: Found) -> Stack:
     Raises:
         UnsuitableError, UnreadableError: none can be read, or they belong to several patients.
     """
-    usable = [(stack, stack.grid) for stack in stacks if stack.grid]
+    usable = [(stack, stack.grid) for stack in stacks if stack.grid and not stack.unfit]
+    usable = usable or [(stack, stack.grid) for stack in stacks if stack.grid and _is_axial(stack.grid)]
     if not usable:
         raise _none_usable(stacks, found)
     patients = {stack.usual("PatientID") for stack, _ in usable}
@@ -47,6 +49,8 @@ def choose(stacks: Sequence[Stack], found: Found) -> Stack:
     if equal > 1:
         best.notes.append(f"{equal} series fit equally well; the one with the lowest number was read")
     best.notes += [*_what_else(stacks, best), *_passed_over(found)]
+    if best.unfit:
+        best.notes.append(f"{best.unfit} was read, computed from slices that are not in the study")
     if _is_derived(best):
         best.notes.append("ImageType (0008,0008) is DERIVED: the values may not be the scanner's")
     return best
@@ -75,14 +79,17 @@ def is_sharp(kernel: str) -> bool:
 
 def _rank(stack: Stack, grid: Grid, greatest_mm: float) -> tuple[Any, ...]:
     """What the docstring of this module says, best first."""
-    normal = np.cross(*grid.slices[0].axes)
     return (
         _is_derived(stack),
-        bool(abs(normal[2]) < AXIAL),
+        not _is_axial(grid),
         _extent_mm(grid) < ENOUGH_COVERAGE * greatest_mm,
         round(grid.step_mm, 1),
         is_sharp(kernel_of(stack)),
     )
+
+
+def _is_axial(grid: Grid) -> bool:
+    return bool(abs(np.cross(*grid.slices[0].axes)[2]) >= AXIAL)
 
 
 def _is_derived(stack: Stack) -> bool:
@@ -102,7 +109,8 @@ def _what_else(stacks: Sequence[Stack], best: Stack) -> list[str]:
 
 
 def _might_be_meant(stack: Stack, best: Stack) -> bool:
-    return (stack.grid is not None or stack.error is not None) and stack.modality == best.modality
+    is_like = stack.grid is not None and stack.unfit == best.unfit
+    return (is_like or stack.error is not None) and stack.modality == best.modality
 
 
 def _is_part(stack: Stack, best: Stack) -> bool:
@@ -123,7 +131,7 @@ def _listed(stacks: Sequence[Stack], some: Sequence[Stack]) -> str:
 def _told(stacks: Sequence[Stack], stack: Stack) -> str:
     """Such as "series 2 (CT, 133 slices at 2.50 mm)", without anything that a person typed."""
     number = next(n for n, other in enumerate(stacks, start=1) if other is stack)
-    if stack.grid:
+    if stack.grid and not stack.unfit:
         kernel = kernel_of(stack)
         size = f"{len(stack.grid.slices)} slices at {stack.grid.step_mm:.2f} mm"
         return f"series {number} ({stack.modality}, {size}{', kernel ' + kernel if kernel else ''})"

@@ -1,8 +1,9 @@
 """The stacks of slices that a study holds, each checked: a grid, or what is against reading it.
 
-Files make a stack when they share SeriesInstanceUID, SOP class and ImageType. A stack is parted further
-where each part is a whole volume of its own: by plane, and by acquisition over the same region. Apart, a
-few odd slices would be left out without a word on what is wrong with them; the geometry names them.
+Files make a stack when they share SeriesInstanceUID, SOP class and what ImageType says that they are for. A
+stack is parted further where each part is a whole volume of its own: by plane; by ImageType, kernel and
+acquisition over the same region. Apart, a few odd slices would be left out without a word on what is wrong
+with them; the geometry names them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 from medseg.errors import InputError, UnreadableError
 from medseg.io.dicom.decoding import require_pixels
 from medseg.io.dicom.files import DicomFile
-from medseg.io.dicom.geometry import Grid, arrange
+from medseg.io.dicom.geometry import SAME_COSINE, SAME_SPACING, Grid, arrange
 from medseg.io.dicom.pixels import require_scales, same_pixels
 from medseg.io.dicom.slices import slices_of
+from medseg.io.dicom.steps import tolerance_mm
 
 # SOP classes of slices by the modality that belongs to them: classic, enhanced, legacy converted (PS3.4 B.5).
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -29,6 +31,7 @@ MODALITIES = {
     "MR": {_STORAGE + end for end in ("4", "4.1", "4.4")},
     "PT": {_STORAGE + end for end in ("128", "130", "128.1")},
 }
+LOCALIZER, REFORMAT = "a localizer", "a reformat"
 _IMAGE_CLASSES = set.union(*MODALITIES.values())
 # Words of ImageType (0008,0008) of images computed from others: neither their values nor their grid are
 # the scanner's.
@@ -37,11 +40,13 @@ _COMPUTED = {
     **dict.fromkeys(("MINIP", "MIN_IP"), "a minimum intensity projection"),
     "PROJECTION IMAGE": "a projection",
     **dict.fromkeys(("VRT", "SSD", "3D", "VOLUME_RENDER", "VOLUME RENDERING"), "a rendering"),
-    **dict.fromkeys(("MPR", "CPR", "REFORMATTED", "CURVED"), "a reformat"),
+    **dict.fromkeys(("CPR", "CURVED"), "a curved reformat"),
+    **dict.fromkeys(("MPR", "REFORMATTED"), REFORMAT),
     **dict.fromkeys(("SCREEN SAVE", "SCREENSAVE"), "a picture of a screen"),
 }
 _LOCALIZER_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
-LOCALIZER = "a localizer"
+# Stacks that lie further apart are of two regions.
+MOST_GAP_STEPS = 20
 
 
 @dataclass(eq=False)
@@ -51,7 +56,8 @@ class Stack:
     Attributes:
         files: in no order.
         grid: their slices in order; None when they can't be read.
-        unfit: in a few words, why such images are not meant to be read (a localizer); else empty.
+        unfit: in a few words, why such images are not meant to be read (a localizer); else empty. A reformat
+            has a grid all the same, for studies with nothing better.
         error: why images that are meant to be read can't be; None when they can.
         notes: what the user should know when this stack is read.
     """
@@ -86,7 +92,7 @@ def stacks_of(files: Iterable[DicomFile], modality: str | None) -> list[Stack]:
     """
     groups: dict[tuple[str, ...], list[DicomFile]] = {}
     for file in files:
-        key = tuple(text_of(file.header, k) for k in ("SeriesInstanceUID", "SOPClassUID", "ImageType"))
+        key = (*(text_of(file.header, k) for k in ("SeriesInstanceUID", "SOPClassUID")), _purpose(file))
         groups.setdefault(key, []).append(file)
     stacks = [stack for group in groups.values() for stack in _parted(group, modality)]
     stacks.sort(key=number_of)
@@ -124,26 +130,80 @@ def words_of(stack: Stack) -> list[str]:
 
 def _parted(files: list[DicomFile], modality: str | None) -> list[Stack]:
     whole = _checked(files, modality)
-    if whole.error is None:
+    if whole.unfit:
         return [whole]
-    for tag, told in (("ImageOrientationPatient", "planes"), ("AcquisitionNumber", "acquisitions")):
+    for tag, told, may_part in _PARTINGS:
         groups: dict[str, list[DicomFile]] = {}
         for file in files:
             groups.setdefault(text_of(file.header, tag), []).append(file)
         parts = [_checked(group, modality) for group in groups.values()] if len(groups) > 1 else []
-        grids = [part.grid for part in parts if part.grid]
-        if parts and len(grids) == len(parts) and (told == "planes" or _overlap(grids)):
+        if parts and may_part(whole, parts):
             for part in parts:
                 part.notes.append(f"its series holds {len(parts)} {told}; one of them was read")
             return parts
     return [whole]
 
 
+def _are_planes(whole: Stack, parts: Sequence[Stack]) -> bool:
+    return whole.error is not None and all(part.grid for part in parts)
+
+
+def _are_interleaved(whole: Stack, parts: Sequence[Stack]) -> bool:
+    """Whether each is a volume of the same region, even if their slices make one even stack together."""
+    grids = [part.grid for part in parts if part.grid]
+    return len(grids) == len(parts) and _overlap(grids)
+
+
+def _are_apart(whole: Stack, parts: Sequence[Stack]) -> bool:
+    """Whether there is a volume among them that no other one goes on: else slices of one are missing."""
+    if whole.error is None or _are_interleaved(whole, parts):
+        return _are_interleaved(whole, parts)
+    grids = [part.grid for part in parts if part.grid]
+    return bool(grids) and not any(
+        _goes_on(part, grid) for grid in grids for part in parts if part.grid is not grid
+    )
+
+
+def _are_acquisitions(whole: Stack, parts: Sequence[Stack]) -> bool:
+    return whole.error is not None and _are_interleaved(whole, parts)
+
+
+# What slices of one series may differ in, and when this makes them stacks of their own. Scanners also vary
+# ImageType and kernel from slice to slice of one stack.
+_PARTINGS: tuple[tuple[str, str, Callable[[Stack, Sequence[Stack]], bool]], ...] = (
+    ("ImageOrientationPatient", "planes", _are_planes),
+    ("ImageType", "image types", _are_apart),
+    ("ConvolutionKernel", "kernels", _are_interleaved),
+    ("AcquisitionNumber", "acquisitions", _are_acquisitions),
+)
+
+
+def _goes_on(part: Stack, grid: Grid) -> bool:
+    """Whether a part has slices like those of a grid just beyond its ends."""
+    first, normal = grid.slices[0], np.cross(*grid.slices[0].axes)
+    start, end = (float(grid.slices[k].position_mm @ normal) for k in (0, -1))
+    try:
+        slices = [found for file in part.files for found in slices_of(file)]
+    except InputError:
+        return False
+    alike = [
+        float(found.position_mm @ normal)
+        for found in slices
+        if np.allclose(found.axes, first.axes, atol=SAME_COSINE)
+        and np.allclose(found.spacing_mm, first.spacing_mm, rtol=SAME_SPACING)
+        and all(found.values[keyword] == first.values[keyword] for keyword in ("Rows", "Columns"))
+    ]
+    if part.grid and abs(part.grid.step_mm - grid.step_mm) > tolerance_mm(grid.step_mm):
+        return False
+    beyond_mm = [max(start - place, place - end) for place in alike]
+    return any(0.5 * grid.step_mm < gap < MOST_GAP_STEPS * grid.step_mm for gap in beyond_mm)
+
+
 def _checked(files: list[DicomFile], modality: str | None) -> Stack:
     stack = Stack(files)
     try:
         stack.unfit = _unfit(stack, modality)
-        if not stack.unfit:
+        if stack.unfit in ("", REFORMAT):
             slices = [found for file in files for found in slices_of(file)]
             require_pixels(slices)
             require_scales(slices)
@@ -154,13 +214,25 @@ def _checked(files: list[DicomFile], modality: str | None) -> Stack:
         stack.error = UnreadableError(
             "headers that can be read", came="damaged values", do="Copy the series again from its source."
         )
+    if stack.unfit:
+        stack.error = None
     return stack
+
+
+def _purpose(file: DicomFile) -> str:
+    """What ImageType says that an image is for, where that is not a slice of a scan."""
+    words = text_of(file.header, "ImageType").upper().split("\\")
+    if not _LOCALIZER_WORDS.isdisjoint(words):
+        return LOCALIZER
+    found = [_COMPUTED[word] for word in words if word in _COMPUTED]
+    # A projection through reformatted slices is a projection.
+    return next((purpose for purpose in found if purpose != REFORMAT), found[0] if found else "")
 
 
 def _unfit(stack: Stack, modality: str | None) -> str:
     """Why these are no slices of the wanted kind; empty when they are."""
-    sop_class, kind, words = stack.usual("SOPClassUID"), stack.modality, words_of(stack)
-    name = _class_name(sop_class)
+    sop_class, kind = stack.usual("SOPClassUID"), stack.modality
+    name = class_name(sop_class)
     checks: list[tuple[Callable[[], bool], str]] = [
         (lambda: sop_class not in _IMAGE_CLASSES, f"no slices of a volume: {name}"),
         (lambda: "SegmentSequence" in stack.files[0].header, f"a segmentation under the SOP class {name}"),
@@ -170,10 +242,8 @@ def _unfit(stack: Stack, modality: str | None) -> str:
         ),
         (lambda: modality not in (None, kind), f"the modality {kind} instead of {modality}"),
         (lambda: stack.usual("SamplesPerPixel") not in ("1", ""), "colour pictures"),
-        (lambda: not _LOCALIZER_WORDS.isdisjoint(words), LOCALIZER),
     ]
-    reason = next((told for fails, told in checks if fails()), "")
-    return reason or next((_COMPUTED[word] for word in words if word in _COMPUTED), "")
+    return next((told for fails, told in checks if fails()), "") or _purpose(stack.files[0])
 
 
 def shown(text: str) -> str:
@@ -181,7 +251,8 @@ def shown(text: str) -> str:
     return "".join(c for c in text if c.isascii() and c.isprintable())[:48]
 
 
-def _class_name(sop_class: str) -> str:
+def class_name(sop_class: str) -> str:
+    """The standard's name of a SOP class."""
     from pydicom.uid import UID
 
     name = UID(sop_class).name
@@ -200,7 +271,12 @@ def _mark_doubles(stacks: Sequence[Stack]) -> None:
     """A series that was sent twice under two identifiers is read once, and named a duplicate."""
     for position, stack in enumerate(stacks):
         for number, other in enumerate(stacks[:position], start=1):
-            if stack.grid and other.grid and _same_images(stack.grid, other.grid):
+            if (
+                stack.grid
+                and other.grid
+                and stack.unfit == other.unfit
+                and _same_images(stack.grid, other.grid)
+            ):
                 stack.grid, stack.unfit = None, f"a duplicate of series {number}"
 
 

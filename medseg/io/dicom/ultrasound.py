@@ -1,4 +1,4 @@
-"""Ultrasound pictures: one still, or the first frame of a clip, with the pixel size that the scanner says.
+"""Ultrasound pictures: one still, or a frame of a clip, with the pixel size that the scanner says.
 
 No affine: nobody knows where the probe was. Sizes come from SequenceOfUltrasoundRegions (0018,6011) of
 PS3.3 C.8.5.5 alone; PixelSpacing (0028,0030) of ultrasound files is often a mere 1.
@@ -19,12 +19,14 @@ from medseg.errors import UnreadableError, UnsuitableError
 from medseg.io.dicom.files import DicomFile, Found, dicom_files, quiet_pydicom
 from medseg.io.dicom.report import Series, describe_stacks
 from medseg.io.dicom.slices import MOST_FRAMES, MOST_ROWS, unsuitable
-from medseg.io.dicom.stacks import Stack, text_of
+from medseg.io.dicom.stacks import Stack, class_name, shown, text_of
 from medseg.volume import Volume
 
 MODALITY = "US"
 # Ultrasound Image and Ultrasound Multi-frame Image Storage, each with its retired predecessor.
 CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("6", "6.1", "3", "3.1")}
+# Secondary Capture, of one and of several frames: pictures of ultrasound where their modality says so.
+CAPTURES = {f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", ".3", ".4")}
 # CT, MR and PET, of one and of several frames.
 VOLUMES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "4", "4.1", "128", "130")}
 _LOSSLESS_JPEG = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
@@ -32,6 +34,8 @@ _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE CO
 _GREYS = {"MONOCHROME1", "MONOCHROME2"}
 _TWO_D, _TISSUE, _CENTIMETRES = 1, 1, 3
 _MM = (0.005, 2.0)  # of a pixel: beyond, the number is damaged
+# A frame shows something where a hundredth of its pixels differ by this share of its range from the others.
+_LEAST_SPAN = 0.05
 _ALIKE = 0.01  # regions whose pixels differ by no more are of one size
 
 REGIONS = "SequenceOfUltrasoundRegions (0018,6011)"
@@ -56,18 +60,20 @@ def read(found: Found, path: str) -> Volume:
     if len(files) != 1:
         raise UnsuitableError(
             "one ultrasound picture",
-            came=f"{len(files) or 'none'} among {len(found.files)} DICOM files",
+            came=f"{len(files) or 'none'} among {len(found.files)} DICOM files"
+            + ("" if files else f" ({_held(found)})"),
             do="Name the file of one picture." if files else "Choose the task that fits the images.",
         )
     file = files[0]
     warnings = []
     frames = _require_readable(file)
+    number, array = _first_that_shows(file, frames)
     if frames > 1:
+        told = f"frame {number + 1}, the first that shows anything," if number else "the first"
         warnings.append(
-            f"the file is a clip of {frames} frames and only the first was read: export another frame as a "
+            f"the file is a clip of {frames} frames and only {told} was read: export another frame as a "
             "still to segment it"
         )
-    array = _decode(file)
     if text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1":
         array = (2 ** int(file.header.BitsStored) - 1 - array).astype(array.dtype)
         warnings.append(
@@ -86,12 +92,13 @@ def read(found: Found, path: str) -> Volume:
 
 def pictures(found: Found) -> list[DicomFile]:
     """The ultrasound files of a study."""
-    return [file for file in found.files if text_of(file.header, "SOPClassUID") in CLASSES]
+    return [file for file in found.files if _is_ultrasound(file.header)]
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a DICOM file is of ultrasound, by its class."""
-    return _class_of(path) in CLASSES
+    """Whether a DICOM file is of ultrasound, by its class, or by its modality where that is a capture."""
+    header = _header_of(path)
+    return header is not None and _is_ultrasound(header)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -99,26 +106,38 @@ def pictures_in(folder: Path) -> list[Path]:
 
     Damaged files are among them, so that reading them says so; directories and reports are not.
     """
-    classes = {}
+    headers = {}
     for path in sorted(dicom_files(folder)):
-        classes[path] = _class_of(path)
-        if classes[path] in VOLUMES:
+        headers[path] = _header_of(path)
+        if text_of(headers[path], "SOPClassUID") in VOLUMES:
             return []
-    if not CLASSES & set(classes.values()):
+    if not any(header is not None and _is_ultrasound(header) for header in headers.values()):
         return []
-    return [path for path, name in classes.items() if name in CLASSES or not name]
+    return [path for path, header in headers.items() if header is None or _is_ultrasound(header)]
 
 
-def _class_of(path: Path) -> str:
-    """SOPClassUID of a DICOM file; empty for what can't be read."""
+def _is_ultrasound(header: Any) -> bool:
+    kind = text_of(header, "SOPClassUID")
+    return kind in CLASSES or (kind in CAPTURES and text_of(header, "Modality") == MODALITY)
+
+
+def _header_of(path: Path) -> Any:
+    """SOPClassUID and Modality of a DICOM file; None for what can't be read."""
     from pydicom import dcmread
 
     try:
         with quiet_pydicom():
-            header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality"])
     except Exception:  # damaged in one of many ways: the reader says in which
-        return ""
-    return text_of(header, "SOPClassUID")
+        return None
+    return header if text_of(header, "SOPClassUID") else None
+
+
+def _held(found: Found) -> str:
+    """The kinds of images that a study holds instead, by their class and modality."""
+    kinds = {(text_of(f.header, "SOPClassUID"), shown(text_of(f.header, "Modality"))) for f in found.files}
+    named = sorted(f"{class_name(kind)}{', modality ' + word if word else ''}" for kind, word in kinds)
+    return "; ".join(named[:3]) + ("; ..." if len(named) > 3 else "")
 
 
 def describe(found: Found) -> list[Series]:
@@ -152,19 +171,32 @@ def _require_readable(file: DicomFile) -> int:
     return sizes["NumberOfFrames"]
 
 
-def _decode(file: DicomFile) -> np.ndarray:
-    """(C, row, column) of the first frame: grey, or RGB."""
+def _first_that_shows(file: DicomFile, frames: int) -> tuple[int, np.ndarray]:
+    """The first frame that is not of one colour, with its number from 0; the first where all are."""
+    content = file.load()
+    first = _decode(file, content, 0)
+    frame = first
+    for number in range(frames):
+        frame = _decode(file, content, number) if number else first
+        low, high = np.percentile(frame, [0.5, 99.5])
+        if frames == 1 or high - low > _LEAST_SPAN * max(float(frame.max()), np.iinfo(np.uint8).max):
+            return number, frame
+    return 0, first
+
+
+def _decode(file: DicomFile, content: bytes, frame: int) -> np.ndarray:
+    """(C, row, column) of a frame, numbered from 0: grey, or RGB."""
     import pydicom
     from pydicom.pixels import apply_color_lut, pixel_array
 
     try:
-        data_set = pydicom.dcmread(BytesIO(file.load()), force=True)
+        data_set = pydicom.dcmread(BytesIO(content), force=True)
         if data_set.file_meta.TransferSyntaxUID in _LOSSLESS_JPEG:
-            pixels = _decode_lossless(data_set)
+            pixels = _decode_lossless(data_set, frame)
         else:
-            pixels = pixel_array(data_set, index=0)  # turns YBR into RGB
+            pixels = pixel_array(data_set, index=frame)  # turns YBR into RGB
         if data_set.PhotometricInterpretation == "PALETTE COLOR":
-            pixels = _as_bytes(apply_color_lut(pixels, data_set))
+            pixels = _as_bytes(apply_color_lut(pixels, data_set), data_set)
         size = (int(data_set.Rows), int(data_set.Columns))
     except (UnreadableError, MemoryError):
         raise
@@ -176,23 +208,29 @@ def _decode(file: DicomFile) -> np.ndarray:
     return np.array(planes, order="C")
 
 
-def _decode_lossless(data_set: Any) -> np.ndarray:
+def _decode_lossless(data_set: Any, frame: int) -> np.ndarray:
     """Lossless JPEG, which pydicom reads with an optional decoder only."""
     import imagecodecs
     from pydicom.encaps import get_frame
     from pydicom.pixels import convert_color_space
 
     frames = int(data_set.get("NumberOfFrames") or 1)
-    encoded = get_frame(data_set.PixelData, 0, number_of_frames=frames)
+    encoded = get_frame(data_set.PixelData, frame, number_of_frames=frames)
     pixels: np.ndarray = imagecodecs.jpeg8_decode(encoded)
     if str(data_set.PhotometricInterpretation).startswith("YBR"):
         pixels = convert_color_space(pixels, data_set.PhotometricInterpretation, "RGB")
     return pixels
 
 
-def _as_bytes(colours: np.ndarray) -> np.ndarray:
-    """Palettes of 16 bits hold 8 of them, most often."""
-    return (colours >> 8).astype(np.uint8) if colours.dtype == np.uint16 else colours
+def _as_bytes(colours: np.ndarray, data_set: Any) -> np.ndarray:
+    """Palettes of 16 bits hold 8 of them, most often: the upper ones or, in careless files, the lower."""
+    from pydicom.pixels import apply_color_lut
+
+    if colours.dtype != np.uint16:
+        return colours
+    count, first, _ = data_set.RedPaletteColorLookupTableDescriptor
+    whole = apply_color_lut(np.arange(first, first + (count or 2**16)).clip(0, 2**16 - 1), data_set)
+    return (colours if whole.max() < 2**8 else colours >> 8).astype(np.uint8)
 
 
 def _calibration(
