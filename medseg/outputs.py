@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from medseg import reports
 from medseg.errors import UnsuitableError, UsageError, did_you_mean
 from medseg.instances import by_instance
 from medseg.io import write_mask
+from medseg.io.nifti_affine import lean_warnings
 from medseg.io.raster import write_picture
 from medseg.volume import Mask, Source
+
+logger = logging.getLogger(__name__)
 
 PICTURE_FORMATS = ("png", "html")
 VOLUME_FORMATS = ("nifti", "png", "html")
@@ -88,13 +92,27 @@ class SegmentationResult:
         earlier = _earlier(directory)
         # A record must not vouch for half a result, nor for files of two.
         (directory / "measurements.json").unlink(missing_ok=True)
+        told = _with_format_warnings(self, formats)
         for name in formats:
-            FORMATS[name](self, directory)
+            FORMATS[name](told, directory)
         for path, inode in earlier.items():
             if path.stat().st_ino == inode:  # else it was replaced
                 path.unlink()
-        _write_record(self, directory)
+        _write_record(told, directory)
+        for warning in told.warnings[len(self.warnings) :]:
+            logger.warning("%s: warning: %s", directory, warning)
         return directory
+
+
+def _with_format_warnings(result: SegmentationResult, formats: Sequence[str]) -> SegmentationResult:
+    """The result with what its user should know of the formats, for the page and the record."""
+    if "nifti" not in formats or result.mask.affine is None:
+        return result
+    told = lean_warnings(np.asarray(result.mask.affine), result.mask.array.shape)
+    if not told:
+        return result
+    quality = {"verdict": "warn", "reasons": [*result.quality["reasons"], *told]}
+    return dataclasses.replace(result, warnings=[*result.warnings, *told], quality=quality)
 
 
 def _earlier(directory: Path) -> dict[Path, int]:

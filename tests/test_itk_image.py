@@ -290,6 +290,31 @@ class TestWritten:
         assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("name", "save", "changes"),
+    [
+        ("A.NRRD", save_nrrd, {}),
+        ("a.Nrrd", save_nrrd, {"type": "int8"}),
+        ("A.MHA", save_meta, {}),
+        ("a.Mha", save_meta, {"ElementType": "MET_CHAR"}),
+    ],
+)
+def test_names_in_capitals(tmp_path, name, save, changes):
+    volume = read_volume(save(tmp_path / name, **changes))
+    assert np.array_equal(volume.array[0], VOXELS)
+    np.testing.assert_allclose(volume.affine[:3, 3], [-10, -20, 30])
+
+
+@pytest.mark.parametrize("name", ["A.NHDR", "A.MHD"])
+def test_detached_voxels_of_a_name_in_capitals(tmp_path, name):
+    (tmp_path / "a.raw").write_bytes(CONTENT)
+    if name.endswith("NHDR"):
+        save_nrrd(tmp_path / name, b"", data_file="a.raw")
+    else:
+        save_meta(tmp_path / name, b"", ElementDataFile="a.raw")
+    assert np.array_equal(read_volume(tmp_path / name).array[0], VOXELS)
+
+
 @pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
 def test_two_files_are_not_written(tmp_path, name):
     with pytest.raises(UnreadableError, match=r"\.nrrd or \.mha"):

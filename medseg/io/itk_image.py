@@ -63,7 +63,7 @@ def read(path: Path) -> Volume:
     header, start = _header(path, nrrd)
     warnings = _check_nrrd(header, path, start) if nrrd else _check_meta(header, path, start)
     as_double = (header["type"] if nrrd else header["elementtype"]) in NO_ITK_IMAGE
-    array, affine = _by_itk(path, as_double)
+    array, affine = _by_itk(path, nrrd, as_double)
     return Volume(array[None], affine=affine, source=Source(path), warnings=warnings)
 
 
@@ -275,12 +275,21 @@ def _require_inflatable(path: Path, voxels: Path, start: int, needed: int) -> No
         raise _refuse(path, "a whole volume", f"with {length} of {needed} bytes", AGAIN)
 
 
-def _by_itk(path: Path, as_double: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(i, j, k) voxels and the affine in RAS+ mm."""
+def _by_itk(path: Path, nrrd: bool, as_double: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(i, j, k) voxels and the affine in RAS+ mm.
+
+    The format is given, not looked for: by itself ITK finds none for a name in capitals (.MHA).
+    """
     import itk
 
     try:
-        image: Any = itk.imread(str(path), itk.D if as_double else None)
+        image_io = itk.NrrdImageIO.New() if nrrd else itk.MetaImageIO.New()
+        if as_double:
+            image: Any = itk.ImageFileReader[itk.Image[itk.D, 3]].New(FileName=str(path), ImageIO=image_io)
+            image.Update()
+            image = image.GetOutput()
+        else:
+            image = itk.imread(str(path), imageio=image_io)
         array = np.asarray(image).T
         directions = itk.array_from_matrix(image.GetDirection())
         affine = np.eye(4)
