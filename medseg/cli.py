@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 other, 2 usage, 3 all and 4 some inputs rejected, 5 the second of two runs is worse,
     6 an inspected input can be used but is odd.
     """
+    _let_printing_never_fail()
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -52,14 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OTHER
 
 
+def _let_printing_never_fail() -> None:
+    """What the terminal's encoding lacks, or a file name that is no text, is shown as \\xfc or \\u773c.
+
+    Otherwise the last line on a good result could be a traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None without a terminal, others in notebooks
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _segment(options: argparse.Namespace) -> int:
     from medseg.bundle import import_monai_without
-    from medseg.io import case_names, find_inputs
+    from medseg.io import case_names, search_inputs
     from medseg.io.atomic import require_folder
     from medseg.outputs import check_formats
 
     check_formats(options.formats)
-    inputs = find_inputs(options.input)
+    found = search_inputs(options.input)
+    inputs = found.inputs
     overrides = _overrides(options.set)
     names = case_names(inputs).values()
     for name in names:
@@ -70,12 +83,12 @@ def _segment(options: argparse.Namespace) -> int:
     from medseg.pipeline import Segmenter
 
     segmenter = Segmenter(options.task, options.device, overrides, options.method, options.mode)
-    rejected = 0
+    rejected, asked_for = len(found.empty), len(found.empty) + len(inputs)
     for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1 or None):
         rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
     if rejected:
-        print(f"medseg: {rejected} of {len(inputs)} rejected", file=sys.stderr)
-        return EXIT_ALL_REJECTED if rejected == len(inputs) else EXIT_SOME_REJECTED
+        print(f"medseg: {rejected} of {asked_for} rejected", file=sys.stderr)
+        return EXIT_ALL_REJECTED if rejected == asked_for else EXIT_SOME_REJECTED
     return EXIT_DONE
 
 
@@ -120,8 +133,14 @@ def _inspect(options: argparse.Namespace) -> int:
     from medseg.quality import inspect
 
     report = inspect(Path(options.path), options.modality)
-    print(json.dumps(report.record(), indent=2) if options.json else report)
+    print(_strict_json(report.record()) if options.json else report)
     return {"pass": EXIT_DONE, "warn": EXIT_WARNED, "reject": EXIT_ALL_REJECTED}[report.verdict]
+
+
+def _strict_json(record: dict[str, Any]) -> str:
+    """In ASCII; the bytes of a file name that are no text become question marks, for JSON has no such."""
+    text = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(json.loads(text), indent=2)
 
 
 def _train(options: argparse.Namespace) -> int:
