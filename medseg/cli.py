@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
 from medseg.errors import MedsegError, UsageError
+from medseg.terminal import strict_json, survive_any_encoding, told
 
 if TYPE_CHECKING:
     from medseg.io import Input
@@ -30,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 other, 2 usage, 3 all and 4 some inputs rejected, 5 the second of two runs is worse,
     6 an inspected input can be used but is odd.
     """
-    _let_printing_never_fail()
+    survive_any_encoding()
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -52,16 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_OTHER
-
-
-def _let_printing_never_fail() -> None:
-    """What the terminal's encoding lacks, or a file name that is no text, is shown as \\xfc or \\u773c.
-
-    Otherwise the last line on a good result could be a traceback.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None without a terminal, others in notebooks
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _segment(options: argparse.Namespace) -> int:
@@ -106,7 +94,7 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     except Exception as error:
         is_whole = (directory / "measurements.json").exists()
         earlier = " An earlier result in its folder was left as it was." if is_whole else ""
-        tqdm.write(f"{shown}: {_told(error)}{earlier}", file=sys.stderr)
+        tqdm.write(f"{shown}: {told(error)}{earlier}", file=sys.stderr)
         return False
     for warning in result.warnings:
         tqdm.write(f"{shown}: warning: {warning}", file=sys.stderr)
@@ -114,33 +102,12 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     return True
 
 
-def _told(error: BaseException) -> str:
-    """What a user reads of an error: one that nobody foresaw shows its kind and place, never its text.
-
-    Libraries quote what they read, which may be a patient's name.
-    """
-    if isinstance(error, MedsegError):
-        return str(error)
-    while error.__cause__ is not None:  # MONAI wraps what a transform raises
-        error = error.__cause__
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"medseg could not process it ({type(error).__name__} in {Path(place.filename).name}:{place.lineno})."
-    )
-
-
 def _inspect(options: argparse.Namespace) -> int:
     from medseg.quality import inspect
 
     report = inspect(Path(options.path), options.modality)
-    print(_strict_json(report.record()) if options.json else report)
+    print(strict_json(report.record()) if options.json else report)
     return {"pass": EXIT_DONE, "warn": EXIT_WARNED, "reject": EXIT_ALL_REJECTED}[report.verdict]
-
-
-def _strict_json(record: dict[str, Any]) -> str:
-    """In ASCII; the bytes of a file name that are no text become question marks, for JSON has no such."""
-    text = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
-    return json.dumps(json.loads(text), indent=2)
 
 
 def _train(options: argparse.Namespace) -> int:
