@@ -647,6 +647,16 @@ class TestFindInputs:
             assert self._names(source) == ["a.zip", "b.ZIP", "d.zip", "e.nii"]
             assert f"{source}: passed over, as no image: 1 .zip" in caplog.text
 
+    def test_a_folder_that_may_not_be_opened_is_kept(self, folder, monkeypatch):
+        def closed(path):
+            raise UnreadableError("folders that can be read", came="one that can't", do="Ask for it.")
+
+        monkeypatch.setattr("medseg.io.dicom.pictures_in", closed)
+        assert find_inputs([folder / "deeper", folder / "a.jpg"]) == [folder / "deeper", folder / "a.jpg"]
+
+    def test_a_name_that_is_too_long_is_kept(self, folder):
+        assert find_inputs([folder / ("a" * 300)]) == [folder / ("a" * 300)]
+
     def test_a_pattern_matches_studies(self, tmp_path, caplog):
         for name in ("a", "b", "pictures"):
             (tmp_path / name / "series").mkdir(parents=True)

@@ -158,11 +158,12 @@ class TestOddHeaders:
             ({"qform_code": 0, "pixdim": [1, 0.7, 0.8, 5, 0, 0, 0, 0]}, "0.7 x 0.8 x 5 mm by pixdim"),
         ],
     )
-    def test_a_good_sform_is_used_with_a_warning(self, tmp_path, fields, words):
+    def test_a_good_sform_is_used_with_a_warning(self, tmp_path, caplog, fields, words):
         form = np.diag([-0.7, -0.8, 2.5, 1.0])
         volume = read_volume(patch(save(tmp_path / "a.nii", form, form), **fields))
         np.testing.assert_allclose(volume.affine, form, atol=1e-4)
         assert any(words in warning for warning in volume.warnings), volume.warnings
+        assert caplog.text == ""
 
     @pytest.mark.parametrize(
         ("srow", "words"),

@@ -72,7 +72,8 @@ def search_inputs(sources: Iterable[str | Path]) -> Found:
         if not files:
             empty.append(str(source))
         for file in files:
-            is_slice = file.is_file() and not _is_image(file) and dicom.is_dicom(file)
+            # os.path, because Path.is_file raises for a name that is too long.
+            is_slice = os.path.isfile(file) and not _is_image(file) and dicom.is_dicom(file)
             (slices if is_slice and not dicom.is_picture(file) else found).append(file)
     if slices:
         found.append(slices[0] if len(slices) == 1 else tuple(dict.fromkeys(slices)))
@@ -105,7 +106,7 @@ def _files_of(source: str | Path) -> list[Path]:
     others: list[Path] = []
     for match in sorted(Path(name) for name in glob.glob(str(source), recursive=True)):
         if match.is_dir():
-            studies = [] if is_deep else dicom.pictures_in(match) or [match] * dicom.holds_dicom(match)
+            studies = [] if is_deep else _study_in(match)
             files += studies
             others += [] if studies or is_deep else [match]
         else:
@@ -114,12 +115,23 @@ def _files_of(source: str | Path) -> list[Path]:
     return files
 
 
+def _study_in(folder: Path) -> list[Path]:
+    """The folder, where DICOM is in it, or its ultrasound pictures; nothing for another one."""
+    try:
+        return dicom.pictures_in(folder) or [folder] * dicom.holds_dicom(folder)
+    except UnreadableError:  # reading it says what is wrong, and the other inputs go on
+        return [folder]
+
+
 def _files_in(folder: Path) -> list[Path]:
-    entries = list(folder.iterdir())
+    study = _study_in(folder)
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return [folder]
     images = [file for file in entries if _is_image(file) or _is_archive(file)]
-    pictures = dicom.pictures_in(folder)
-    if pictures or not dicom.holds_dicom(folder):
-        files = sorted({*images, *pictures})
+    if study != [folder]:
+        files = sorted({*images, *study})
         holding = {parent for file in files for parent in file.parents}
         _tell_passed_over(folder, files, [entry for entry in entries if entry not in {*files, *holding}])
         return files
@@ -194,6 +206,8 @@ def _may_be_dicom(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
         return True
     try:
         with archive.open(member) as file:
-            return file.read(132)[128:] == b"DICM"
+            head = file.read(132)
+            # Old files begin with an element of group 2 or 8.
+            return head[128:] == b"DICM" or (head[:2] in (b"\2\0", b"\x08\0") and head[3:4] == b"\0")
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error):
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,10 @@ from medseg.volume import Mask, Source, Volume
 SUFFIXES = (".nii", ".nii.gz")
 MOST_VOXELS = 2**31  # 4 GiB as 16 bits; a whole body at 512 x 512 takes 2**29
 GZIP_MAGIC = b"\x1f\x8b"
+
+# nibabel's checks would tell the log "setting to 0" of what the warnings here tell truly.
+_SILENT = logging.Logger("silent")
+_SILENT.addHandler(logging.NullHandler())
 
 
 def is_nifti(path: Path) -> bool:
@@ -93,9 +98,8 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
             raise ValueError("it does not begin as NIfTI does")
         header = kind.from_fileobj(io.BytesIO(start), check=False)
         stream.seek(0)
-        # Its checks tell the log what the warnings here tell the user.
-        with nib.imageglobals.LoggingOutputSuppressor():
-            checked = kind.from_fileobj(stream)
+        checked = kind.from_fileobj(stream, check=False)
+        checked.check_fix(logger=_SILENT)
         voxels = nib.arrayproxy.ArrayProxy(stream, checked)
         _require_all_voxels(voxels, stream, None if packed else path.stat().st_size)
         require_size(voxels.shape, path.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import PurePath
@@ -89,7 +88,11 @@ def plain(value: Any, where: str = "") -> Any:
 
 def _text(value: str) -> str:
     """The text with a mark for each byte of a file name that is none: UTF-8 has no surrogates."""
-    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", value)
+    try:
+        content = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # other surrogates, as names on Windows may hold
+        content = value.encode("utf-8", "replace")
+    return content.decode("utf-8", "replace")
 
 
 def _explained(entry: Mapping[str, Any]) -> dict[str, Any]:
