@@ -1,5 +1,6 @@
 """Where a NIfTI volume lies: as its header says, or refused where it says nothing or two things."""
 
+import contextlib
 import gzip
 import resource
 
@@ -220,6 +221,38 @@ class TestOddHeaders:
         assert np.array_equal(volume.array[0], array)
         np.testing.assert_allclose(volume.affine, OBLIQUE, atol=1e-4)
         assert volume.warnings == ()
+
+
+def test_a_long_extension_before_the_voxels(tmp_path):
+    array = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    image = nib.Nifti1Image(array, OBLIQUE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 5000))
+    for name in ("a.nii", "a.nii.gz"):
+        nib.save(image, tmp_path / name)
+        assert np.array_equal(read_volume(tmp_path / name).array[0], array)
+
+
+@pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_damaged_header_raises_nothing_but_medseg_errors(tmp_path, image_class):
+    content = image_class(np.zeros(SHAPE, np.int16), OBLIQUE).to_bytes()
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(0, 540, 3):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "a.nii").write_bytes(damaged)
+        with contextlib.suppress(UnreadableError):
+            assert np.isfinite(read_volume(tmp_path / "a.nii").affine).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_both_byte_orders(tmp_path, order):
+    array = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    image = nib.Nifti1Image(array, OBLIQUE, nib.Nifti1Header(endianness=order))
+    nib.save(image, tmp_path / "a.nii")
+    volume = read_volume(tmp_path / "a.nii")
+    assert np.array_equal(volume.array[0], array)
+    np.testing.assert_allclose(volume.affine, OBLIQUE, atol=1e-4)
 
 
 class TestWriting:

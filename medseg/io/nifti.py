@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import logging
 import math
 from collections.abc import Iterable
@@ -96,7 +95,7 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
         kind = next((kind for kind in kinds if kind.may_contain_header(start)), None)
         if kind is None:
             raise ValueError("it does not begin as NIfTI does")
-        header = kind.from_fileobj(io.BytesIO(start), check=False)
+        header = kind(start[: kind.sizeof_hdr], check=False)
         stream.seek(0)
         checked = kind.from_fileobj(stream, check=False)
         checked.check_fix(logger=_SILENT)

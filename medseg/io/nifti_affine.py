@@ -106,7 +106,11 @@ def _sform(header: Any) -> _Form:
     if not np.isfinite(matrix).all():
         return _Form(flaw="holds NaN or infinity")
     sizes = np.linalg.norm(matrix[:3, :3], axis=0)
-    if not sizes.all() or abs(np.linalg.det(matrix[:3, :3] / sizes)) < MAX_COSINE:
+    if (
+        not np.isfinite(sizes).all()
+        or not sizes.all()
+        or abs(np.linalg.det(matrix[:3, :3] / sizes)) < MAX_COSINE
+    ):
         return _Form(flaw="has no three directions")
     return _Form(matrix, notes=_code_warnings("sform", code))
 
