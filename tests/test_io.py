@@ -568,10 +568,10 @@ class TestNifti:
         content = bytearray(path.read_bytes())
         content[280:296] = np.full(4, np.nan, "<f4").tobytes()  # srow_x
         path.write_bytes(content)
-        _refused(path, match="where the voxels lie")
+        _refused(path, match="where they lie")
         content[280:296] = bytes(16)
         path.write_bytes(content)
-        _refused(path, match="where the voxels lie")
+        _refused(path, match="where they lie")
 
 
 class TestFindInputs:

@@ -86,7 +86,7 @@ def _choose(header: Any, sform: _Form, qform: _Form, name: str) -> tuple[np.ndar
             f"whose {kind} {form.flaw}" for kind, form in (("sform", sform), ("qform", qform)) if form.flaw
         ]
         raise UnreadableError(
-            "a header that says where the voxels lie",
+            "voxels and an affine that says where they lie",
             came=f"{name}, {' and '.join(flaws)}",
             do="Export it again from its source.",
         )
