@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
 from medseg.errors import MedsegError, UsageError, error_text
+from medseg.terminal import strict_json, survive_any_encoding
 
 if TYPE_CHECKING:
     from medseg.io import Input
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 other, 2 usage, 3 all and 4 some inputs rejected, 5 the second of two runs is worse,
     6 an inspected input can be used but is odd.
     """
+    survive_any_encoding()
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -54,12 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _segment(options: argparse.Namespace) -> int:
     from medseg.bundle import import_monai_without
-    from medseg.io import case_names, find_inputs
+    from medseg.io import case_names, search_inputs
     from medseg.io.atomic import require_folder
     from medseg.outputs import check_formats
 
     check_formats(options.formats)
-    inputs = find_inputs(options.input)
+    found = search_inputs(options.input)
+    inputs = found.inputs
     overrides = _overrides(options.set)
     names = case_names(inputs).values()
     for name in names:
@@ -72,12 +74,12 @@ def _segment(options: argparse.Namespace) -> int:
     segmenter = Segmenter(
         options.task, options.device, overrides, options.method, options.mode, options.weights, options.fold
     )
-    rejected = 0
+    rejected, asked_for = len(found.empty), len(found.empty) + len(inputs)
     for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1 or None):
         rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
     if rejected:
-        print(f"medseg: {rejected} of {len(inputs)} rejected", file=sys.stderr)
-        return EXIT_ALL_REJECTED if rejected == len(inputs) else EXIT_SOME_REJECTED
+        print(f"medseg: {rejected} of {asked_for} rejected", file=sys.stderr)
+        return EXIT_ALL_REJECTED if rejected == asked_for else EXIT_SOME_REJECTED
     return EXIT_DONE
 
 
@@ -108,7 +110,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from medseg.quality import inspect
 
     report = inspect(Path(options.path), options.modality)
-    print(json.dumps(report.record(), indent=2) if options.json else report)
+    print(strict_json(report.record()) if options.json else report)
     return {"pass": EXIT_DONE, "warn": EXIT_WARNED, "reject": EXIT_ALL_REJECTED}[report.verdict]
 
 

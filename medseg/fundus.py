@@ -10,6 +10,7 @@ from medseg.errors import UnsuitableError
 
 THUMBNAIL_PX = 384
 MIN_DIAMETER_PX = 200
+OTHER_FIELD = 0.1  # of the largest region's area: smaller ones are labels and reflections
 DIM = 0.4  # of the bright end: most of every field is at least so bright
 
 
@@ -48,7 +49,8 @@ def find_field(picture: np.ndarray) -> Field:
     small = _thumbnail(picture, step)
     brightness = _brightness(small)
     warnings = _colour_warnings(small)
-    region = _bright_region(brightness)
+    regions = _bright_regions(brightness)
+    region = regions[0] if regions else None
     circle = _find_circle(region) if region is not None else None
     if region is None or circle is None:
         mask = np.ones(picture.shape[1:], dtype=bool)
@@ -57,6 +59,7 @@ def find_field(picture: np.ndarray) -> Field:
     else:
         mask = _field_mask(region, circle, step, picture.shape[1:])
         diameter_px = 2 * circle[2] * step
+        warnings += _other_fields(regions[1:])
     if diameter_px < MIN_DIAMETER_PX:
         raise UnsuitableError(
             f"a fundus photograph whose field is at least {MIN_DIAMETER_PX} px across",
@@ -102,8 +105,8 @@ def _brightness(small: np.ndarray) -> np.ndarray:
     return gaussian_filter(small.max(axis=0) - low, 1.0) / (high - low)
 
 
-def _bright_region(brightness: np.ndarray) -> np.ndarray | None:
-    """The largest region brighter than the corners; None when no corner is dark."""
+def _bright_regions(brightness: np.ndarray) -> list[np.ndarray]:
+    """The regions brighter than the corners, the largest first; none when no corner is dark."""
     from scipy import ndimage
 
     corner = max(2, min(brightness.shape) // 40)
@@ -119,14 +122,26 @@ def _bright_region(brightness: np.ndarray) -> np.ndarray | None:
     inside = max(middle, DIM)  # a small field may lie beside the middle of its frame
     dark = float(np.median(corners))
     if dark > 0.5 * inside:
-        return None
+        return []
     region = ndimage.binary_fill_holes(brightness > dark + 0.15 * (inside - dark))
     region = ndimage.binary_opening(region, iterations=3)
     components, count = ndimage.label(region)
     if count == 0:
-        return None
+        return []
     sizes = np.bincount(components.ravel())[1:]
-    return components == 1 + int(sizes.argmax())
+    order = np.argsort(-sizes, kind="stable")
+    return [components == 1 + label for label in order if sizes[label] >= OTHER_FIELD * sizes[order[0]]]
+
+
+def _other_fields(regions: list[np.ndarray]) -> list[str]:
+    """A warning when any of the smaller regions is a field too, as where both eyes are in one picture."""
+    count = 1 + sum(_find_circle(region) is not None for region in regions)
+    if count == 1:
+        return []
+    return [
+        f"{count} round fields of view are in the picture and only the largest was analysed: save each "
+        "photograph as a file of its own"
+    ]
 
 
 def _find_circle(region: np.ndarray) -> tuple[float, float, float] | None:

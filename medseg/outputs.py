@@ -17,6 +17,7 @@ from medseg.errors import UnsuitableError, UsageError, did_you_mean
 from medseg.instances import by_instance
 from medseg.io import write_mask
 from medseg.io.atomic import atomic_files
+from medseg.io.nifti_affine import lean_warnings
 from medseg.io.raster import write_picture
 from medseg.volume import Mask
 
@@ -92,14 +93,28 @@ class SegmentationResult:
         check_formats(formats)
         for name in formats:
             _require_fitting(name, self)
-        result, formats = _without_unreferable(self, formats)
+        result, formats = _without_unreferable(_with_lean(self, formats), formats)
         for warning in result.warnings[len(self.warnings) :]:
-            logger.warning("%s: warning: %s", directory.name, warning)
+            logger.warning("%s: warning: %s", directory, warning)
         with atomic_files(directory, _earlier(directory), last=_RECORD) as stage:
             for name in formats:
                 FORMATS[name](result, stage)
             _write_record(result, stage)
         return directory
+
+    def warned(self, *texts: str) -> SegmentationResult:
+        """The same with further warnings."""
+        if not texts:
+            return self
+        quality = {"verdict": "warn", "reasons": [*self.quality["reasons"], *texts]}
+        return dataclasses.replace(self, warnings=[*self.warnings, *texts], quality=quality)
+
+
+def _with_lean(result: SegmentationResult, formats: Sequence[str]) -> SegmentationResult:
+    """The result with what its user should know of a leaning grid in NIfTI."""
+    if "nifti" not in formats or result.mask.affine is None:
+        return result
+    return result.warned(*lean_warnings(np.asarray(result.mask.affine), result.mask.array.shape))
 
 
 def _earlier(directory: Path) -> list[Path]:
@@ -140,8 +155,7 @@ def _without_unreferable(
             do="Ask for nifti or nrrd, or export the series again with these.",
         )
     warning = f"{' and '.join(referring)} not written: they refer to {missing}, which the source images lack"
-    quality = {"verdict": "warn", "reasons": [*result.quality["reasons"], warning]}
-    return dataclasses.replace(result, warnings=[*result.warnings, warning], quality=quality), left
+    return result.warned(warning), left
 
 
 def check_formats(names: Sequence[str]) -> None:

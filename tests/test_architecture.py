@@ -13,6 +13,7 @@ ALLOWED = {
     "__init__": set(),  # by name, on first use
     "errors": set(),
     "volume": set(),
+    "terminal": set(),
     "instances": set(),
     "io": set(),
     "fundus": set(),
@@ -42,7 +43,7 @@ ALLOWED = {
         *("bundle", "classical", "grid", "inference", "io", "metrics", "phantoms", "reports", "statistics"),
         *("calibration", "roc", "surface"),
     },
-    "cli": {"bundle", "io", "outputs", "pipeline", "quality", "training"},
+    "cli": {"bundle", "io", "outputs", "pipeline", "quality", "terminal", "training"},
 }
 
 # Library to the modules that may import it.

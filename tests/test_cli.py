@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -98,6 +100,51 @@ def test_truncated(medseg, photograph, tmp_path, capsys):
 def test_an_empty_folder(medseg, tmp_path, capsys):
     assert medseg("segment", TASK, tmp_path, "-o", tmp_path / "out") == 3
     assert "image files" in capsys.readouterr().err
+
+
+def test_a_pattern_without_a_match_does_not_stop_the_rest(medseg, photograph, tmp_path, capsys, caplog):
+    sources = [str(tmp_path / "gone*.png"), photograph]
+    assert medseg("segment", TASK, *sources, "-o", tmp_path / "out") == 4
+    assert f"none in {sources[0]}" in caplog.text
+    assert "1 of 2 rejected" in capsys.readouterr().err
+    assert (tmp_path / "out" / "photo" / "measurements.json").exists()
+    assert medseg("segment", TASK, sources[0], "-o", tmp_path / "out") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "environment"),
+    [
+        (b"M\xfcller_OD.jpg", {"LC_ALL": "C.UTF-8"}),
+        (b"M\xfcller_OD.jpg", {"LC_ALL": "POSIX"}),
+        ("眼底.jpg".encode(), {"PYTHONIOENCODING": "cp1252"}),
+        ("眼底.jpg".encode(), {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+        ("眼底.jpg".encode(), {"PYTHONIOENCODING": "ascii:strict"}),
+    ],
+)
+def test_printing_never_fails(photograph, tmp_path, name, environment):
+    for file in (name, b"bad_" + name):
+        with open(os.path.join(os.fsencode(tmp_path), file), "wb") as copy:
+            copy.write(photograph.read_bytes() if file == name else b"x")
+    command = [sys.executable, "-m", "medseg.cli", "segment", TASK, tmp_path, "-o", tmp_path / "out"]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 4, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"Error" not in done.stderr
+    assert b"no known format" in done.stderr
+    (record,) = (tmp_path / "out").glob("*/measurements.json")
+    assert os.fsencode(record.parent.name) == name.removesuffix(b".jpg")
+    json.loads(record.read_bytes())["provenance"]["input"].encode()
+    (record.parent / "report.html").read_bytes().decode()
+
+
+def test_an_inspection_of_a_name_that_is_no_text(medseg, tmp_path, capsys):
+    (tmp_path / "M\udcfcller.png").write_bytes(b"x")
+    assert medseg("inspect", tmp_path / "M\udcfcller.png", "--json") == 3
+    said = json.loads(capsys.readouterr().out)
+    assert "M?ller.png, which is in no known format" in said["reasons"][0]
+    assert medseg("inspect", tmp_path / "M\udcfcller.png") == 3
 
 
 def test_a_cat(medseg, tmp_path, capsys):

@@ -356,6 +356,16 @@ class TestScale:
             (lambda hu: np.where(hu > -985, hu + 1024, -2000), "from -2000 to .* add -1024"),
             (lambda hu: hu.astype(np.uint16), "wrapped around"),
             (lambda hu: hu - 1024, "applied twice"),
+            (lambda hu: hu + 8192, "all HU have 8192 added to them. Subtract 8192"),
+            (lambda hu: hu + 4096.0, "all HU have 4096 added"),
+            (
+                lambda hu: (hu.astype(np.int32) + 32768).astype(np.uint16),
+                "32768 added to them. Subtract 32768",
+            ),
+            (lambda hu: np.where(hu > -985, hu + 8192, 0), "from 0 to .* 8192 added"),
+            (lambda hu: hu + 6000, "a constant was added: no value is below"),
+            (lambda hu: hu - 8192, "a constant was subtracted"),
+            (lambda hu: (hu.astype(np.int32) + 32768).astype(np.uint16).view(np.int16), "read as signed"),
             (
                 lambda hu: ((hu + 1024) / 1500 * 255).clip(0, 255).astype(np.uint8),
                 "0 to 2.. .* 8-bit picture",

@@ -140,6 +140,22 @@ class TestWarnings:
         _check(np.where(field, 255 - picture, 0), field, [COLOURS])
         assert find_field(255 - picture).warnings == (NO_FIELD, COLOURS)
 
+    @pytest.mark.parametrize("axis", [1, 2])
+    @pytest.mark.parametrize("shrink", [1, 2, 3])
+    def test_two_fields(self, eye, axis, shrink):
+        other = eye[0][:, ::shrink, ::shrink]
+        room = [(0, 0), *((0, (SIDE - other.shape[1]) * (side != axis)) for side in (1, 2))]
+        found = find_field(np.concatenate([eye[0], np.pad(other, room)], axis))
+        (warning,) = found.warnings
+        assert "2 round fields of view are in the picture and only the largest was analysed" in warning
+        assert found.diameter_px == pytest.approx(DIAMETER, rel=0.02)
+
+    def test_small_round_things_are_no_field(self, eye):
+        picture = np.pad(eye[0], ((0, 0), (0, 0), (0, 200)))
+        rows, columns = np.ogrid[:SIDE, : SIDE + 200]
+        picture[:, (rows - 350) ** 2 + (columns - 800) ** 2 < 60**2] = 200
+        assert find_field(picture).warnings == ()
+
     def test_no_surround(self, eye):
         inside = eye[0][:, 140:-140, 140:-140]
         found = find_field(inside)
@@ -251,6 +267,17 @@ class TestRealPhotographs:
             found = find_field(read_volume(path).array)
             assert found.warnings == (), path.name
             assert 880 < found.diameter_px < 930, path.name
+
+    def test_fives(self, retina):
+        paths = sorted((retina / "fives_half").glob("*_[ADGN].jpg"))
+        assert len(paths) == 19
+        for path in paths:
+            assert find_field(read_volume(path).array).warnings == (), path.name
+
+    def test_both_eyes_in_one_picture(self, retina):
+        eyes = [read_volume(retina / "chase_db1" / f"Image_12{side}.jpg").array for side in "LR"]
+        (warning,) = find_field(np.concatenate(eyes, 2)).warnings
+        assert "2 round fields" in warning
 
     def test_hrf(self, retina):
         paths = sorted((retina / "hrf_half").glob("*.jpg"))

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import zipfile
 import zlib
 
 import nibabel as nib
@@ -13,7 +14,7 @@ from nibabel.eulerangles import euler2mat
 from PIL import Image, ImageOps
 
 from medseg.errors import LabelError, MedsegError, UnreadableError
-from medseg.io import case_name, case_names, find_inputs, read_mask, read_volume, write_mask
+from medseg.io import case_name, case_names, find_inputs, read_mask, read_volume, search_inputs, write_mask
 from medseg.volume import Mask
 
 LABELS = {0: "background", 1: "vessel"}
@@ -607,8 +608,67 @@ class TestFindInputs:
         (folder / "empty").mkdir()
         (folder / "empty" / "notes.txt").write_text("x")
         for source in (folder / "empty", f"{folder}/*.dcm", f"{folder}/gone*/*.png"):
-            _refused([folder, source], find_inputs, match="none in")
+            _refused([source], find_inputs, match="none in")
         _refused([], find_inputs, match="came: nothing")
+
+    def test_a_source_without_images_stops_nothing(self, folder, caplog):
+        (folder / "empty").mkdir()
+        found = search_inputs([f"{folder}/gone*.png", folder / "a.jpg", folder / "empty"])
+        assert found.inputs == [folder / "a.jpg"]
+        assert found.empty == [f"{folder}/gone*.png", str(folder / "empty")]
+        for source in found.empty:
+            assert f"none in {source}" in caplog.text
+
+    def test_what_is_passed_over_is_counted(self, folder, caplog):
+        find_inputs([folder])
+        find_inputs([f"{folder}/*"])
+        assert [record.message for record in caplog.records] == [
+            f"{source}: passed over, as no image: 1 .txt, 2 folder" for source in (folder, f"{folder}/*")
+        ]
+
+    def test_nothing_passed_over_is_no_line(self, tmp_path, caplog):
+        for name in ("a.jfif", "b.JPE", "c.MHD", "c.raw", ".DS_Store", "d.NRRD"):
+            (tmp_path / name).write_bytes(b"x")
+        assert self._names(tmp_path) == ["a.jfif", "b.JPE", "c.MHD", "d.NRRD"]
+        assert caplog.text == ""
+
+    def test_archives_of_dicom(self, tmp_path, caplog):
+        for name, member, content in (
+            ("a.zip", "1", bytes(128) + b"DICM"),
+            ("b.ZIP", "1.dcm", b"x"),
+            ("c.zip", "a.jpg", b"x"),
+        ):
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                archive.writestr(member, content)
+        (tmp_path / "d.zip").write_bytes(b"damaged")
+        (tmp_path / "e.nii").write_bytes(b"x")
+        assert self._names(f"{tmp_path}/*.zip") == ["a.zip", "d.zip"]
+        for source in (tmp_path, f"{tmp_path}/*"):
+            assert self._names(source) == ["a.zip", "b.ZIP", "d.zip", "e.nii"]
+            assert f"{source}: passed over, as no image: 1 .zip" in caplog.text
+
+    def test_a_folder_that_may_not_be_opened_is_kept(self, folder, monkeypatch):
+        def closed(path):
+            raise UnreadableError("folders that can be read", came="one that can't", do="Ask for it.")
+
+        monkeypatch.setattr("medseg.io.dicom.pictures_in", closed)
+        assert find_inputs([folder / "deeper", folder / "a.jpg"]) == [folder / "deeper", folder / "a.jpg"]
+
+    def test_a_name_that_is_too_long_is_kept(self, folder):
+        assert find_inputs([folder / ("a" * 300)]) == [folder / ("a" * 300)]
+
+    def test_a_pattern_matches_studies(self, tmp_path, caplog):
+        for name in ("a", "b", "pictures"):
+            (tmp_path / name / "series").mkdir(parents=True)
+        for path in ("a/series/1", "b/2", "DICOMDIR"):
+            (tmp_path / path).write_bytes(bytes(128) + b"DICM" + bytes(10))
+        (tmp_path / "pictures" / "a.png").write_bytes(b"x")
+        (tmp_path / "c.nii.gz").write_bytes(b"x")
+        assert self._names(f"{tmp_path}/*") == ["a", "b", "c.nii.gz"]
+        assert "passed over, as no image: 1 file without an ending, 1 folder" in caplog.text
+        caplog.clear()
+        assert find_inputs([tmp_path]) == [tmp_path]
+        assert "read as a DICOM study; 1 other image files passed over" in caplog.text
 
 
 class TestCaseNames:

@@ -1,6 +1,7 @@
 """NRRD and MetaImage: voxels and places as in the file; what the header leaves open is refused."""
 
 import resource
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -288,6 +289,44 @@ class TestWritten:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert path.read_bytes() == b"earlier"
         assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "save", "changes"),
+    [
+        ("A.NRRD", save_nrrd, {}),
+        ("a.Nrrd", save_nrrd, {"type": "int8"}),
+        ("A.MHA", save_meta, {}),
+        ("a.Mha", save_meta, {"ElementType": "MET_CHAR"}),
+    ],
+)
+def test_names_in_capitals(tmp_path, name, save, changes):
+    volume = read_volume(save(tmp_path / name, **changes))
+    assert np.array_equal(volume.array[0], VOXELS)
+    np.testing.assert_allclose(volume.affine[:3, 3], [-10, -20, 30])
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_names_that_are_no_text(tmp_path, suffix):
+    folder = tmp_path / "M\udcfcller"
+    folder.mkdir()
+    written = write_mask(Mask(VOXELS, affine=SHEARED), folder / f"a{suffix}")
+    assert [path.name for path in folder.iterdir()] == [f"a{suffix}"]
+    shutil.copy(written, tmp_path / f"\udcfc{suffix}")
+    for path in (written, tmp_path / f"\udcfc{suffix}"):
+        volume = read_volume(path)
+        assert np.array_equal(volume.array[0], VOXELS)
+        np.testing.assert_allclose(volume.affine, SHEARED, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["A.NHDR", "A.MHD"])
+def test_detached_voxels_of_a_name_in_capitals(tmp_path, name):
+    (tmp_path / "a.raw").write_bytes(CONTENT)
+    if name.endswith("NHDR"):
+        save_nrrd(tmp_path / name, b"", data_file="a.raw")
+    else:
+        save_meta(tmp_path / name, b"", ElementDataFile="a.raw")
+    assert np.array_equal(read_volume(tmp_path / name).array[0], VOXELS)
 
 
 @pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])

@@ -131,3 +131,32 @@ def test_a_picture_is_no_volume(tmp_path, name):
 def test_unknown_formats(name):
     with pytest.raises(UsageError, match=r"Did you mean|Known names"):
         check_formats(["nifti", name])
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "formats", "words"),
+    [
+        (0.02, ("nifti", "html"), "show the NIfTI file up to"),
+        (0.6, ("nifti",), "refuse the NIfTI file"),
+        (0.6, ("nrrd",), None),
+        (0.0, ("nifti",), None),
+    ],
+)
+def test_a_leaning_grid_is_told_with_the_format_to_ask_for(
+    result, tmp_path, caplog, shift_mm, formats, words
+):
+    affine = AFFINE.copy()
+    affine[1, 2] = shift_mm
+    leaning = dataclasses.replace(result, mask=dataclasses.replace(result.mask, affine=affine))
+    record = json.loads((leaning.save(tmp_path / "out", formats) / "measurements.json").read_text())
+    if words is None:
+        assert record["warnings"] == []
+        assert record["quality"]["verdict"] == "pass"
+        return
+    (warning,) = record["warnings"]
+    assert words in warning
+    assert "ask for the format nrrd" in warning
+    assert record["quality"] == {"verdict": "warn", "reasons": [warning]}
+    assert warning in caplog.text
+    if "html" in formats:
+        assert words in (tmp_path / "out" / "report.html").read_text()

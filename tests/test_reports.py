@@ -364,6 +364,20 @@ class TestRecord:
         assert read["sides"]["value"] == {"left": None, "right": 1.0}
         assert read["sides"]["reason"].startswith("left was cut off; ")
 
+    @pytest.mark.parametrize(
+        ("name", "written"),
+        [
+            ("眼底", "眼底"),
+            ("M\udcfcller", "M\N{REPLACEMENT CHARACTER}ller"),
+            ("\udce7\udc9c\udcbc", "眼"),  # UTF-8 where the system expects ASCII
+            ("\ud800", "?"),
+        ],
+    )
+    def test_names_that_are_no_text(self, tmp_path, record, name, written):
+        write_record(tmp_path / "m.json", **record | {"provenance": {"input": name, name: 1}})
+        read = json.loads((tmp_path / "m.json").read_bytes().decode("utf-8"))
+        assert read["provenance"] == {"input": written, written: 1}
+
     @pytest.mark.parametrize("odd", [float("nan"), object(), {1, 2}])
     def test_refuses_what_no_reason_can_explain(self, tmp_path, record, odd):
         with pytest.raises(MedsegError, match=r"quality\.sharpness"):

@@ -7,6 +7,9 @@ import numpy as np
 from medseg.ct.chest import PADDING_HU
 from medseg.errors import UnsuitableError
 
+# Constants that programs add so that no value is below zero. For each the least value left is far above
+# that of an MR, which begins at 0.
+OFFSETS = (32768, 16384, 10000, 8192, 4096)
 AIR_HU = -650.0  # room air and most of any lung are below; measured: 12% or more of each scan
 
 
@@ -54,6 +57,9 @@ def _other_scale(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -
         return "HU below zero wrapped around in an unsigned type", "Read it as signed 16-bit integers."
     if low >= 0 and high <= 255:
         return "an 8-bit picture", again
+    offset = _offset(sample, low, high)
+    if offset:
+        return offset
     # Without the intercept, soft tissue is near 1024; of what is not air, that is most.
     tissue = np.count_nonzero((sample > 850) & (sample < 1250))
     if tissue > max(0.01 * sample.size, 0.5 * np.count_nonzero(sample > 500)):
@@ -61,3 +67,30 @@ def _other_scale(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -
     if low < 0 and np.count_nonzero(sample == low) > 0.02 * sample.size:
         return f"values below {low:g} were cut off", again
     return "probably no CT but an MR, say", again
+
+
+def _offset(sample: np.ndarray, low: float, high: float) -> tuple[str, str] | None:
+    """What a constant that was added to all values is, and what to do; None where there is none.
+
+    It is named and not taken off: a file whose values were changed once may have been changed in other ways.
+    """
+    if high < PADDING_HU:
+        return f"a constant was subtracted: no value is above {high:g}", "Add it, so that air is near -1000."
+    if np.mean(np.abs(sample) > 2**15 - 4096) > 0.9 and low < 0 < high:
+        return (
+            "HU with 32768 added, read as signed numbers",
+            "Read it as unsigned 16-bit integers and subtract 32768 from each value.",
+        )
+    values = sample[sample > low]  # what is lowest may be padding
+    lowest = float(values.min())
+    for added in OFFSETS:
+        hu = values - np.float64(added)
+        air, tissue = np.mean((hu > PADDING_HU) & (hu < AIR_HU)), np.mean((hu > -200) & (hu < 200))
+        if lowest - added > PADDING_HU and air > 0.01 and tissue > 0.05:
+            return f"all HU have {added} added to them", f"Subtract {added} from each value."
+    if lowest > 2 * -PADDING_HU:
+        return (
+            f"a constant was added: no value is below {lowest:g}",
+            "Subtract it, so that air is near -1000.",
+        )
+    return None

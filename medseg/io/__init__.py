@@ -11,7 +11,7 @@ from types import ModuleType
 
 from medseg.errors import UnreadableError
 from medseg.io import dicom, itk_image, nifti, raster
-from medseg.io.inputs import Input, case_name, case_names, find_inputs, is_study
+from medseg.io.inputs import Input, case_name, case_names, find_inputs, is_study, search_inputs
 from medseg.volume import Mask, Volume
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "is_study",
     "read_mask",
     "read_volume",
+    "search_inputs",
     "write_mask",
 ]
 

@@ -6,8 +6,12 @@ import glob
 import itertools
 import logging
 import os
+import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from medseg.errors import UnreadableError
 from medseg.io import dicom, itk_image, nifti, raster
@@ -15,6 +19,9 @@ from medseg.io import dicom, itk_image, nifti, raster
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (*raster.SUFFIXES, *nifti.SUFFIXES, *itk_image.SUFFIXES)
+
+# Voxels whose header is a file of its own, .mhd or .nhdr.
+DETACHED = (".raw", ".zraw", ".raw.gz")
 
 # A file, a folder or an archive; or the files of one DICOM series.
 Input = str | Path | tuple[Path, ...]
@@ -27,35 +34,64 @@ def is_study(source: Input) -> bool:
     return os.path.isfile(source) and (str(source).lower().endswith(".zip") or dicom.is_dicom(Path(source)))
 
 
-def find_inputs(sources: Iterable[str | Path]) -> list[Input]:
-    """The images that files, folders and glob patterns stand for.
+@dataclass(frozen=True)
+class Found:
+    """What files, folders and patterns stand for.
 
-    A folder with DICOM files anywhere in it is one image, another one stands for the image files in it
-    (not in the folders in it). All DICOM files named one by one are one image together. Ultrasound is
+    Attributes:
+        inputs: the images, each once, in the order asked for.
+        empty: folders and patterns without any image.
+    """
+
+    inputs: list[Input]
+    empty: list[str]
+
+
+def find_inputs(sources: Iterable[str | Path]) -> list[Input]:
+    """The images that files, folders and glob patterns stand for; see search_inputs."""
+    return search_inputs(sources).inputs
+
+
+def search_inputs(sources: Iterable[str | Path]) -> Found:
+    """The images that files, folders and glob patterns stand for, and which of them stand for none.
+
+    A folder with DICOM files anywhere in it is one image, another one stands for the image files and zip
+    archives of DICOM in it (not for the folders in it). A pattern stands for such files that it matches, and
+    for folders with DICOM. All DICOM files named one by one are one image together. Ultrasound is
     different: each DICOM file is an image, in a folder too. A path that does not exist is kept, so that
-    reading it says so. What a folder holds beside a study is passed over, with a warning in the log.
+    reading it says so. What is passed over, and what has no image, is told to the log.
 
     Raises:
-        UnreadableError: a folder or pattern without any image file, or no source at all.
+        UnreadableError: not a single image, or no source at all.
     """
     found: list[Input] = []
     slices: list[Path] = []
+    empty: list[str] = []
     for source in sources:
         files = _files_of(source)
         if not files:
-            raise UnreadableError(
-                f"image files ({', '.join(SUFFIXES)}) or DICOM",
-                came=f"none in {source}",
-                do="Check the folder or the pattern.",
-            )
+            empty.append(str(source))
         for file in files:
-            is_slice = file.is_file() and not _is_image(file) and dicom.is_dicom(file)
+            # os.path, because Path.is_file raises for a name that is too long.
+            is_slice = os.path.isfile(file) and not _is_image(file) and dicom.is_dicom(file)
             (slices if is_slice and not dicom.is_picture(file) else found).append(file)
     if slices:
         found.append(slices[0] if len(slices) == 1 else tuple(dict.fromkeys(slices)))
     if not found:
-        raise UnreadableError("an image file", came="nothing", do="Name a file, a folder or a pattern.")
-    return list(dict.fromkeys(found))
+        raise _nothing_in(*empty)
+    for source in empty:
+        logger.warning("%s: %s", source, _nothing_in(source))
+    return Found(list(dict.fromkeys(found)), empty)
+
+
+def _nothing_in(*sources: str) -> UnreadableError:
+    if not sources:
+        return UnreadableError("an image file", came="nothing", do="Name a file, a folder or a pattern.")
+    return UnreadableError(
+        f"image files ({', '.join(SUFFIXES)}) or DICOM",
+        came=f"none in {', '.join(sources)}",
+        do="Check the folder or the pattern.",
+    )
 
 
 def _files_of(source: str | Path) -> list[Path]:
@@ -64,18 +100,57 @@ def _files_of(source: str | Path) -> list[Path]:
         return _files_in(path)
     if os.path.exists(path) or not glob.has_magic(str(source)):
         return [path]
-    names = sorted(Path(name) for name in glob.glob(str(source), recursive=True))
-    return [file for file in names if file.is_file() and (_is_image(file) or dicom.is_dicom(file))]
+    # With ** the files of a folder are matched too, and a folder would come twice.
+    is_deep = "**" in str(source)
+    files: list[Path] = []
+    others: list[Path] = []
+    for match in sorted(Path(name) for name in glob.glob(str(source), recursive=True)):
+        if match.is_dir():
+            studies = [] if is_deep else _study_in(match)
+            files += studies
+            others += [] if studies or is_deep else [match]
+        else:
+            (files if _is_wanted(match) else others).append(match)
+    _tell_passed_over(source, files, others)
+    return files
+
+
+def _study_in(folder: Path) -> list[Path]:
+    """The folder, where DICOM is in it, or its ultrasound pictures; nothing for another one."""
+    try:
+        return dicom.pictures_in(folder) or [folder] * dicom.holds_dicom(folder)
+    except UnreadableError:  # reading it says what is wrong, and the other inputs go on
+        return [folder]
 
 
 def _files_in(folder: Path) -> list[Path]:
-    images = [file for file in folder.iterdir() if _is_image(file)]
-    pictures = dicom.pictures_in(folder)
-    if pictures or not dicom.holds_dicom(folder):
-        return sorted({*images, *pictures})
+    study = _study_in(folder)
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return [folder]
+    images = [file for file in entries if _is_image(file) or _is_archive(file)]
+    if study != [folder]:
+        files = sorted({*images, *study})
+        holding = {parent for file in files for parent in file.parents}
+        _tell_passed_over(folder, files, [entry for entry in entries if entry not in {*files, *holding}])
+        return files
     if images:
         logger.warning("%s: read as a DICOM study; %d other image files passed over", folder, len(images))
     return [folder]
+
+
+def _tell_passed_over(source: str | Path, files: Iterable[Path], others: Iterable[Path]) -> None:
+    """A line of the log that counts what was not taken, by kind; hidden files are no one's concern."""
+    voxels = DETACHED if any(file.suffix.lower() in (".mhd", ".nhdr") for file in files) else ()
+    kinds = Counter(
+        "folder" if other.is_dir() else other.suffix.lower() or "file without an ending"
+        for other in others
+        if not other.name.startswith(".") and not other.name.lower().endswith(voxels)
+    )
+    if kinds:
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        logger.warning("%s: passed over, as no image: %s", source, told)
 
 
 def case_name(source: Input) -> str:
@@ -107,3 +182,32 @@ def case_names(sources: Iterable[Input]) -> dict[str, str]:
 
 def _is_image(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES)
+
+
+def _is_wanted(match: Path) -> bool:
+    """Whether a file that a pattern matches is an image; a DICOMDIR is the list of some."""
+    is_study = match.is_file() and dicom.is_dicom(match) and match.name.upper() != "DICOMDIR"
+    return _is_image(match) or _is_archive(match) or is_study
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether it is a zip archive that may hold DICOM; a damaged one, too, so that reading it says so."""
+    if not path.is_file() or path.name.startswith(".") or path.suffix.lower() != ".zip":
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(_may_be_dicom(archive, member) for member in archive.infolist() if not member.is_dir())
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+        return True
+
+
+def _may_be_dicom(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    if member.flag_bits & 1 or PurePosixPath(member.filename).suffix.lower() in (".dcm", ".ima"):
+        return True
+    try:
+        with archive.open(member) as file:
+            head = file.read(132)
+            # Old files begin with an element of group 2 or 8.
+            return head[128:] == b"DICM" or (head[:2] in (b"\2\0", b"\x08\0") and head[3:4] == b"\0")
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error):
+        return True

@@ -7,7 +7,10 @@ it takes a NRRD without a known space for LPS, and a MetaImage without a matrix 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -63,7 +66,7 @@ def read(path: Path) -> Volume:
     header, start = _header(path, nrrd)
     warnings = _check_nrrd(header, path, start) if nrrd else _check_meta(header, path, start)
     as_double = (header["type"] if nrrd else header["elementtype"]) in NO_ITK_IMAGE
-    array, affine = _by_itk(path, as_double)
+    array, affine = _by_itk(path, nrrd, as_double)
     return Volume(array[None], affine=affine, source=str(path), warnings=warnings)
 
 
@@ -97,7 +100,8 @@ def write_mask(mask: Mask, path: Path) -> Path:
     image.SetOrigin(affine[:3, 3].tolist())
     with atomic_path(path) as temporary:
         try:
-            itk.imwrite(image, str(temporary), compression=True)
+            with _named_in_utf8(temporary) as name:
+                itk.imwrite(image, name, compression=True)
         except RuntimeError as error:
             raise OSError(f"{path.name} can't be written in full") from error
     return path
@@ -275,12 +279,43 @@ def _require_inflatable(path: Path, voxels: Path, start: int, needed: int) -> No
         raise _refuse(path, "a whole volume", f"with {length} of {needed} bytes", AGAIN)
 
 
-def _by_itk(path: Path, as_double: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(i, j, k) voxels and the affine in RAS+ mm."""
+@contextmanager
+def _named_in_utf8(path: Path) -> Iterator[str]:
+    """The path as ITK takes it: one that is no text is reached by a link to its folder, or to itself."""
+    if _is_text(str(path)):
+        yield str(path)
+        return
+    with TemporaryDirectory() as folder:
+        if _is_text(path.name):
+            link = Path(folder, "link")
+            link.symlink_to(path.parent.absolute())
+            yield str(link / path.name)
+        else:
+            link = Path(folder, f"link{path.suffix}")
+            link.symlink_to(path.absolute())
+            yield str(link)
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _by_itk(path: Path, nrrd: bool, as_double: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(i, j, k) voxels and the affine in RAS+ mm.
+
+    The format is given, not looked for: by itself ITK finds none for a name in capitals (.MHA).
+    """
     import itk
 
     try:
-        image: Any = itk.imread(str(path), itk.D if as_double else None)
+        image_io = itk.NrrdImageIO.New() if nrrd else itk.MetaImageIO.New()
+        with _named_in_utf8(path) as name:
+            if as_double:
+                reader: Any = itk.ImageFileReader[itk.Image[itk.D, 3]].New(FileName=name, ImageIO=image_io)
+                reader.Update()
+                image: Any = reader.GetOutput()
+            else:
+                image = itk.imread(name, imageio=image_io)
         array = np.asarray(image).T
         directions = itk.array_from_matrix(image.GetDirection())
         affine = np.eye(4)

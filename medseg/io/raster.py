@@ -15,7 +15,10 @@ from medseg.volume import Mask, Volume
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".jp2")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".webp", ".jp2", ".j2k", ".jpx"),
+)
 
 _EXIF_ORIENTATION = 274
 _TURNED = "the picture's EXIF rotation was applied: the mask lies on the upright picture"

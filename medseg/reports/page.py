@@ -122,7 +122,7 @@ def _words(name: str) -> str:
 
 def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
     """What the banner lists, in words; empty when all is well."""
-    concerns = [str(warning) for warning in warnings]
+    concerns = plain(list(warnings))
     verdict = quality.get("verdict", "pass")
     if verdict != "pass" and not concerns:
         concerns.append(f"The quality check ended with: {verdict}")

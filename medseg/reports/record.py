@@ -68,20 +68,31 @@ def plain(value: Any, where: str = "") -> Any:
     """
     if isinstance(value, Mapping):
         entry = _explained(value) if "value" in value else value
-        return {str(key): plain(item, f"{where}.{key}".strip(".")) for key, item in entry.items()}
+        return {_text(str(key)): plain(item, f"{where}.{key}".strip(".")) for key, item in entry.items()}
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, date | PurePath):
-        return value.isoformat() if isinstance(value, date) else str(value)
-    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value.isoformat() if isinstance(value, date) else _text(str(value))
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise MedsegError(
         f"a finite number, text, list or mapping for {where}",
         came=repr(value) if isinstance(value, float) else f"a {type(value).__name__}",
         do='Give {"value": null, "unit": ..., "reason": why} for what can\'t be known.',
     )
+
+
+def _text(value: str) -> str:
+    """The text with a mark for each byte of a file name that is none: UTF-8 has no surrogates."""
+    try:
+        content = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # other surrogates, as names on Windows may hold
+        content = value.encode("utf-8", "replace")
+    return content.decode("utf-8", "replace")
 
 
 def _explained(entry: Mapping[str, Any]) -> dict[str, Any]:
