@@ -190,18 +190,28 @@ def check_arguments(bundle_root: str | Path, files: Sequence[str]) -> None:
             raise SystemExit(f"medseg: {error}") from error
 
 
-def configuration(bundle_root: str | Path, files: Sequence[str]) -> dict[str, str]:
+class Configuration(dict[str, str]):
+    """Flattened parameters; `changed` has those that differ from the bundle's own configuration."""
+
+    changed: Mapping[str, str]
+
+
+def configuration(bundle_root: str | Path, files: Sequence[str]) -> Configuration:
     """What the running workflow computes with, flattened: names joined by dots, values as text.
 
     Overrides are those of `run_workflow`, else those on the command line of `python -m monai.bundle run`.
     Expressions and references stay as they are written. Paths and names of runs are left out.
     """
-    overrides = _running.get()
-    parser = parse(
-        open_bundle(str(bundle_root)),
-        *files,
-        overrides=_monai_overrides() if overrides is None else overrides,
+    bundle, overrides = open_bundle(str(bundle_root)), _running.get()
+    found = Configuration(
+        _parameters(parse(bundle, *files, overrides=_monai_overrides() if overrides is None else overrides))
     )
+    own = _parameters(parse(bundle, *files))
+    found.changed = {name: value for name, value in found.items() if own.get(name) != value}
+    return found
+
+
+def _parameters(parser: ConfigParser) -> dict[str, str]:
     content: Any = parser.config
     return dict(_flat({key: value for key, value in content.items() if key not in _NOT_PARAMETERS}))
 

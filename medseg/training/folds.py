@@ -17,6 +17,7 @@ from medseg.training.evaluation import SCORES_CSV, write_json, write_scores
 from medseg.training.manifests import load_items
 from medseg.training.past_runs import read_rows
 from medseg.training.results import log_scores
+from medseg.training.store import flatten
 from medseg.training.tracking import Tracker, mark_killed_runs, tracked
 
 STATE = "cross_validation.json"
@@ -104,7 +105,7 @@ def cross_validate(bundle: Bundle, folds: int, overrides: Mapping[str, Any]) -> 
             run_workflow(bundle, "train.yaml", overrides={**overrides, **own})
             gc.collect()  # ends the fold's workers, which wait in a ring of references
         _pool(output_dir, folds)
-        log_scores(tracker, output_dir)
+        log_scores(tracker, output_dir, flatten(overrides))
 
 
 def _published(folds: Sequence[int], number: int, count: int) -> list[bool]:

@@ -30,6 +30,7 @@ from medseg.training.evaluation import (
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
+from medseg.training.run_list import name_of
 from medseg.training.tracking import Tracker, is_finished, mark_killed_runs, tracked
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def train(
         output_dir: folder of the results.
         ckpt_dir: folder of the weights.
         experiment: MLflow experiment, made when it is new.
-        run_name: shown by MLflow; None takes the time.
+        run_name: shown by MLflow; None takes what was changed (see medseg.training.run_list).
         parent_run: key of the run that this one is a part of (Tracker.key).
         resume: go on from the checkpoint, where there is one.
         patience: validations without a better score after which the training ends; None for never.
@@ -81,6 +82,7 @@ def train(
         MedsegError: the loss is infinite or no number; another training writes to output_dir.
     """
     output_dir, file = Path(output_dir), Path(ckpt_dir) / checkpoint.NAME
+    changed = getattr(parameters, "changed", {})
     digests = _digests(trainer, validator)
     parameters = {**parameters, **{f"data.{split}": digest for split, digest in digests.items()}}
     with ExitStack() as stack:
@@ -97,15 +99,16 @@ def train(
         if idist.get_rank() == 0:
             mark_killed_runs()
             training.load = stack.enter_context(SystemMetrics())
+            name = run_name or name_of(changed)
             training.tracker = Tracker(
-                tracking, experiment=experiment, run_name=run_name, parent=parent_run, resume_at=position
+                tracking, experiment=experiment, run_name=name, parent=parent_run, resume_at=position
             )
             stack.enter_context(tracked(training.tracker))
             if not saved:
-                describe(training.tracker, digests, parameters, manifests)
+                describe(training.tracker, digests, parameters, manifests, changed)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
-            training.finish(output_dir, register, score, draw)
+            training.finish(output_dir, register, score, draw, changed)
 
 
 @dataclass
@@ -202,7 +205,9 @@ class _Training:
                 with bar(self.trainer):
                     self.trainer.run()
 
-    def finish(self, output_dir: Path, register: str | None, score: Score, draw: Draw) -> None:
+    def finish(
+        self, output_dir: Path, register: str | None, score: Score, draw: Draw, changed: Mapping[str, str]
+    ) -> None:
         """Score the validation cases with the best weights (the last, without a valid score); log it all."""
         if self.best_model:
             self.network.load_state_dict(self.best_model)
@@ -211,7 +216,7 @@ class _Training:
         CasePictures(output_dir, draw).attach(self.validator)
         self.validator.run()
         if self.tracker:
-            log_results(self.tracker, scores, self.standing.history, self.model_file)
+            log_results(self.tracker, scores, self.standing.history, self.model_file, changed)
             if register:
                 self.tracker.model(save_mlflow_model(self.network, self.validator, output_dir), register)
             self.standing.finished = True
@@ -265,7 +270,9 @@ class _Training:
         if self.tracker and self.load:
             log_epoch(state.epoch, state.max_epochs, self.figures, self.stages.seconds)
             seconds = {f"seconds/{stage}": value for stage, value in self.stages.seconds.items()}
-            self.tracker.metrics({**self.figures, **seconds, **self.load.collect()}, state.epoch)
+            # MLflow's compare page begins with the metric that came first: a loss or a score tells more.
+            figures = dict(sorted(self.figures.items(), key=lambda item: item[0] == "learning_rate"))
+            self.tracker.metrics({**figures, **seconds, **self.load.collect()}, state.epoch)
         self.save()
 
     def _write_model(self) -> None:
