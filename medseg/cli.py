@@ -218,9 +218,13 @@ def _info(options: argparse.Namespace) -> int:
 
 def _ui(options: argparse.Namespace) -> int:
     from medseg.training.store import without_password
-    from medseg.training.tracking import mark_killed_runs, tracking_uri
+    from medseg.training.tracking import experiment_pages, mark_killed_runs, tracking_uri
 
     mark_killed_runs()
+    uri = tracking_uri()
+    address = without_password(uri) if uri.startswith("http") else f"http://127.0.0.1:{options.port}"
+    for name, page in experiment_pages(address).items():
+        print(f"{name}: {page}", flush=True)
     if tracking_uri().startswith(("http://", "https://")):
         print(f"The runs are on a server: open {without_password(tracking_uri())} in a browser.")
         return EXIT_DONE

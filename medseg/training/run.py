@@ -56,9 +56,9 @@ def train(
 ) -> None:
     """Train, keep the weights of the best validation, and score every validation case with them.
 
-    After each epoch ckpt_dir/checkpoint.pt holds all that is needed to go on; ckpt_dir/model.pt holds the
-    best weights. output_dir gets the case scores, their pictures and the learning curves. One MLflow run
-    holds all of it; only the first of several processes writes.
+    After each epoch ckpt_dir/checkpoint.pt holds all that is needed to go on, ckpt_dir/model.pt the best
+    weights. output_dir gets case scores, pictures and learning curves. One MLflow run holds all of it; only
+    the first of several processes writes.
 
     Args:
         trainer: MONAI's, over a PreparedDataset in EpochBatches.
@@ -82,8 +82,7 @@ def train(
         MedsegError: the loss is infinite or no number; another training writes to output_dir.
     """
     output_dir, file = Path(output_dir), Path(ckpt_dir) / checkpoint.NAME
-    changed = getattr(parameters, "changed", {})
-    digests = _digests(trainer, validator)
+    digests, changed = _digests(trainer, validator), getattr(parameters, "changed", {})
     parameters = {**parameters, **{f"data.{split}": digest for split, digest in digests.items()}}
     with ExitStack() as stack:
         if idist.get_rank() == 0:
@@ -92,14 +91,13 @@ def train(
         idist.barrier()  # before the first process writes a checkpoint that another would take for an old one
         training = _Training(trainer, validator, lr_scheduler, file, parameters, patience)
         position = training.restore(saved) if saved else None
-        tracking = output_dir / "tracking"
+        tracking, name = output_dir / "tracking", run_name or name_of(changed)
         if training.standing.finished and is_finished(tracking):
             logger.info("%s: this training is finished", output_dir)
             return
         if idist.get_rank() == 0:
             mark_killed_runs()
             training.load = stack.enter_context(SystemMetrics())
-            name = run_name or name_of(changed)
             training.tracker = Tracker(
                 tracking, experiment=experiment, run_name=name, parent=parent_run, resume_at=position
             )
