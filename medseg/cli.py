@@ -234,25 +234,20 @@ def _info(options: argparse.Namespace) -> int:
 
 def _ui(options: argparse.Namespace) -> int:
     from medseg.training.store import without_password
-    from medseg.training.tracking import mark_killed_runs, tracking_uri
+    from medseg.training.tracking import experiment_pages, mark_killed_runs, tracking_uri
 
     mark_killed_runs()
-    if tracking_uri().startswith(("http://", "https://")):
-        print(f"The runs are on a server: open {without_password(tracking_uri())} in a browser.")
+    uri = tracking_uri()
+    is_server = uri.startswith(("http://", "https://"))
+    address = without_password(uri) if is_server else f"http://127.0.0.1:{options.port}"
+    if is_server:
+        print(f"The runs are on a server: open {address} in a browser.")
+    for name, page in experiment_pages(address).items():
+        print(f"{name}: {page}", flush=True)
+    if is_server:
         return EXIT_DONE
-    os.execvp(
-        sys.executable,
-        [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "ui",
-            "--backend-store-uri",
-            tracking_uri(),
-            "--port",
-            str(options.port),
-        ],
-    )
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    os.execvp(sys.executable, [*command, "--port", str(options.port)])
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, Any]:

@@ -64,6 +64,13 @@ def test_versions_agree(task):
         assert required == pins.get(name, required)
 
 
+def test_the_channels_are_the_labels_of_a_mask(task):
+    """MONAI Label shows channel_def of `pred` beside each mask as the names of its values."""
+    outputs = bundles.open_bundle(task).metadata["network_data_format"]["outputs"]
+    labels = yaml.safe_load(Path(config(task, "inference.yaml")).read_text())["labels"]
+    assert {int(value): name for value, name in outputs["pred"]["channel_def"].items()} == labels
+
+
 # MONAI's checks are called as its command line calls them: they raise where a bundle is at fault.
 
 

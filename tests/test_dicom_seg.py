@@ -16,7 +16,7 @@ from medseg.io.dicom.seg import read_seg, write_seg
 from medseg.volume import Mask
 
 ANATOMY = ("91723000", "SCT", "Anatomical Structure")
-LUNG = {"category": ANATOMY, "type": ("39607008", "SCT", "Lung"), "colour": (230, 159, 0)}
+LUNG = {"category": ANATOMY, "type": ("39607008", "SCT", "Lung")}
 CODES = {
     "left_lung": {**LUNG, "type_modifier": ("7771000", "SCT", "Left")},
     "right_lung": {**LUNG, "type_modifier": ("24028007", "SCT", "Right")},

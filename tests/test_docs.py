@@ -100,6 +100,21 @@ def test_tutorial(tmp_path):
     assert (tmp_path / "out_mine" / "photo" / "report.html").is_file()
 
 
+@pytest.mark.slow
+def test_the_page_on_monai_gives_the_mask_of_medseg(tmp_path):
+    code = "\n".join(code for _, code in blocks(ROOT / "docs" / "how-to" / "monai.md", "python"))
+    code += """
+import numpy as np
+import medseg
+expected = medseg.segment(workflow.dataset_dir, task="retinal_vessel", device="cpu").mask.array
+assert expected.any() and np.array_equal(np.asarray(mask), expected)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_make_targets():
     makefile = (ROOT / "Makefile").read_text()
     found = {target for page in PAGES for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.M)}
@@ -132,7 +147,7 @@ def test_files(page):
 
 def test_every_how_to_page_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
-    assert len(HOW_TO) == 8
+    assert len(HOW_TO) == 9
     for page in HOW_TO:
         assert f"](docs/how-to/{page.name})" in readme
 

@@ -26,7 +26,14 @@ from medseg.training import delivery, tracking
 from medseg.training.delivery import Delivery
 from medseg.training.journal import Journal
 from medseg.training.store import StoreUnavailable
-from medseg.training.tracking import Tracker, deliver, mark_killed_runs, tracked, tracking_uri
+from medseg.training.tracking import (
+    Tracker,
+    deliver,
+    experiment_pages,
+    mark_killed_runs,
+    tracked,
+    tracking_uri,
+)
 
 EPOCHS = 3
 CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens
@@ -1301,3 +1308,23 @@ def test_a_server_that_stays_away(server, server_client, folder, caplog):
     assert server_client.get_run(tracker.run_id).info.status == "FINISHED"
     assert history(server_client, tracker.run_id) == losses(2)
     assert artifacts(server_client, tracker.run_id) == ["scores.csv"]
+
+
+def test_pages_of_the_experiments(mlflow_client, tmp_path):
+    train(tmp_path / "tracking")[0].finish("FINISHED")
+    number = mlflow_client.get_experiment_by_name("vessels").experiment_id
+    assert experiment_pages("http://127.0.0.1:5000") == {
+        "vessels": f"http://127.0.0.1:5000/#/experiments/{number}?workflowType=machine_learning"
+    }
+
+
+def test_somebodys_kind_of_an_experiment_stays(mlflow_client, tmp_path):
+    number = mlflow_client.create_experiment("vessels", tags={"mlflow.experimentKind": "genai_development"})
+    train(tmp_path / "tracking")[0].finish("FINISHED")
+    assert mlflow_client.get_experiment(number).tags["mlflow.experimentKind"] == "genai_development"
+
+
+def test_an_earlier_experiment_gets_its_kind(mlflow_client, tmp_path):
+    number = mlflow_client.create_experiment("vessels")
+    train(tmp_path / "tracking")[0].finish("FINISHED")
+    assert mlflow_client.get_experiment(number).tags["mlflow.experimentKind"] == "custom_model_development"

@@ -20,6 +20,7 @@ from monai.losses import DiceCELoss
 
 from medseg.bundle import check_key, load_weights, open_bundle, parse, run_workflow, sha256
 from medseg.errors import DataError, UsageError
+from medseg.training.past_runs import load_run
 
 BUNDLE = open_bundle("retinal_vessel")
 CONFIGS = [
@@ -271,21 +272,44 @@ def test_training_is_tracked(trained):
 
 
 def test_where_a_run_comes_from(trained):
-    """All of the configuration, the data by their content, versions and machine."""
+    """The configuration, the data by their content, versions, machine and program."""
     ((run, _),) = runs(trained)
-    assert run.data.params["train.random_transforms.3.prob"] == "0.5"
-    assert run.data.params["network_def.channels"] == "[4, 8]"
+    assert run.data.params["learning_rate"] == "0.004"
+    assert run.data.params["network_def.channels"] == "[4, 8]", "changed"
+    assert "loss.sigmoid" not in run.data.params, "nested, and as ever"
+    assert len(run.data.params) < 40
     assert not any("output_dir" in name or str(trained) in value for name, value in run.data.params.items())
     tags = run.data.tags
     assert tags["version.torch"] == torch.__version__
     assert tags["machine.cores"] == str(os.cpu_count())
+    assert tags["mlflow.source.name"]
     assert tags["weights.sha256"] == sha256(trained / "models" / "model.pt")
     datasets = {entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs}
     assert set(datasets) == {"phantoms/training", "phantoms/validation"}
     assert len(set(datasets.values())) == 2
 
 
-def test_what_a_run_keeps(trained):
+def test_what_the_list_of_runs_shows(trained, train, tmp_path):
+    ((run, curves),) = runs(trained)
+    assert run.info.run_name.startswith("epochs=2, batch_size=4, ")
+    assert "learning_rate" not in run.info.run_name
+    dice = json.loads((trained / "scores.json").read_text())["scores"]["dice"]["mean"]
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith(f"dice {dice:.4f}")
+    assert "validation, 1 case\n" in note
+    # MLflow's compare page begins with the first metric that came.
+    assert next(iter(curves)) == "val_dice"
+    client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
+    tags = client.get_experiment_by_name("retinal_vessel").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert train(tmp_path, learning_rate=0.01) == 0
+    ((run, _),) = runs(tmp_path)
+    assert run.info.run_name.startswith("learning_rate=0.01, epochs=2, ")
+    assert "learning_rate=0.01" in run.data.tags["mlflow.note.content"]
+
+
+def test_what_a_run_keeps(trained, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{trained / 'mlflow.db'}")
     ((run, _),) = runs(trained)
     client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
 
@@ -293,7 +317,12 @@ def test_what_a_run_keeps(trained):
         return {Path(file.path).name for file in client.list_artifacts(run.info.run_id, folder)}
 
     pictures = {"worst.jpg", "median.jpg", "best.jpg"}
-    assert kept() == {"cases", "curves.png", "images", "scores", "weights"} | pictures
+    assert kept() == {"cases", "curves.png", "images", "parameters.json", "scores", "weights"} | pictures
+    copy = client.download_artifacts(run.info.run_id, "parameters.json", str(trained))
+    every = json.loads(Path(copy).read_text())
+    assert every["loss.sigmoid"] == "True"
+    assert every.items() >= {k: v for k, v in run.data.params.items() if len(v) < 100}.items()
+    assert load_run(run.info.run_id).parameters.items() >= every.items()
     assert kept("cases") == {"3.jpg"}
     assert kept("scores") == {"scores.csv", "scores.json"}
     assert {name.split("+")[0] for name in kept("images")} == {"worst", "median", "best"}

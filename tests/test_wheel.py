@@ -60,6 +60,7 @@ def test_contents(wheel):
     assert "medseg/bundles/retinal_vessel/models/model.pt" in names
     assert "medseg/bundles/retinal_vessel/configs/inference.yaml" in names
     assert "medseg/data_manifests/chase_db1.json" in names
+    assert "medseg/py.typed" in names
     for name in ("page.html.j2", "volume.html.j2", "slices.js"):
         assert f"medseg/reports/{name}" in names
     assert "medseg/bundles/lung_ct/configs/methods/classical.yaml" in names

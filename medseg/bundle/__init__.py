@@ -1,6 +1,7 @@
 """Bundles: find one by its task, read what it says of itself, parse and run it, load its weights."""
 
 from medseg.bundle.config import (
+    changed_configuration,
     check_key,
     configuration,
     given_path,
@@ -21,6 +22,7 @@ __all__ = [
     "Bundle",
     "Lineage",
     "Method",
+    "changed_configuration",
     "check_arguments",
     "check_key",
     "configuration",

@@ -80,7 +80,17 @@ def configuration(bundle_root: str | Path, files: Sequence[str]) -> dict[str, st
     Overrides are those of `run_workflow`, else those on the command line of `python -m monai.bundle run`.
     Expressions and references stay as they are written. Paths and names of runs are left out.
     """
-    parser = parse(open_bundle(str(bundle_root)), *files, overrides=_said())
+    return _flattened(parse(open_bundle(str(bundle_root)), *files, overrides=_said()))
+
+
+def changed_configuration(bundle_root: str | Path, files: Sequence[str]) -> dict[str, str]:
+    """Of `configuration` what differs from the files themselves: what the user changed for this run."""
+    own = _flattened(parse(open_bundle(str(bundle_root)), *files))
+    found = configuration(bundle_root, files)
+    return {name: value for name, value in found.items() if own.get(name) != value}
+
+
+def _flattened(parser: ConfigParser) -> dict[str, str]:
     content: Any = parser.config
     return dict(_flat({key: value for key, value in content.items() if key not in _NOT_PARAMETERS}))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import itertools
 import logging
 import os
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -22,6 +24,14 @@ SUFFIXES = (*raster.SUFFIXES, *nifti.SUFFIXES, *itk_image.SUFFIXES)
 
 # Voxels whose header is a file of its own, .mhd or .nhdr.
 DETACHED = (".raw", ".zraw", ".raw.gz")
+# What archives, browsers and discs call a study, whosever it is; of folders only what nobody would choose.
+_NAMES_OF_STUDIES, _NAMES_OF_ZIPS = (
+    re.compile(rf"(?:{words})s?(?:[ _.-]*\(?\d{{1,4}}\)?)?", re.IGNORECASE)
+    for words in (
+        "archive|dicom|dicomdir|export|download",
+        "archive|dicom|dicomdir|export|download|data|exam|file|image|scan|series|study|studie",
+    )
+)
 
 # A file, a folder or an archive; or the files of one DICOM series.
 Input = str | Path | tuple[Path, ...]
@@ -154,9 +164,26 @@ def _tell_passed_over(source: str | Path, files: Iterable[Path], others: Iterabl
 
 
 def case_name(source: Input) -> str:
-    """The name of the file without its ending (both parts of .nii.gz go), or of the DICOM files' folder."""
+    """The name of the file without its ending (both parts of .nii.gz go), or of the DICOM files' folder.
+
+    Of a DICOM study that a program named as it names them all, such as archive.zip, the digest of its
+    StudyInstanceUID is a part: archive-3f9a2c71. So studies that are segmented one after the other into one
+    folder stay apart, and nobody is named. The study alone decides, not what else lies there. Such names are
+    archive, dicom, dicomdir, export and download; of a zip archive also data, exam, files, images, scan,
+    series and study; in the plural and with a number too, as in "archive (2)". Any other name is somebody's
+    choice and stays.
+    """
+    stem = _stem(source)
+    is_zip = isinstance(source, (str, Path)) and str(source).lower().endswith(".zip")
+    if not (_NAMES_OF_ZIPS if is_zip else _NAMES_OF_STUDIES).fullmatch(stem) or not is_study(source):
+        return stem
+    uid = dicom.study_uid(source)
+    return f"{stem}-{hashlib.sha256(uid.encode()).hexdigest()[:8]}" if uid else stem
+
+
+def _stem(source: Input) -> str:
     if isinstance(source, (list, tuple)):
-        return case_name(Path(source[0]).parent)
+        return _stem(Path(source[0]).parent)
     path = Path(source)
     if os.path.isdir(path):
         return path.resolve().name

@@ -2,7 +2,8 @@
 
 Points are in DICOM's patient coordinates (LPS: left, posterior, superior), as 3D Slicer writes and reads
 meshes and says in the header (SPACE=LPS). The surface runs half way between voxel centres inside and
-outside and is not smoothed: its volume is that of the voxels.
+outside and is not smoothed: its volume is that of the voxels. No colours: STL has no field for them that two
+programs read alike, and OBJ has them in a second file.
 """
 
 from __future__ import annotations

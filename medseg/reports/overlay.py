@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from medseg.colours import COLOURS_RGB, colour_rgb
 from medseg.errors import MedsegError, UnsuitableError
 from medseg.volume import Mask
 
-# Cyan, pale yellow, violet, blue. Chosen by search: they keep the largest CIELAB distance (30 or more) from
-# each other and from orange-red and dark grey, for normal, protan, deutan and tritan vision (Machado 2009).
-COLOURS = np.array([(0, 230, 255), (255, 255, 190), (190, 0, 255), (0, 130, 190)], np.uint8)
+COLOURS = np.array(COLOURS_RGB, np.uint8)
 MISSED, AGREED, FALSE_ALARM = COLOURS[:3]
 FIELD_COLOUR = np.array((200, 200, 200), np.uint8)
 
@@ -86,7 +85,7 @@ def draw_errors(
 
 def colour_of(label: int) -> str:
     """The colour of a label's contour as CSS, #rrggbb."""
-    return "#" + bytes(COLOURS[(label - 1) % len(COLOURS)].tolist()).hex()
+    return "#" + bytes(colour_rgb(label)).hex()
 
 
 def to_display(image: np.ndarray) -> np.ndarray:

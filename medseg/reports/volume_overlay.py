@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medseg.colours import colour_rgb
 from medseg.reports.overlay import COLOURS, grow
 from medseg.reports.volume_views import (
     LUNG_WINDOW_HU,
@@ -169,7 +170,7 @@ def _write_legend(draw: ImageDraw, right: int, names: Mapping[int, str]) -> None
         text = name.replace("_", " ")
         right -= round(draw.textlength(text, _font(_TEXT_PX)))
         draw.text((right, _TEXT_PX), text, _INK, _font(_TEXT_PX))
-        middle, colour = round(1.6 * _TEXT_PX), tuple(COLOURS[(value - 1) % len(COLOURS)].tolist())
+        middle, colour = round(1.6 * _TEXT_PX), colour_rgb(value)
         draw.rectangle((right - 36, middle - 1, right - 10, middle + 1), colour)
         right -= 60
 

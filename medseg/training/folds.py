@@ -17,6 +17,7 @@ from medseg.training.manifests import load_items
 from medseg.training.past_runs import SCORES_CSV, CaseRow, read_rows
 from medseg.training.results import log_scores
 from medseg.training.score_files import write_json, write_scores
+from medseg.training.store import flatten
 from medseg.training.tracking import Tracker, mark_killed_runs, tracked
 
 STATE = "cross_validation.json"
@@ -105,7 +106,7 @@ def cross_validate(bundle: Bundle, files: Sequence[str], folds: int, overrides: 
             run_workflow(bundle, *files, overrides={**overrides, **own})
             gc.collect()  # ends the fold's workers, which wait in a ring of references
         _pool(output_dir, folds)
-        log_scores(tracker, output_dir)
+        log_scores(tracker, output_dir, flatten(overrides))
 
 
 def _published(folds: Sequence[int], number: int, count: int) -> list[bool]:

@@ -230,17 +230,27 @@ def _from_mlflow(reference: str) -> RunScores:
             raise DataError(f"a run with the artifact {artifact}", came=f"{name} ({run_id})", do=do)
         with tempfile.TemporaryDirectory() as scratch:
             rows = read_rows(Path(client.download_artifacts(run_id, artifact, scratch)))
+            parameters = _all_parameters(client, run, Path(scratch))
     tags = {key: value for key, value in run.data.tags.items() if key.startswith(_CODE_TAGS)}
     status = run.info.status
     return RunScores(
         name=name,
         source=f"MLflow run {run_id}",
         rows=rows,
-        parameters={**run.data.params, **tags},
+        parameters={**parameters, **tags},
         dataset_digest=_digest(run),
         run_id=run_id,
         warnings=() if status == "FINISHED" else (f"its status in MLflow is {status}",),
     )
+
+
+def _all_parameters(client: Any, run: Any, scratch: Path) -> dict[str, str]:
+    """A run's parameters, with those that only its artifact has."""
+    names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+    if PARAMETERS_JSON not in names:
+        return dict(run.data.params)
+    file = client.download_artifacts(run.info.run_id, PARAMETERS_JSON, str(scratch))
+    return {**_read_parameters(Path(file)), **run.data.params}
 
 
 def _client() -> Any:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -23,9 +24,20 @@ def tags() -> dict[str, str]:
     """Everything of this module that describes a run, under the names of MLflow tags."""
     found = {f"machine.{name}": value for name, value in host_facts().items()}
     found |= {f"version.{name}": value for name, value in versions().items()}
+    found |= {"mlflow.source.name": program(), "mlflow.source.type": "LOCAL"}
     if commit := git_commit():
         found["mlflow.source.git.commit"] = commit
     return found
+
+
+def program() -> str:
+    """What started the training, without its arguments: they may hold paths and names."""
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.parts[-2:] == ("medseg", "cli.py"):  # python -m medseg.cli
+        return "medseg"
+    if started.name == "__main__.py":
+        return f"python -m {'.'.join(started.parts[-3:-1]).removeprefix('site-packages.')}"
+    return started.name or "python"
 
 
 def host_facts() -> dict[str, str]:

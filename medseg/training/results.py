@@ -14,8 +14,10 @@ from medseg.bundle import sha256
 from medseg.io.atomic import atomic_path
 from medseg.training import provenance
 from medseg.training.malignancy import draw_reliability, malignancy_figures
-from medseg.training.past_runs import PICTURES, SCORES_CSV, read_rows
-from medseg.training.score_files import SCORES_JSON
+from medseg.training.past_runs import PARAMETERS_JSON, PICTURES, SCORES_CSV, read_rows
+from medseg.training.run_list import note_of, of_interest
+from medseg.training.score_files import SCORES_JSON, write_json
+from medseg.training.store import without_home
 from medseg.training.tracking import Tracker
 
 History = Mapping[str, Sequence[tuple[int, float]]]  # name to (epoch, value)
@@ -25,17 +27,34 @@ PROBE_PX = 64  # side of the image that shows the network's output channels
 
 
 def describe(
-    tracker: Tracker, digests: Mapping[str, str], parameters: Mapping[str, str], manifests: Sequence[str]
+    tracker: Tracker,
+    digests: Mapping[str, str],
+    parameters: Mapping[str, str],
+    manifests: Sequence[str],
+    changed: Mapping[str, str],
 ) -> None:
-    """Note what is trained, on which data, by which code and machine."""
-    tracker.parameters(parameters)
+    """Note what is trained, on which data, by which code and machine.
+
+    MLflow's pages show the parameters of interest; the artifact parameters.json has all.
+    """
+    tracker.parameters(of_interest(parameters, changed))
+    file = tracker.folder / PARAMETERS_JSON
+    write_json(file, without_home(parameters))
+    tracker.artifact(file)
     tracker.tags(provenance.tags())
     name = ", ".join(Path(manifest).stem for manifest in manifests)
     for split, digest in digests.items():
         tracker.dataset(name, digest, split)
 
 
-def log_results(tracker: Tracker, folder: Path, ranked: Sequence[str], history: History, model: Path) -> None:
+def log_results(
+    tracker: Tracker,
+    folder: Path,
+    ranked: Sequence[str],
+    history: History,
+    model: Path,
+    changed: Mapping[str, str],
+) -> None:
     """Note weights, case scores, pictures and learning curves.
 
     Args:
@@ -44,8 +63,9 @@ def log_results(tracker: Tracker, folder: Path, ranked: Sequence[str], history: 
         ranked: names of the cases, the worst first.
         history: name to (epoch, value), all epochs.
         model: file of the best weights; without a valid score there is none.
+        changed: parameters that differ from the bundle's own.
     """
-    log_scores(tracker, folder)
+    log_scores(tracker, folder, changed)
     tracker.artifact(folder / PICTURES)
     for key, case in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
         # At the top under a common name: of two runs MLflow shows only such files side by side.
@@ -62,16 +82,18 @@ def log_results(tracker: Tracker, folder: Path, ranked: Sequence[str], history: 
         tracker.tags({"weights.sha256": sha256(model)})
 
 
-def log_scores(tracker: Tracker, folder: Path) -> None:
-    """Note the summary of a folder's scores as metrics, and its tables.
+def log_scores(tracker: Tracker, folder: Path, changed: Mapping[str, str]) -> None:
+    """Note the summary of a folder's scores as metrics and in words, and its tables.
 
     At step 0 alone, a metric is a bar in MLflow's charts, side by side with those of other runs. Where
     malignancy was scored the folder gets reliability.png too.
     """
     summary = json.loads((folder / SCORES_JSON).read_text(encoding="utf-8"))
     means = {name: entry["mean"] for name, entry in summary["scores"].items() if entry["mean"] is not None}
+    figures = malignancy_figures(summary["malignancy"]) if "malignancy" in summary else {}
+    tracker.tags({"mlflow.note.content": note_of(summary, figures, changed)})
     if "malignancy" in summary:
-        means |= malignancy_figures(summary["malignancy"])
+        means |= figures
         rows = [{"subject": row.subject, **row.scores} for row in read_rows(folder / SCORES_CSV)]
         with atomic_path(folder / RELIABILITY) as temporary:
             draw_reliability(summary["malignancy"], rows, temporary)

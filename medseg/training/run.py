@@ -27,6 +27,7 @@ from medseg.training.lineage import training_lineage
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
+from medseg.training.run_list import name_of
 from medseg.training.tracking import Tracker, is_finished, mark_killed_runs, tracked
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def train(
     *,
     lr_scheduler: Any,
     parameters: Mapping[str, str],
+    changed: Mapping[str, str],
     manifests: Sequence[str],
     output_dir: str | Path,
     ckpt_dir: str | Path,
@@ -54,20 +56,21 @@ def train(
 ) -> None:
     """Train, keep the weights of the best validation, and score every validation case with them.
 
-    After each epoch ckpt_dir/checkpoint.pt holds all that is needed to go on; ckpt_dir/model.pt holds the
-    best weights. output_dir gets the case scores, their pictures and the learning curves. One MLflow run
-    holds all of it; only the first of several processes writes.
+    After each epoch ckpt_dir/checkpoint.pt holds all that is needed to go on, ckpt_dir/model.pt the best
+    weights. output_dir gets case scores, pictures and learning curves. One MLflow run holds all of it; only
+    the first of several processes writes.
 
     Args:
         trainer: MONAI's, over a PreparedDataset in EpochBatches.
         validator: MONAI's, run by the trainer's ValidationHandler; its key metric chooses the best weights.
         lr_scheduler: what the trainer's LrScheduleHandler steps.
         parameters: flattened configuration (medseg.bundle.configuration).
+        changed: those of them that differ from the bundle's own (changed_configuration).
         manifests: names of the data sets.
         output_dir: folder of the results.
         ckpt_dir: folder of the weights.
         experiment: MLflow experiment, made when it is new.
-        run_name: shown by MLflow; None takes the time.
+        run_name: shown by MLflow; None takes what was changed (see medseg.training.run_list).
         parent_run: key of the run that this one is a part of (Tracker.key).
         resume: go on from the checkpoint, where there is one.
         patience: validations without a better score after which the training ends; None for never.
@@ -92,7 +95,7 @@ def train(
         training = _Training(trainer, validator, lr_scheduler, file, parameters, patience)
         training.lineage = training_lineage(trainer.data_loader.dataset.data, manifests, start_from)
         position = training.restore(saved) if saved else None
-        tracking = output_dir / "tracking"
+        tracking, name = output_dir / "tracking", run_name or name_of(changed)
         if training.standing.finished and is_finished(tracking):
             logger.info("%s: this training is finished", output_dir)
             return
@@ -100,14 +103,14 @@ def train(
             mark_killed_runs()
             training.load = stack.enter_context(SystemMetrics())
             training.tracker = Tracker(
-                tracking, experiment=experiment, run_name=run_name, parent=parent_run, resume_at=position
+                tracking, experiment=experiment, run_name=name, parent=parent_run, resume_at=position
             )
             stack.enter_context(tracked(training.tracker))
             if not saved:
-                describe(training.tracker, digests, parameters, manifests)
+                describe(training.tracker, digests, parameters, manifests, changed)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
-            training.finish(output_dir, register, segmenter, score, draw)
+            training.finish(output_dir, register, segmenter, score, draw, changed)
 
 
 @dataclass
@@ -212,6 +215,7 @@ class _Training:
         segmenter: Callable[[Path], Segmenter],
         score: Score,
         draw: Draw,
+        changed: Mapping[str, str],
     ) -> None:
         """Score the masks of the validation cases by the best weights; log it all.
 
@@ -233,7 +237,10 @@ class _Training:
             parameters=self.parameters,
         )
         if self.tracker:
-            log_results(self.tracker, output_dir, ranked(rows), self.standing.history, self.model_file)
+            worst_first = ranked(rows)
+            log_results(
+                self.tracker, output_dir, worst_first, self.standing.history, self.model_file, changed
+            )
             if register:
                 self.tracker.model(save_mlflow_model(self.network, self.validator, output_dir), register)
             self.standing.finished = True
@@ -287,7 +294,9 @@ class _Training:
         if self.tracker and self.load:
             log_epoch(state.epoch, state.max_epochs, self.figures, self.stages.seconds)
             seconds = {f"seconds/{stage}": value for stage, value in self.stages.seconds.items()}
-            self.tracker.metrics({**self.figures, **seconds, **self.load.collect()}, state.epoch)
+            # MLflow's compare page begins with the metric that came first: a loss or a score tells more.
+            figures = dict(sorted(self.figures.items(), key=lambda item: item[0] == "learning_rate"))
+            self.tracker.metrics({**figures, **seconds, **self.load.collect()}, state.epoch)
         self.save()
 
     def _write_model(self) -> None:

@@ -21,6 +21,8 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _NAME_LENGTH = 250
+# Without it MLflow opens an experiment in its view for language models.
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 # Unauthorised, forbidden, request timeout, conflict, too many requests: may be mended.
 _MAY_PASS = {401, 403, 408, 409, 429}
 
@@ -87,6 +89,8 @@ def experiment_id(client: Any, name: str) -> str:
         UsageError: MLflow doesn't take the name.
         MedsegError: the experiment is deleted.
     """
+    from mlflow.exceptions import MlflowException
+
     with alone():
         found = client.get_experiment_by_name(name) or _create_experiment(client, name)
     if found.lifecycle_stage != "active":
@@ -96,6 +100,9 @@ def experiment_id(client: Any, name: str) -> str:
             do=f"Run `mlflow experiments restore --experiment-id {found.experiment_id}`, "
             "or choose another experiment.",
         )
+    if KIND_TAG not in found.tags:
+        with suppress(MlflowException):  # of somebody else's experiment it may not be ours to set
+            client.set_experiment_tag(found.experiment_id, KIND_TAG, KIND)
     return str(found.experiment_id)
 
 
@@ -196,6 +203,14 @@ def valid_name(name: str) -> str:
 
 def shortened(value: object, length: int) -> str:
     """A value as MLflow takes it; the user's name, which the home folder may tell, is left out."""
-    home = str(Path.home())
-    text = str(value) if home in {"", "/"} else str(value).replace(home, "~")
+    text = without_home({"": value})[""]
     return text if len(text) <= length else f"{text[: length - 40]}... ({len(text)} characters)"
+
+
+def without_home(values: Mapping[str, object]) -> dict[str, str]:
+    """Values as text, in which ~ stands for the home folder."""
+    home = str(Path.home())
+    return {
+        name: str(value) if home in {"", "/"} else str(value).replace(home, "~")
+        for name, value in values.items()
+    }

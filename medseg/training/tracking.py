@@ -26,6 +26,7 @@ from medseg.training.journal import NAME, Journal, is_gone, this_process
 from medseg.training.signals import terminable, undisturbed
 from medseg.training.store import (
     DEFAULT_STORE,
+    KIND_TAG,
     StoreUnavailable,
     brief,
     connect,
@@ -43,6 +44,7 @@ __all__ = [
     "DEFAULT_STORE",
     "Tracker",
     "deliver",
+    "experiment_pages",
     "is_finished",
     "mark_killed_runs",
     "tracked",
@@ -280,6 +282,23 @@ def mark_killed_runs() -> list[str]:
     except Exception as error:
         _logger.info("MLflow doesn't answer; which runs were killed stays open: %s", brief(error))
         return []
+
+
+def experiment_pages(address: str) -> dict[str, str]:
+    """Experiment to the page of its runs at an address; none when the store doesn't answer.
+
+    MLflow's own start page leads to its view for language models, whatever the experiments are.
+    """
+    if (file := database()) and not file.exists():
+        return {}
+    try:
+        with impatience():
+            found = connect().search_experiments()
+    except Exception as error:
+        _logger.info("MLflow doesn't answer: %s", brief(error))
+        return {}
+    named = ((entry.name, entry.experiment_id) for entry in found if KIND_TAG in entry.tags)
+    return {name: f"{address}/#/experiments/{number}?workflowType=machine_learning" for name, number in named}
 
 
 def _mark_killed_runs(client: Any) -> Iterator[str]:

@@ -22,7 +22,7 @@ from typing import cast
 
 from medseg.errors import InputError
 from medseg.io.dicom import ultrasound
-from medseg.io.dicom.files import holds_dicom, is_dicom, opened
+from medseg.io.dicom.files import holds_dicom, is_dicom, opened, study_uid
 from medseg.io.dicom.geometry import Grid
 from medseg.io.dicom.pixels import read_pixels
 from medseg.io.dicom.report import Series, describe_stacks, to_json, to_table
@@ -39,6 +39,7 @@ __all__ = [
     "is_picture",
     "pictures_in",
     "read",
+    "study_uid",
     "to_json",
     "to_table",
 ]

@@ -14,7 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -133,6 +133,19 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
                 do="Name the folder, the zip archive or the files of a DICOM study.",
             )
         yield found
+
+
+def study_uid(source: str | Path | Sequence[str | Path]) -> str | None:
+    """The StudyInstanceUID, else the SeriesInstanceUID, of the first DICOM file; no other file is read.
+
+    None for what can't be read or is no DICOM.
+    """
+    with ExitStack() as stack, quiet_pydicom(), suppress(UnreadableError):
+        for entry in _entries(source, stack):
+            file = _examine(entry)
+            if isinstance(file, DicomFile):
+                return str(file.header.get("StudyInstanceUID") or file.header.SeriesInstanceUID)
+    return None
 
 
 def describe(source: str | Path | Sequence[str | Path]) -> str:

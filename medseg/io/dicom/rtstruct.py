@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medseg import __version__
+from medseg.colours import colour_rgb
 from medseg.io.atomic import atomic_path
 from medseg.io.dicom.planes import LPS_TO_RAS, Plane, planes, present_labels
 from medseg.io.dicom.text import in_utf_8
@@ -26,7 +27,6 @@ TYPE_2 = (
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID"),
 )
-COLOURS_RGB = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
 
 
@@ -64,7 +64,8 @@ def _structure_set(mask: Mask) -> Any:
     structure_set.ROIContourSequence = []
     structure_set.RTROIObservationsSequence = []
     for number, value in enumerate(present, start=1):
-        _add_region(structure_set, number, mask.labels[value], _contours(mask, value, source))
+        contours = _contours(mask, value, source)
+        _add_region(structure_set, number, mask.labels[value], colour_rgb(value), contours)
     return structure_set
 
 
@@ -130,7 +131,9 @@ def _item(**attributes: Any) -> Any:
     return item
 
 
-def _add_region(structure_set: Any, number: int, name: str, contours: list[Any]) -> None:
+def _add_region(
+    structure_set: Any, number: int, name: str, colour: tuple[int, int, int], contours: list[Any]
+) -> None:
     structure_set.StructureSetROISequence.append(
         _item(
             ROINumber=number,
@@ -139,9 +142,8 @@ def _add_region(structure_set: Any, number: int, name: str, contours: list[Any])
             ROIGenerationAlgorithm="AUTOMATIC",
         )
     )
-    colour = list(COLOURS_RGB[(number - 1) % len(COLOURS_RGB)])
     structure_set.ROIContourSequence.append(
-        _item(ROIDisplayColor=colour, ReferencedROINumber=number, ContourSequence=contours)
+        _item(ROIDisplayColor=list(colour), ReferencedROINumber=number, ContourSequence=contours)
     )
     structure_set.RTROIObservationsSequence.append(
         _item(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medseg import __version__
+from medseg.colours import colour_rgb
 from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
 from medseg.io.atomic import atomic_path
 from medseg.io.dicom.planes import (
@@ -45,7 +46,7 @@ FAMILIES = {
     )
 }
 
-# Label name to attribute to (value, scheme, meaning) of a code; "colour" is (red, green, blue) of 0 to 255.
+# Label name to attribute to (value, scheme, meaning) of a code.
 Codes = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -65,8 +66,8 @@ def write_seg(
     Args:
         mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
         path: the file to write.
-        codes: for each label name `category` and `type`, and where they apply `type_modifier`,
-            `anatomic_region` and `colour`.
+        codes: for each label name `category` and `type`, and where they apply `type_modifier` and
+            `anatomic_region`.
         algorithm: the name of what made the mask; its version is medseg's.
         family: the code of its kind, from CID 7162.
 
@@ -94,7 +95,8 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
         name=algorithm, version=__version__, family=hd.sr.CodedConcept(*family)
     )
     segments = [
-        _segment(number, mask.labels[value], codes, made_by) for number, value in enumerate(present, start=1)
+        _segment(number, mask.labels[value], colour_rgb(value), codes, made_by)
+        for number, value in enumerate(present, start=1)
     ]
     images, frames = _frames(mask, source, present)
     patient = in_utf_8(source[0].header)
@@ -142,7 +144,7 @@ def _nameless(header: Any) -> Any:
     return nameless
 
 
-def _segment(number: int, name: str, codes: Codes, made_by: Any) -> Any:
+def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes, made_by: Any) -> Any:
     import highdicom as hd
 
     def code(key: str) -> Any:
@@ -165,9 +167,7 @@ def _segment(number: int, name: str, codes: Codes, made_by: Any) -> Any:
         tracking_uid=hd.UID(),
         tracking_id=name,
         anatomic_regions=None if region is None else [region],
-        display_color=hd.color.CIELabColor.from_rgb(*codes[name]["colour"])
-        if "colour" in codes[name]
-        else None,
+        display_color=hd.color.CIELabColor.from_rgb(*colour),
     )
     modifier = code("type_modifier")
     if modifier is not None:
