@@ -166,7 +166,7 @@ def test_set_keys_in_prose(page):
 @EACH_PAGE
 def test_commands_of_monai_parse(page):
     """The configuration files exist and have the keys that are set."""
-    from medseg.bundle import _MONAI_OPTIONS
+    from medseg.bundle.config import _MONAI_OPTIONS
 
     calls = [*commands(page, "python -m monai.bundle"), *of_torchrun(page)]
     for action, *words in (call for call in calls if len(call) > 1):  # else named, not called
