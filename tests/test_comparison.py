@@ -23,7 +23,9 @@ GAINS = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08]
 def run_of(dice, subjects=None, name="a", **more):
     """A run with these Dice values, the cases c0, c1, ..., each of a person of its own."""
     subjects = subjects or [f"s{i}" for i in range(len(dice))]
-    rows = [CaseRow(f"c{i}", s, {"": {"dice": d}}) for i, (d, s) in enumerate(zip(dice, subjects, strict=True))]
+    rows = [
+        CaseRow(f"c{i}", s, {"": {"dice": d}}) for i, (d, s) in enumerate(zip(dice, subjects, strict=True))
+    ]
     return RunScores(name=name, source="folder", rows=tuple(rows), **more)
 
 
