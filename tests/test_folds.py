@@ -248,7 +248,7 @@ def provenance(folder):
 
 @pytest.mark.slow
 def test_each_fold_knows_its_own_subjects_alone(
-    interrupted, cross_validate, run_medseg, phantom_folder, tmp_path, monkeypatch, caplog
+    interrupted, cross_validate, run_medseg, phantom_folder, tmp_path, monkeypatch, capsys
 ):
     """Of the training split, a fold has seen the cases that it did not hold out; all together, all."""
     folder = whole(interrupted, cross_validate)
@@ -267,7 +267,7 @@ def test_each_fold_knows_its_own_subjects_alone(
 
     everybody = {f"phantom_{number}" for number in range(3)}
     assert trained("all") == everybody
-    assert "3 of 3 cases trained these weights" in caplog.text
+    assert "3 of 3 cases trained these weights" in capsys.readouterr().out
     for number in range(FOLDS):
         held_out = subjects(fold_items(str(manifest), "validation", [number, FOLDS], KEYS))
         assert held_out

@@ -20,6 +20,7 @@ from monai.losses import DiceCELoss
 
 from medseg.bundle import check_key, load_weights, open_bundle, parse, run_workflow, sha256
 from medseg.errors import DataError, UsageError
+from medseg.training.past_runs import read_rows
 
 BUNDLE = open_bundle("retinal_vessel")
 CONFIGS = [
@@ -307,6 +308,60 @@ def test_weights_can_be_loaded(trained):
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, saved[name]), name
         assert torch.isfinite(tensor).all(), name
+
+
+OF_THE_NETWORK = {
+    key: value for key, value in TINY.items() if key.startswith(("network_def", "field_diameter"))
+}
+
+
+@pytest.fixture
+def scored(run_medseg, phantom_folder, tmp_path, monkeypatch):
+    """The rows of an evaluation by weights."""
+    monkeypatch.setenv("MEDSEG_DATA", str(phantom_folder))
+
+    def run(weights, split, **overrides):
+        pairs = [
+            part
+            for key, value in (OF_THE_NETWORK | overrides).items()
+            for part in ("--set", f"{key}={value}")
+        ]
+        options = ["--manifest", phantom_folder / "phantoms.json", "--split", split, "--weights", weights]
+        folder = tmp_path / "scores"
+        assert run_medseg("evaluate", "retinal_vessel", *options, "--output_dir", folder, *pairs) == 0
+        return read_rows(folder / "scores.csv")
+
+    return run
+
+
+def test_what_is_scored_at_the_end_is_what_segments(trained, scored):
+    """The bundle's inference.yaml with the trained network: the same scores as by `medseg evaluate`."""
+    assert scored(trained / "models" / "model.pt", "validation") == read_rows(trained / "scores.csv")
+
+
+def test_weights_know_whom_they_have_learnt_from(trained, scored, capsys):
+    weights = trained / "models" / "model.pt"
+    record = json.loads((trained / "models" / "model.lineage.json").read_text())
+    assert record["weights_sha256"] == sha256(weights)
+    assert (len(record["subjects"]), len(record["images"]), record["is_whole"]) == (3, 3, True)
+    assert [row.groups.get("trained") for row in scored(weights, "training")] == ["yes"] * 3
+    assert "3 of 3 cases trained these weights" in capsys.readouterr().out
+    for split in ("validation", "test"):
+        assert not any(row.groups for row in scored(weights, split))
+
+
+def test_weights_know_whom_their_ancestors_have_learnt_from(trained, train, scored, phantom_data, tmp_path):
+    """Of a training on one item, begun with weights that have learnt from three."""
+    phantom_data.content["training"] = phantom_data.content["validation"]
+    phantom_data.content["validation"] = phantom_data.content["test"]
+    phantom_data.content["test"] = []
+    phantom_data.save()
+    weights = trained / "models" / "model.pt"
+    done = train(tmp_path / "next", phantom_data.manifest, start_from=weights, batch_size=2, epochs=1)
+    assert done == 0
+    last = tmp_path / "next" / "models" / "model.pt"
+    for split, trained_on in (("training", 3), ("validation", 1), ("test", 0)):
+        assert sum(row.groups.get("trained") == "yes" for row in scored(last, split)) == trained_on
 
 
 def test_the_seed_decides(trained, train, tmp_path):
