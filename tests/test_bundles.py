@@ -195,6 +195,16 @@ def test_misspelt_key_gets_the_near_one():
         )
 
 
+def test_a_step_can_be_switched_off():
+    lung = bundles.open_bundle("lung_ct")
+    parser = bundles.parse(lung, "inference.yaml", overrides={"preprocessing::intensity::_disabled_": True})
+    names = [type(step).__name__ for step in parser.get_parsed_content("preprocessing").transforms]
+    assert names == ["LoadVolumed", "CheckChestCTd", "ToGridd"]
+    for key in ("labels::_disabled_", "_disabled_", "preprocessing::intensty::_disabled_"):
+        with pytest.raises(UsageError):
+            bundles.parse(lung, "inference.yaml", overrides={key: True})
+
+
 def positions(value, path=""):
     """What of a configuration addresses an entry of a list by its place: override keys and references."""
     if isinstance(value, dict):
