@@ -139,7 +139,8 @@ def test_every_how_to_page_is_in_the_readme():
 
 @EACH_PAGE
 def test_commands_parse(page, capsys):
-    """As medseg parses them, with keys that the bundle's configuration has."""
+    """As medseg parses them, with keys that the bundle's configuration has, and methods that it has."""
+    from medseg.bundle import open_bundle, read_method
     from medseg.cli import _overrides, _parser
 
     for words in commands(page, "medseg"):
@@ -152,7 +153,9 @@ def test_commands_parse(page, capsys):
         except SystemExit:
             pytest.fail(f"medseg {shlex.join(words)}: {capsys.readouterr().err}")
         if words[0] in CONFIGS:
-            require_keys(_overrides(options.set), CONFIGS[words[0]])
+            require_keys(_overrides(options.set), CONFIGS[words[0]], options.task)
+        if getattr(options, "method", None):
+            read_method(open_bundle(options.task), options.method)
 
 
 @EACH_PAGE
