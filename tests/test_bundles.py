@@ -21,6 +21,12 @@ def config(task, name):
     return str(bundles.find(task) / "configs" / name)
 
 
+def network_files(task):
+    """The configurations of the method that has a network, whichever is the default."""
+    bundle = bundles.open_bundle(task)
+    return [str(bundle.config(name)) for name in bundles.inference_files(bundle, "residual_unet")]
+
+
 @pytest.fixture(params=TASKS)
 def task(request):
     return request.param
@@ -106,7 +112,7 @@ def test_verify_net_in_out(task):
     verify_net_in_out(
         net_id="network_def",
         meta_file=config(task, "metadata.json"),
-        config_file=config(task, "inference.yaml"),
+        config_file=network_files(task),
         device="cpu",
     )
 
@@ -121,7 +127,7 @@ def test_export(task, export, name, tmp_path):
         filepath=str(exported),
         ckpt_file=str(bundles.find(task) / "models" / "model.pt"),
         meta_file=config(task, "metadata.json"),
-        config_file=config(task, "inference.yaml"),
+        config_file=network_files(task),
         input_shape=[1, shape["num_channels"], *shape["spatial_shape"]],
     )
     assert_same_output(task, exported, [1, shape["num_channels"], *shape["spatial_shape"]])
@@ -130,7 +136,8 @@ def test_export(task, export, name, tmp_path):
 def assert_same_output(task, exported, shape):
     import numpy as np
 
-    parser = bundles.parse(bundles.open_bundle(task), "inference.yaml")
+    bundle = bundles.open_bundle(task)
+    parser = bundles.parse(bundle, *bundles.inference_files(bundle, "residual_unet"))
     network = bundles.load_weights(
         parser.get_parsed_content("network_def"), bundles.find(task) / "models" / "model.pt"
     )
@@ -197,12 +204,13 @@ def test_misspelt_key_gets_the_near_one():
 
 def test_a_step_can_be_switched_off():
     lung = bundles.open_bundle("lung_ct")
-    parser = bundles.parse(lung, "inference.yaml", overrides={"preprocessing::intensity::_disabled_": True})
+    files = bundles.inference_files(lung, "residual_unet")
+    parser = bundles.parse(lung, *files, overrides={"preprocessing::intensity::_disabled_": True})
     names = [type(step).__name__ for step in parser.get_parsed_content("preprocessing").transforms]
     assert names == ["LoadVolumed", "CheckChestCTd", "ToGridd"]
     for key in ("labels::_disabled_", "_disabled_", "preprocessing::intensty::_disabled_"):
         with pytest.raises(UsageError):
-            bundles.parse(lung, "inference.yaml", overrides={key: True})
+            bundles.parse(lung, *files, overrides={key: True})
 
 
 def positions(value, path=""):

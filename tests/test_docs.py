@@ -18,7 +18,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 TASK = "retinal_vessel"
 CONFIGS = {
-    "segment": ["inference.yaml"],
+    "segment": ["inference.yaml"],  # and the method's
     "train": ["train.yaml"],
     "evaluate": ["train.yaml", "evaluate.yaml"],
 }
@@ -140,7 +140,7 @@ def test_every_how_to_page_is_in_the_readme():
 @EACH_PAGE
 def test_commands_parse(page, capsys):
     """As medseg parses them, with keys that the bundle's configuration has, and methods that it has."""
-    from medseg.bundle import open_bundle, read_method
+    from medseg.bundle import inference_files, open_bundle
     from medseg.cli import _overrides, _parser
 
     for words in commands(page, "medseg"):
@@ -153,9 +153,9 @@ def test_commands_parse(page, capsys):
         except SystemExit:
             pytest.fail(f"medseg {shlex.join(words)}: {capsys.readouterr().err}")
         if words[0] in CONFIGS:
-            require_keys(_overrides(options.set), CONFIGS[words[0]], options.task)
-        if getattr(options, "method", None):
-            read_method(open_bundle(options.task), options.method)
+            method = inference_files(open_bundle(options.task), options.method)  # which exists
+            files = method if words[0] == "segment" else CONFIGS[words[0]]
+            require_keys(_overrides(options.set), files, options.task)
 
 
 @EACH_PAGE
