@@ -295,6 +295,8 @@ def run_each(evaluator: Any, items: Sequence[Mapping[str, Any]]) -> None:
     from monai.data import DataLoader, Dataset
 
     transform, rejected = evaluator.data_loader.dataset.transform, 0
+    evaluator.state.epoch_length = 1  # else each image would run as often as there are images
+    evaluator.interrupt_resume_enabled = False  # else Ignite would skip what follows after an error
     for item in items:
         evaluator.data_loader = DataLoader(Dataset([item], transform), batch_size=1)
         try:

@@ -41,8 +41,7 @@ def test_random_weights_find_none(tmp_path):
     torch.manual_seed(0)
     network = parse(open_bundle(TASK), "inference.yaml").get_parsed_content("network_def")
     torch.save(network.state_dict(), tmp_path / "random.pt")
-    overrides = {"weights": str(tmp_path / "random.pt"), "weights_sha256": None}
-    assert mean_dice(medseg.Segmenter(TASK, "cpu", overrides), tmp_path) < 0.5
+    assert mean_dice(medseg.Segmenter(TASK, "cpu", weights=tmp_path / "random.pt"), tmp_path) < 0.5
 
 
 def test_nothing_there(segmenter, tmp_path):

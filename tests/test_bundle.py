@@ -8,7 +8,19 @@ import torch
 import yaml
 
 from medseg import bundle as bundles
-from medseg.bundle import configuration, fold_weights, load_ensemble, open_bundle, parse, run_workflow
+from medseg.bundle import (
+    configuration,
+    given_path,
+    inference_keys,
+    inference_overrides,
+    load_network,
+    open_bundle,
+    parse,
+    run_workflow,
+    trained_values,
+    weights_files,
+)
+from medseg.bundle.config import running
 from medseg.errors import BundleError, MedsegError, UsageError, WeightsError
 from medseg.training import checkpoint
 
@@ -114,7 +126,7 @@ def test_of_the_shipped_training():
     bundle = open_bundle("retinal_vessel")
     found = configuration(bundle.root, ["train.yaml"])
     assert found["epochs"] == str(parse(bundle, "train.yaml")["epochs"])
-    assert found["train.random_transforms.0._target_"] == "RandAffined"
+    assert found["train.random_transforms.affine._target_"] == "RandAffined"
     assert len(found) > 100
     assert not {name.split(".")[0] for name in found} & {"output_dir", "imports", "run", "_meta_"}
     assert not [value for value in found.values() if str(bundle.root) in value or " at 0x" in value]
@@ -160,10 +172,10 @@ def test_overrides_end_with_the_workflow(root, tmp_path, command_line):
 def test_a_workflow_within_a_workflow(root, tmp_path):
     """As the folds of a cross-validation are."""
     (root / "configs" / "inner.yaml").write_text(yaml.safe_dump(CONFIG))
-    token = bundles._running.set({"epochs": 4})
+    token = running.set({"epochs": 4})
     assert changes(recorded(root, tmp_path, epochs=3)) == {"epochs": "3"}
     assert changes(configuration(root, ["train.yaml"])) == {"epochs": "4"}
-    bundles._running.reset(token)
+    running.reset(token)
 
 
 def test_a_misspelt_override(root, tmp_path):
@@ -268,6 +280,75 @@ def test_by_monai_itself(root, tmp_path, monai_bundle):
     }
 
 
+def test_paths_are_taken_as_they_were_typed(command_line):
+    """MONAI reads values as Python does."""
+    command_line("--input", "123", "--output_dir=007", "--weights", "1e3")
+    assert given_path("input", 123) == "123"
+    assert given_path("output_dir", 7) == "007"
+    assert given_path("weights", 1000.0) == "1e3"
+    assert given_path("ckpt_dir", "out/models") == "out/models"
+
+
+def test_paths_that_no_command_gave():
+    """As of a Python program."""
+    assert given_path("input", 123) == "123"
+    assert given_path("input", "a/b") == "a/b"
+
+
+# --- what an evaluation and a training share with the inference ---
+
+EVALUATION = ["train.yaml", "evaluate.yaml"]
+
+
+@pytest.fixture
+def used(root):
+    """The bundle's inference.yaml: two keys of the training's, and two of its own."""
+    content = {
+        "bundle_root": None,
+        "name": "text",
+        "epochs": 10,
+        "device": "cpu",
+        "weights": None,
+        "network_def": {"_target_": "UNet", "channels": [4, 8], "act": ["prelu", {"init": 0.25}]},
+        "postprocessing": {"_target_": "medseg.transforms.steps", "threshold": {"threshold": 0.5}},
+        "backend": "auto",
+    }
+    (root / "configs" / "inference.yaml").write_text(yaml.safe_dump(content))
+    return root
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """As if a workflow ran with these overrides."""
+    return lambda overrides: monkeypatch.setattr("medseg.bundle.config._said", lambda: overrides)
+
+
+def test_keys_of_the_inference_alone_go_to_it(used):
+    given = {"epochs": 3, "backend": "torch", "postprocessing::threshold::threshold": 0.4}
+    assert inference_keys(open_bundle(str(used)), EVALUATION, given) == {
+        "epochs": 3,
+        "inference": {"backend": "torch", "postprocessing::threshold::threshold": 0.4},
+    }
+    # What nobody has stays, for the workflow to refuse.
+    assert inference_keys(open_bundle(str(used)), EVALUATION, {"backnd": 1}) == {"backnd": 1}
+
+
+def test_what_was_said_counts_for_the_inference(used, said):
+    """A shared key; neither a path nor what the inference does not have."""
+    said({"name": "other", "learning_rate": 1.0, "device": "cuda", "network_def::channels": [2]})
+    found = inference_overrides(used, ["inference.yaml"], {"backend": "torch"})
+    assert found == {"name": "other", "network_def::channels": [2], "backend": "torch"}
+    said({})
+    assert inference_overrides(used, ["inference.yaml"]) == {}
+
+
+def test_a_network_is_used_as_it_was_trained(used, said):
+    assert trained_values(used, ["train.yaml"], ["inference.yaml"]) == {}
+    said({"network_def::channels": [2, 4], "learning_rate": 1.0})
+    found = trained_values(used, ["train.yaml"], ["inference.yaml"])
+    assert found == {"network_def": {**CONFIG["network_def"], "channels": [2, 4]}}
+
+
 # --- weights of a cross-validation ---
 
 
@@ -290,7 +371,7 @@ def folds(tmp_path):
 
 def test_an_ensemble_of_folds(folds):
     network = constant(-1).train()
-    ensemble = load_ensemble(network, folds)
+    ensemble = load_network(network, folds)
     assert [float(member.bias.detach()) for member in ensemble.members] == [0, 1, 4, 9, 16]
     assert ensemble(torch.rand(3, 2)).tolist() == [[6.0]] * 3
     assert not any(module.training for module in ensemble.modules())
@@ -298,18 +379,65 @@ def test_an_ensemble_of_folds(folds):
     assert float(network.bias.detach()) == -1
 
 
+def model(folds, number):
+    return folds / f"fold_{number}" / "models" / "model.pt"
+
+
 def test_files_of_folds_are_in_order(folds):
-    expected = [folds / f"fold_{number}" / "models" / "model.pt" for number in range(5)]
-    assert fold_weights(folds) == fold_weights(str(folds)) == expected
+    expected = [model(folds, number) for number in range(5)]
+    assert weights_files(folds) == weights_files(str(folds)) == expected
 
 
-@pytest.mark.parametrize("name", ["", "missing"])
-def test_no_folds(tmp_path, name):
+@pytest.mark.parametrize("fold", range(5))
+def test_one_of_the_folds(folds, fold):
+    """As the file by itself."""
+    assert weights_files(folds, fold) == [model(folds, fold)]
+    for network in (
+        load_network(constant(-1), folds, fold=fold),
+        load_network(constant(-1), model(folds, fold)),
+    ):
+        assert isinstance(network, torch.nn.Linear)
+        assert float(network.bias.detach()) == fold**2
+        assert not network.training
+
+
+def test_a_file_has_a_pin_that_a_folder_has_not(folds):
+    pinned = bundles.sha256(model(folds, 1))
+    load_network(constant(0), model(folds, 1), pinned)
+    with pytest.raises(WeightsError, match="weights with the SHA-256"):
+        load_network(constant(0), model(folds, 2), pinned)
+
+
+def test_a_method_without_weights():
+    assert weights_files(None) == []
+    network = load_network(constant(3).train(), None)
+    assert float(network.bias.detach()) == 3
+    assert not network.training
+
+
+@pytest.mark.parametrize(("name", "fold"), [("", None), ("", 0), ("fold_0", None), ("fold_0", 0)])
+def test_no_folds(tmp_path, name, fold):
     (tmp_path / "fold_0").mkdir()
-    for search in (fold_weights, lambda folder: load_ensemble(constant(0), folder)):
+    for search in (weights_files, lambda folder, fold: load_network(constant(0), folder, fold=fold)):
         with pytest.raises(WeightsError, match="the output_dir of a cross-validation") as error:
-            search(tmp_path / name)
+            search(tmp_path / name, fold)
         assert "--folds" in error.value.do
+
+
+@pytest.mark.parametrize("fold", [5, -1])
+def test_a_fold_that_is_not_there(folds, fold):
+    with pytest.raises(WeightsError, match=f"fold_{fold}/models/model.pt"):
+        weights_files(folds, fold)
+
+
+def test_a_fold_of_a_file(folds):
+    with pytest.raises(WeightsError, match="to choose a fold of"):
+        weights_files(model(folds, 0), 0)
+
+
+def test_a_file_that_is_not_there(folds):
+    with pytest.raises(WeightsError, match="no file"):
+        load_network(constant(0), folds / "missing")
 
 
 @pytest.mark.parametrize(
@@ -325,7 +453,7 @@ def test_no_folds(tmp_path, name):
 def test_a_fold_that_does_not_fit(folds, damage):
     damage(folds / "fold_2" / "models" / "model.pt")
     with pytest.raises(WeightsError, match="weights that fit the network"):
-        load_ensemble(constant(0), folds)
+        load_network(constant(0), folds)
 
 
 # --- errors ---

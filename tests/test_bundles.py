@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def config(task, name):
     return str(bundles.find(task) / "configs" / name)
 
 
+def network_files(task):
+    """The configurations of the method that has a network, whichever is the default."""
+    bundle = bundles.open_bundle(task)
+    return [str(bundle.config(name)) for name in bundles.inference_files(bundle, "residual_unet")]
+
+
 @pytest.fixture(params=TASKS)
 def task(request):
     return request.param
@@ -36,6 +43,7 @@ def test_has_its_files(task):
         f"configs/{name}"
         for name in (
             *("metadata.json", "inference.yaml", "train.yaml", "evaluate.yaml", "multi_gpu_train.yaml"),
+            "methods/residual_unet.yaml",
         )
     }
     assert names >= required | {"configs/logging.conf", "models/model.pt", "docs/README.md", "LICENSE"}
@@ -44,9 +52,19 @@ def test_has_its_files(task):
 
 
 def test_weights_are_pinned(task):
-    pinned = yaml.safe_load(Path(config(task, "inference.yaml")).read_text())["weights_sha256"]
-    assert pinned == bundles.sha256(bundles.find(task) / "models" / "model.pt")
-    assert pinned == yaml.safe_load(Path(config(task, "evaluate.yaml")).read_text())["weights_sha256"]
+    """Each method's that has some: as the file that it is shipped with, and that it declares."""
+    bundle = bundles.open_bundle(task)
+    methods = [bundles.read_method(bundle, name) for name in bundles.method_names(bundle)]
+    assert any(method.weights for method in methods)
+    for method in methods:
+        parser = bundles.parse(bundle, *bundles.inference_files(bundle, method.name))
+        pinned = parser["weights_sha256"]
+        if method.weights is None:
+            assert (parser["weights"], pinned) == (None, None)
+        else:
+            assert method.is_trained
+            assert pinned == bundles.sha256(method.weights)
+            assert Path(parser.get_parsed_content("weights")) == method.weights
 
 
 def test_versions_agree(task):
@@ -101,7 +119,7 @@ def test_verify_net_in_out(task):
     verify_net_in_out(
         net_id="network_def",
         meta_file=config(task, "metadata.json"),
-        config_file=config(task, "inference.yaml"),
+        config_file=network_files(task),
         device="cpu",
     )
 
@@ -116,7 +134,7 @@ def test_export(task, export, name, tmp_path):
         filepath=str(exported),
         ckpt_file=str(bundles.find(task) / "models" / "model.pt"),
         meta_file=config(task, "metadata.json"),
-        config_file=config(task, "inference.yaml"),
+        config_file=network_files(task),
         input_shape=[1, shape["num_channels"], *shape["spatial_shape"]],
     )
     assert_same_output(task, exported, [1, shape["num_channels"], *shape["spatial_shape"]])
@@ -125,7 +143,8 @@ def test_export(task, export, name, tmp_path):
 def assert_same_output(task, exported, shape):
     import numpy as np
 
-    parser = bundles.parse(bundles.open_bundle(task), "inference.yaml")
+    bundle = bundles.open_bundle(task)
+    parser = bundles.parse(bundle, *bundles.inference_files(bundle, "residual_unet"))
     network = bundles.load_weights(
         parser.get_parsed_content("network_def"), bundles.find(task) / "models" / "model.pt"
     )
@@ -190,6 +209,62 @@ def test_misspelt_key_gets_the_near_one():
         )
 
 
+def test_a_step_can_be_switched_off():
+    lung = bundles.open_bundle("lung_ct")
+    files = bundles.inference_files(lung, "residual_unet")
+    parser = bundles.parse(lung, *files, overrides={"preprocessing::intensity::_disabled_": True})
+    names = [type(step).__name__ for step in parser.get_parsed_content("preprocessing").transforms]
+    assert names == ["LoadVolumed", "CheckChestCTd", "ToGridd"]
+    for key in ("labels::_disabled_", "_disabled_", "preprocessing::intensty::_disabled_"):
+        with pytest.raises(UsageError):
+            bundles.parse(lung, *files, overrides={key: True})
+
+
+def positions(value, path=""):
+    """What of a configuration addresses an entry of a list by its place: override keys and references."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            if LIST_POSITION.search(str(key)):
+                yield f"{path}: {key}"
+            yield from positions(entry, f"{path}::{key}")
+    elif isinstance(value, list):
+        for entry in value:
+            yield from positions(entry, path)
+    elif isinstance(value, str) and LIST_POSITION.search(value):
+        yield f"{path}: {value}"
+
+
+LIST_POSITION = re.compile(r"(::|#)\s*-?\d")
+
+
+@pytest.mark.parametrize("value", [
+    {"preprocessing::transforms::1::_disabled_": True},
+    {"train#random_transforms#3": None},
+    {"a": {"b": ["@train::handlers::0"]}},
+    {"a": "$@validate#handlers#1.x + 1"},
+    {"a": "%train.yaml::handlers::-1"},
+])  # fmt: skip
+def test_a_position_is_seen(value):
+    assert list(positions(value))
+
+
+def configurations():
+    return sorted(ROOT.glob("bundles/*/configs/**/*.yaml"))
+
+
+@pytest.mark.parametrize("file", configurations(), ids=lambda file: str(file.relative_to(ROOT / "bundles")))
+def test_no_configuration_counts_in_a_list(file):
+    """An overlay addresses steps by their names: a step that is added must not shift the others."""
+    content = yaml.safe_load(file.read_text())
+    assert content
+    assert not list(positions(content))
+
+
+def test_all_configurations_are_looked_at():
+    names = {file.name for file in configurations()}
+    assert {"inference.yaml", "train.yaml", "evaluate.yaml", "classical.yaml", "residual_unet.yaml"} <= names
+
+
 def test_nested_override_is_taken():
     task = "retinal_vessel"
     parser = bundles.parse(
@@ -209,15 +284,6 @@ def test_misspelt_option_of_monai_is_refused(monai_bundle, tmp_path):
 def test_unknown_task():
     with pytest.raises(UsageError, match="Did you mean retinal_vessel"):
         bundles.open_bundle("retina_vessels")
-
-
-def test_other_methods():
-    lung = bundles.open_bundle("lung_ct")
-    assert bundles.inference_files(lung, "classical") == ["inference.yaml", "methods/classical.yaml"]
-    with pytest.raises(UsageError, match="Did you mean classical"):
-        bundles.inference_files(lung, "clasical")
-    with pytest.raises(UsageError, match="Leave out --method"):
-        bundles.inference_files(bundles.open_bundle("retinal_vessel"), "classical")
 
 
 class TestWeights:

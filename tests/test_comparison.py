@@ -23,7 +23,9 @@ GAINS = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08]
 def run_of(dice, subjects=None, name="a", **more):
     """A run with these Dice values, the cases c0, c1, ..., each of a person of its own."""
     subjects = subjects or [f"s{i}" for i in range(len(dice))]
-    rows = [CaseRow(f"c{i}", s, {"dice": d}) for i, (d, s) in enumerate(zip(dice, subjects, strict=True))]
+    rows = [
+        CaseRow(f"c{i}", s, {"": {"dice": d}}) for i, (d, s) in enumerate(zip(dice, subjects, strict=True))
+    ]
     return RunScores(name=name, source="folder", rows=tuple(rows), **more)
 
 
@@ -66,7 +68,9 @@ class TestCompare:
     def test_lower_is_better(self):
         a, b = (
             RunScores(
-                run.name, "folder", tuple(r._replace(scores={"hd95": r.scores["dice"]}) for r in run.rows)
+                run.name,
+                "folder",
+                tuple(row._replace(by_label={"": {"hd95": row.scores["dice"]}}) for row in run.rows),
             )
             for run in pair_of(GAINS)
         )
@@ -147,7 +151,7 @@ class TestCompare:
 
     def test_refuses_a_score_that_it_can_not_judge(self):
         a, b = (
-            RunScores(name, "folder", tuple(CaseRow(f"c{i}", f"s{i}", scores) for i in range(8)))
+            RunScores(name, "folder", tuple(CaseRow(f"c{i}", f"s{i}", {"": scores}) for i in range(8)))
             for name, scores in (
                 ("a", {"dice": 0.5, "loss": 1.0, "volume_error_ml": -1.0}),
                 ("b", {"dice": 0.6, "loss": 2.0, "volume_error_ml": 1.0}),
@@ -163,7 +167,8 @@ class TestCompare:
 
     def test_other_scores_do_not_decide(self):
         def run(dice, recall):
-            rows = [CaseRow(f"c{i}", f"s{i}", {"dice": d, "recall": recall}) for i, d in enumerate(dice)]
+            scores = [{"dice": value, "recall": recall} for value in dice]
+            rows = [CaseRow(f"c{i}", f"s{i}", {"": found}) for i, found in enumerate(scores)]
             return RunScores("x", "folder", tuple(rows))
 
         comparison = compare(run([0.5] * 8, 0.9), run([0.5 + gain for gain in GAINS], 0.1))
@@ -179,7 +184,7 @@ class TestCompare:
     def test_second_observer_tells_whether_the_references_are_the_same(self):
         def run(observer):
             scores = {"dice": 0.5, "second_observer_dice": observer}
-            return RunScores("x", "folder", tuple(CaseRow(f"c{i}", f"s{i}", scores) for i in range(3)))
+            return RunScores("x", "folder", tuple(CaseRow(f"c{i}", f"s{i}", {"": scores}) for i in range(3)))
 
         assert any(
             "not scored against the same masks" in text for text in compare(run(0.8), run(0.7)).warnings
@@ -191,12 +196,29 @@ class TestCompare:
             compare(run(0.8), run(0.8), "second_observer_dice")
 
     def test_warns_of_scores_and_runs_that_are_not_whole(self):
-        a = RunScores("a", "folder", (CaseRow("c", "s", {"dice": 0.5, "mcc": 0.5}),))
-        b = RunScores("b", "folder", (CaseRow("c", "s", {"dice": 0.5}),), warnings=("its status is FAILED",))
+        a = RunScores("a", "folder", (CaseRow("c", "s", {"": {"dice": 0.5, "mcc": 0.5}}),))
+        row = CaseRow("c", "s", {"": {"dice": 0.5}})
+        b = RunScores("b", "folder", (row,), warnings=("its status is FAILED",))
         comparison = compare(a, b)
         assert "Scores in one run only, not compared: mcc." in comparison.warnings
         assert "Run B: its status is FAILED." in comparison.warnings
         assert list(comparison.scores) == ["dice"]
+
+    @pytest.mark.parametrize(("trained", "said"), [("yes", True), ("no", False)])
+    def test_warns_of_cases_that_trained_the_weights(self, trained, said):
+        a, b = pair_of(GAINS)
+        rows = (b.rows[0]._replace(groups={"trained": trained}), *b.rows[1:])
+        marked = RunScores("b", "folder", rows)
+        text = "1 case (c0) is among those that trained the weights of run {}, which looks too good."
+        assert (text.format("B") in compare(a, marked).warnings) is said
+        assert (text.format("A") in compare(marked, a).warnings) is said
+        assert not any("trained" in warning for warning in compare(a, b).warnings)
+
+    def test_a_case_that_is_not_compared_is_not_warned_about(self):
+        a, b = pair_of(GAINS)
+        more = CaseRow("c9", "s9", {"": {"dice": 0.9}}, {"trained": "yes"})
+        warnings = compare(a, RunScores("b", "folder", (*b.rows, more))).warnings
+        assert not any("trained" in warning for warning in warnings)
 
     def test_only_parameters_that_differ(self):
         a = run_of([0.5], parameters={"rate": "0.1", "epochs": "40", "old": "x"})
@@ -232,29 +254,27 @@ class TestCompare:
 
 class TestFolder:
     def test_reads_what_evaluate_writes(self, tmp_path):
-        from medseg.training.evaluation import CASES, PARAMETERS_JSON, write_scores
+        from medseg.training.past_runs import PARAMETERS_JSON, PICTURES
+        from medseg.training.score_files import write_scores
 
         folder = tmp_path / "out" / "base"
-        (folder / CASES).mkdir(parents=True)
-        rows = [
-            {"case": "01, left", "subject": "anna", "dice": 1 / 3, "mcc": None},
-            {"case": "ü 02", "subject": "ben", "dice": 0.5, "mcc": -0.25},
-        ]
+        (folder / PICTURES).mkdir(parents=True)
+        rows = (
+            CaseRow("01, left", "anna", {"": {"dice": 1 / 3, "mcc": None}}),
+            CaseRow("ü 02", "ben", {"": {"dice": 0.5, "mcc": -0.25}}),
+        )
         write_scores(rows, folder, {"split": "test"})
         (folder / PARAMETERS_JSON).write_text('{"rate": 0.001, "amp": true, "dataset_digest": "d"}')
         run = load_run(str(folder))
-        assert run.rows == (
-            CaseRow("01, left", "anna", {"dice": 1 / 3, "mcc": None}),
-            CaseRow("ü 02", "ben", {"dice": 0.5, "mcc": -0.25}),
-        )
+        assert run.rows == rows
         assert run.parameters == {"rate": "0.001", "amp": "True", "dataset_digest": "d"}
         assert (run.name, run.source, run.dataset_digest) == ("out/base", "folder", "d")
-        assert run.pictures == folder / CASES
+        assert run.pictures == folder / PICTURES
 
     def test_bare(self, tmp_path):
         (tmp_path / "scores.csv").write_text("\ufeffcase,subject,dice\na,s,0.5\n", encoding="utf-8")
         run = load_run(str(tmp_path))
-        assert run.rows == (CaseRow("a", "s", {"dice": 0.5}),)
+        assert run.rows == (CaseRow("a", "s", {"": {"dice": 0.5}}),)
         assert (run.parameters, run.pictures, run.dataset_digest) == ({}, None, None)
         assert picture(run, "a", tmp_path) is None
 
@@ -275,6 +295,10 @@ class TestFolder:
             ("case,subject,dice\na,s,nan\n", "'nan' as dice of a"),
             ("case,subject,dice\na,s,inf\n", "'inf' as dice of a"),
             ("case,subject,dice\na,s,good\n", "'good' as dice of a"),
+            ("case,subject,label,dice\na,s,lung,0.5\na,s,lung,0.6\n", "a more than once"),
+            ("case,subject,label,dice\na,s,lung,0.5\na,t,airway,0.6\n", "a of several"),
+            ("case,subject,label\na,s,lung\n", "the columns case, subject, label"),
+            ("case,subject,label,dice\na,s,lung,nan\n", "'nan' as dice of a"),
             ('case,subject,dice\n"a,s,0.5\n', "comma-separated text"),
             ("case,subject,dice\n\xff,s,0.5\n", "UTF-8"),
         ],

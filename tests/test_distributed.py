@@ -125,8 +125,7 @@ def test_the_scores_are_those_of_the_weights(phantom_folder, empty_store, run_me
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEDSEG_DATA", str(phantom_folder))
     options = ["--weights", "out/models/model.pt", "--split", "validation", "--output_dir", "again"]
-    pairs = {key: SETTINGS[key] for key in ("field_diameter_px", "validate::inferer::inferer::roi_size")}
-    pairs["network_def"] = {**NETWORK, "norm": "batch"}
+    pairs = {"field_diameter_px": SETTINGS["field_diameter_px"], "network_def": {**NETWORK, "norm": "batch"}}
     sets = [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
     assert run_medseg("evaluate", "retinal_vessel", "--manifest", "manifest.json", *options, *sets) == 0
     for case, again in zip(rows(tmp_path / "out"), rows(tmp_path / "again"), strict=True):

@@ -18,7 +18,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 TASK = "retinal_vessel"
 CONFIGS = {
-    "segment": ["inference.yaml"],
+    "segment": ["inference.yaml"],  # and the method's
     "train": ["train.yaml"],
     "evaluate": ["train.yaml", "evaluate.yaml"],
 }
@@ -154,7 +154,8 @@ def test_every_how_to_page_is_in_the_readme():
 
 @EACH_PAGE
 def test_commands_parse(page, capsys):
-    """As medseg parses them, with keys that the bundle's configuration has."""
+    """As medseg parses them, with keys that the bundle's configuration has, and methods that it has."""
+    from medseg.bundle import inference_files, open_bundle
     from medseg.cli import _overrides, _parser
 
     for words in commands(page, "medseg"):
@@ -167,7 +168,9 @@ def test_commands_parse(page, capsys):
         except SystemExit:
             pytest.fail(f"medseg {shlex.join(words)}: {capsys.readouterr().err}")
         if words[0] in CONFIGS:
-            require_keys(_overrides(options.set), CONFIGS[words[0]])
+            method = inference_files(open_bundle(options.task), options.method)  # which exists
+            files = method if words[0] == "segment" else CONFIGS[words[0]]
+            require_keys(_overrides(options.set), files, options.task)
 
 
 @EACH_PAGE
@@ -181,7 +184,7 @@ def test_set_keys_in_prose(page):
 @EACH_PAGE
 def test_commands_of_monai_parse(page):
     """The configuration files exist and have the keys that are set."""
-    from medseg.bundle import _MONAI_OPTIONS
+    from medseg.bundle.config import _MONAI_OPTIONS
 
     calls = [*commands(page, "python -m monai.bundle"), *of_torchrun(page)]
     for action, *words in (call for call in calls if len(call) > 1):  # else named, not called

@@ -7,8 +7,10 @@ import shutil
 import pytest
 from mlflow import MlflowClient
 
+from medseg.bundle import sha256
 from medseg.errors import UsageError
 from medseg.training.folds import fold_items
+from medseg.training.past_runs import read_rows
 
 FOLDS = 3
 SETTINGS = {
@@ -212,25 +214,83 @@ def test_interrupted_and_resumed(interrupted, cross_validate, capsys):
     assert parent.data.metrics["final/dice"] == pytest.approx(sum(dice) / 4)
 
 
-@pytest.mark.slow
-def test_the_ensemble_of_the_folds(interrupted, cross_validate, run_medseg, phantom_folder, tmp_path):
-    """Behind a key of inference.yaml; its probability is between those of its members."""
+def whole(interrupted, cross_validate):
+    """The folder of the cross-validation, finished."""
     if not (interrupted / "cv" / "scores.json").exists():
         assert cross_validate(interrupted, "--folds", FOLDS, "--resume") == 0
-    pairs = [
-        part
-        for key, value in SETTINGS.items()
-        if key.startswith(("network_def", "field_diameter"))
-        for part in ("--set", f"{key}={value}")
-    ]
-    arguments = ["segment", "retinal_vessel", phantom_folder / "4.png", "-o", tmp_path, *pairs]
-    assert run_medseg(*arguments, "--set", f"ensemble={interrupted / 'cv'}") == 0
-    record = json.loads((tmp_path / "4" / "measurements.json").read_text())
-    assert len(record["provenance"]["weights_sha256"]) == FOLDS
-    assert (tmp_path / "4" / "segmentation.png").is_file()
+    return interrupted / "cv"
+
+
+OF_THE_NETWORK = [
+    part
+    for key, value in SETTINGS.items()
+    if key.startswith(("network_def", "field_diameter"))
+    for part in ("--set", f"{key}={value}")
+]
+
+
+@pytest.mark.slow
+def test_the_ensemble_of_the_folds(interrupted, cross_validate, run_medseg, phantom_folder, tmp_path):
+    """All weights, or those of one fold, in the place of the bundle's."""
+    folder = whole(interrupted, cross_validate)
+    arguments = ["segment", "retinal_vessel", phantom_folder / "4.png", "--weights", folder, *OF_THE_NETWORK]
+    assert run_medseg(*arguments, "-o", tmp_path / "all") == 0
+    digests = [sha256(folder / f"fold_{number}" / "models" / "model.pt") for number in range(FOLDS)]
+    assert provenance(tmp_path / "all" / "4")["weights_sha256"] == digests
+    assert (tmp_path / "all" / "4" / "segmentation.png").is_file()
+    assert run_medseg(*arguments, "--fold", 1, "-o", tmp_path / "one") == 0
+    assert provenance(tmp_path / "one" / "4")["weights_sha256"] == digests[1]
+
+
+def provenance(folder):
+    return json.loads((folder / "measurements.json").read_text())["provenance"]
+
+
+@pytest.mark.slow
+def test_each_fold_knows_its_own_subjects_alone(
+    interrupted, cross_validate, run_medseg, phantom_folder, tmp_path, monkeypatch, capsys
+):
+    """Of the training split, a fold has seen the cases that it did not hold out; all together, all."""
+    folder = whole(interrupted, cross_validate)
+    monkeypatch.setenv("MEDSEG_DATA", str(phantom_folder))
+    manifest = phantom_folder / "phantoms.json"
+
+    def trained(name, *arguments):
+        options = ["--manifest", manifest, "--split", "training", "--weights", folder, *OF_THE_NETWORK]
+        assert (
+            run_medseg("evaluate", "retinal_vessel", *options, "--output_dir", tmp_path / name, *arguments)
+            == 0
+        )
+        return {
+            row.subject for row in read_rows(tmp_path / name / "scores.csv") if row.groups["trained"] == "yes"
+        }
+
+    everybody = {f"phantom_{number}" for number in range(3)}
+    assert trained("all") == everybody
+    assert "3 of 3 cases trained these weights" in capsys.readouterr().out
+    for number in range(FOLDS):
+        held_out = subjects(fold_items(str(manifest), "validation", [number, FOLDS], KEYS))
+        assert held_out
+        assert trained(f"fold_{number}", "--fold", number) == everybody - held_out
+
+
+@pytest.mark.slow
+def test_held_out_cases_are_not_marked(interrupted, cross_validate):
+    """Neither in a fold's scores nor in the pooled ones: nothing that was scored there had trained."""
+    folder = whole(interrupted, cross_validate)
+    for scores in (folder, *(folder / f"fold_{number}" for number in range(FOLDS))):
+        rows = read_rows(scores / "scores.csv")
+        assert not any("trained" in row.groups for row in rows)
 
 
 def test_an_ensemble_of_nothing(run_medseg, phantom_folder, tmp_path, capsys):
     arguments = ["segment", "retinal_vessel", phantom_folder / "4.png", "-o", tmp_path]
-    assert run_medseg(*arguments, "--set", f"ensemble={tmp_path}") == 1
+    assert run_medseg(*arguments, "--weights", tmp_path) == 1
     assert "medseg train TASK --folds 5" in capsys.readouterr().err
+
+
+def test_a_fold_of_the_shipped_weights(run_medseg, phantom_folder, tmp_path, capsys):
+    """They are one file, not a cross-validation's folder."""
+    arguments = ["segment", "retinal_vessel", phantom_folder / "4.png", "-o", tmp_path]
+    assert run_medseg(*arguments, "--fold", 0) == 1
+    assert "to choose a fold of" in capsys.readouterr().err

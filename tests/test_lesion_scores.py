@@ -6,23 +6,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from ignite.engine import Engine
-from monai.data import MetaTensor
+from conftest import write_png
 from PIL import Image
 
+from medseg.case import Case
 from medseg.errors import DataError, LabelError
 from medseg.io import read_volume
 from medseg.roc import roc_area
 from medseg.training.comparison import compare_runs
-from medseg.training.evaluation import CasePictures, CaseScores, table, write_scores
+from medseg.training.evaluation import evaluate
 from medseg.training.folds import _pool
 from medseg.training.lesion_scores import draw_lesions, score_lesions
 from medseg.training.malignancy import summarise_malignancy
-from medseg.training.past_runs import read_rows
+from medseg.training.past_runs import CaseRow, read_rows
+from medseg.training.references import Reference
 from medseg.training.results import log_scores
+from medseg.training.score_files import table, write_scores
+from medseg.volume import Mask
 
 SHAPE = (40, 50)
+LABELS = {0: "background", 1: "lesion"}
 SCORES = [
     *("dice", "iou", "hd95_px", "lesion_sensitivity", "false_positives"),
     *("malignancy_probability", "is_malignant", "brier"),
@@ -30,20 +33,22 @@ SCORES = [
 
 
 def box(*boxes):
-    plane = np.zeros(SHAPE, np.float32)
+    plane = np.zeros(SHAPE, np.uint8)
     for top, bottom, left, right in boxes:
         plane[top:bottom, left:right] = 1
     return plane
 
 
-def tensor(plane):
-    return MetaTensor(torch.as_tensor(np.asarray(plane))[None])
+def mask(plane):
+    return Mask(np.asarray(plane), LABELS)
 
 
-def scored(prediction, truth, malignancy=0.75, **more):
-    return score_lesions(
-        {"pred": tensor(prediction), "label": tensor(truth), "malignancy": torch.tensor([malignancy]), **more}
-    )
+def scored(prediction, truth, malignancy=0.75, **about):
+    extras = {} if malignancy is None else {"malignancy": np.float32(malignancy)}
+    case = Case(mask(prediction), np.zeros((1, *SHAPE), np.uint8), None, extras)
+    found = score_lesions(case, Reference(mask(truth), about=about))
+    assert list(found) == [""]
+    return found[""]
 
 
 LESION = box((10, 20, 10, 20))
@@ -118,44 +123,50 @@ def test_refused():
         scored(255 * LESION, LESION)
 
 
+def test_a_method_that_says_nothing_of_malignancy():
+    scores = scored(LESION, LESION, None, pathology="malignant")
+    assert (scores["malignancy_probability"], scores["is_malignant"], scores["brier"]) == (None, 1, None)
+    assert scores["dice"] == 1
+
+
 # --- files ---
 
 DEVICES = ("GE Logiq 7 @10-14MHz", 'Scanner, "new"')
 
 
-def case(number, folder=None, **more):
+@pytest.fixture
+def case(tmp_path):
     """Two images a subject; every third subject is malignant, and of odd malignancy's probability."""
-    subject = number // 2
-    malignant = subject % 3 == 0
-    probability = (0.6 if malignant else 0.3) + 0.02 * (number % 19)
-    path = f"/data/{number:03}.png"
-    if folder:
-        path = str(folder / f"{number:03}.png")
-        Image.fromarray(np.full(SHAPE, 90, np.uint8)).save(path)
-    image = MetaTensor(torch.zeros(1, *SHAPE), meta={"filename_or_obj": path})
-    batch = {
-        "image": image,
-        "subject": f"s{subject:02}",
-        "pathology": "malignant" if malignant else "benign",
-        "device": DEVICES[subject % 2],
-        "source_field": tensor(np.ones(SHAPE, np.float32)),
-        **more,
-    }
-    output = {"pred": tensor(LESION), "label": tensor(box((10, 20, 10 + number % 5, 20 + number % 5)))}
-    return batch, {**output, "malignancy": torch.tensor([probability])}
+    folder = tmp_path / "data"
+    folder.mkdir()
+
+    def make(number, shift=0.0, **about):
+        subject = number // 2
+        malignant = subject % 3 == 0
+        probability = (0.6 if malignant else 0.3) + 0.02 * (number % 19)
+        files = {"image": folder / f"{number:03}.png", "label": folder / f"{number:03}_label.png"}
+        write_png(files["image"], np.full(SHAPE, number, np.uint8))
+        write_png(files["label"], box((10, 20, 10 + number % 5, 20 + number % 5)))
+        item = {
+            **{key: str(path) for key, path in files.items()},
+            "subject": f"s{subject:02}",
+            "pathology": "malignant" if malignant else "benign",
+            "device": DEVICES[subject % 2],
+            **about,
+        }
+        probability = np.clip(probability + (shift if malignant else -shift), 0, 1)
+        image = np.full((1, *SHAPE), 90, np.uint8)
+        return item, Case(mask(LESION), image, np.ones(SHAPE, bool), {"malignancy": np.float32(probability)})
+
+    return make
 
 
-def run(handler, cases):
-    outputs = iter([output for _, output in cases])
-    engine = Engine(lambda engine, batch: [next(outputs)])
-    data = [{"image": batch["image"].meta["filename_or_obj"]} for batch, _ in cases]
-    engine.data_loader = SimpleNamespace(dataset=SimpleNamespace(data=data, digests=["abc"]))
-    handler.attach(engine)
-    engine.run([[batch] for batch, _ in cases])
-
-
-def evaluate(folder, cases):
-    run(CaseScores(folder, "validation", score=score_lesions), cases)
+def score_all(folder, pairs):
+    """Evaluate pairs of an item and its case; the rows of the CSV and the JSON."""
+    cases = {item["image"]: found for item, found in pairs}
+    by_hand = SimpleNamespace(method=SimpleNamespace(name="by_hand"), weights=[], case=cases.__getitem__)
+    options = {"split": "validation", "score": score_lesions, "draw": draw_lesions}
+    evaluate(by_hand, [item for item, _ in pairs], output_dir=folder, **options)
     return results(folder)
 
 
@@ -165,8 +176,8 @@ def results(folder):
     return rows, json.loads((folder / "scores.json").read_text())
 
 
-def test_texts_are_groups(tmp_path):
-    rows, summary = evaluate(tmp_path, [case(number) for number in range(24)])
+def test_texts_are_groups(case, tmp_path):
+    rows, summary = score_all(tmp_path, [case(number) for number in range(24)])
     assert list(rows[0]) == ["case", "subject", "pathology", "device", *SCORES]
     assert {row["device"] for row in rows} == set(DEVICES)
     assert list(summary["scores"]) == SCORES
@@ -191,8 +202,8 @@ def test_texts_are_groups(tmp_path):
     assert list(back[0].scores) == SCORES
 
 
-def test_malignancy(tmp_path):
-    rows, summary = evaluate(tmp_path, [case(number) for number in range(48)])
+def test_malignancy(case, tmp_path):
+    rows, summary = score_all(tmp_path, [case(number) for number in range(48)])
     found = summary["malignancy"]
     assert (found["cases"], found["subjects"], found["malignant"]) == (48, 24, 16)
     assert found["roc_auc"]["low"] < found["roc_auc"]["area"] < found["roc_auc"]["high"]
@@ -235,8 +246,8 @@ class Notes:
         self.files.append(path.name)
 
 
-def test_tracked(tmp_path):
-    _, summary = evaluate(tmp_path, [case(number) for number in range(48)])
+def test_tracked(case, tmp_path):
+    _, summary = score_all(tmp_path, [case(number) for number in range(48)])
     notes = Notes()
     log_scores(notes, tmp_path)
     assert notes.files == ["reliability.png", "scores.csv", "scores.json"]
@@ -249,8 +260,8 @@ def test_tracked(tmp_path):
     assert picture.std() > 5
 
 
-def test_tracked_with_one_class(tmp_path):
-    evaluate(tmp_path, [case(number, pathology="benign") for number in range(6)])
+def test_tracked_with_one_class(case, tmp_path):
+    score_all(tmp_path, [case(number, pathology="benign") for number in range(6)])
     notes = Notes()
     log_scores(notes, tmp_path)
     assert "final/malignancy_roc_auc" not in notes.numbers
@@ -258,14 +269,14 @@ def test_tracked_with_one_class(tmp_path):
     assert "reliability.png" in notes.files
 
 
-def test_folds_pooled(tmp_path):
+def test_folds_pooled(case, tmp_path):
     """The pooled cases are scored as if one network had seen to all, by group too."""
     cases = [case(number) for number in range(48)]
     for fold in range(3):
-        evaluate(tmp_path / f"fold_{fold}", [c for c in cases if int(c[0]["subject"][1:]) % 3 == fold])
+        score_all(tmp_path / f"fold_{fold}", [c for c in cases if int(c[0]["subject"][1:]) % 3 == fold])
     _pool(tmp_path, 3)
     rows, pooled = results(tmp_path)
-    _, whole = evaluate(tmp_path / "whole", cases)
+    _, whole = score_all(tmp_path / "whole", cases)
     assert pooled["split"] == "held out in 3 folds"
     assert len(rows) == 48
     assert pooled["malignancy"]["roc_auc"] == pytest.approx(whole["malignancy"]["roc_auc"])
@@ -278,15 +289,10 @@ def test_folds_pooled(tmp_path):
     assert "reliability.png" in notes.files
 
 
-def test_runs_compare(tmp_path):
+def test_runs_compare(case, tmp_path):
     """By the mask or by the probability, and never by what the data say."""
     for name, shift in (("a", 0.0), ("b", 0.1)):
-        cases = [case(number) for number in range(48)]
-        for batch, output in cases:
-            malignant = batch["pathology"] == "malignant"
-            output["malignancy"] += shift if malignant else -shift
-            output["malignancy"].clamp_(0, 1)
-        evaluate(tmp_path / name, cases)
+        score_all(tmp_path / name, [case(number, shift) for number in range(48)])
     comparison = compare_runs(str(tmp_path / "a"), str(tmp_path / "b"), tmp_path / "out", "brier")
     assert comparison.verdict == "better"
     assert "is_malignant" not in comparison.scores
@@ -295,17 +301,16 @@ def test_runs_compare(tmp_path):
 
 
 def test_other_tasks_get_no_groups(tmp_path):
-    write_scores([{"case": "a", "subject": "s", "dice": 0.5}], tmp_path, {"split": "test"})
+    write_scores([CaseRow("a", "s", {"": {"dice": 0.5}})], tmp_path, {"split": "test"})
     assert list(results(tmp_path)[1]) == ["split", "scores"]
 
 
 # --- pictures ---
 
 
-def test_pictures(tmp_path):
+def test_pictures(case, tmp_path):
     """Contours: violet around the false alarm, cyan around the miss; inside them the tissue stays grey."""
-    cases = [case(number, tmp_path) for number in (0, 4)]
-    run(CasePictures(tmp_path / "out", draw_lesions), cases)
+    score_all(tmp_path / "out", [case(number) for number in (0, 4)])
     same, shifted = (
         read_volume(tmp_path / "out" / "cases" / f"{name}.jpg").array.astype(int) for name in ("000", "004")
     )

@@ -77,12 +77,15 @@ def centre_mm(mask, label):
     return list(mask.affine[:3, :3] @ np.mean(np.nonzero(mask.array == label), axis=1) + mask.affine[:3, 3])
 
 
-def test_three_entries_give_the_same_mask(study, run_medseg, monai_bundle, tmp_path):
-    result = medseg.Segmenter(TASK, "cpu")(study)
-    config = str(medseg.bundle.find(TASK) / "configs" / "inference.yaml")
-    done = monai_bundle("run", "--config_file", config, "--input", study, "--output_dir", tmp_path / "monai")
+@pytest.mark.parametrize("method", ["classical", "residual_unet"])
+def test_three_entries_give_the_same_mask(study, run_medseg, monai_bundle, tmp_path, method):
+    result = medseg.Segmenter(TASK, "cpu", method=method)(study)
+    configs = medseg.bundle.find(TASK) / "configs"
+    files = [str(configs / name) for name in ("inference.yaml", f"methods/{method}.yaml")]
+    options = ("--config_file", files, "--input", study, "--output_dir", tmp_path / "monai")
+    done = monai_bundle("run", *options)
     assert done.returncode == 0, done.stderr[-2000:]
-    arguments = ("segment", TASK, study, "-o", tmp_path / "cli", "--device", "cpu")
+    arguments = ("segment", TASK, study, "-o", tmp_path / "cli", "--device", "cpu", "--method", method)
     assert run_medseg(*arguments) == 0
     for entry in ("monai", "cli"):
         mask = read_mask(tmp_path / entry / "study" / "segmentation.nii.gz", LABELS)
@@ -90,6 +93,7 @@ def test_three_entries_give_the_same_mask(study, run_medseg, monai_bundle, tmp_p
         assert np.allclose(mask.affine, result.mask.affine, atol=1e-4)
         record = json.loads((tmp_path / entry / "study" / "measurements.json").read_text())
         assert record["measurements"] == json.loads(json.dumps(result.measurements))
+        assert record["provenance"]["method"] == method
 
 
 def test_a_study_as_a_list_of_files_or_an_archive(study, result, run_medseg, tmp_path):

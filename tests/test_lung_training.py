@@ -1,6 +1,5 @@
 """The lung bundle trains, scores and segments through the code that the retinal bundle uses."""
 
-import csv
 import json
 
 import numpy as np
@@ -8,14 +7,16 @@ import pytest
 import torch
 import yaml
 
-from medseg.bundle import find, load_weights, open_bundle, parse
+from medseg.bundle import find, inference_files, load_weights, open_bundle, parse
+from medseg.training.past_runs import read_rows
 
-TASK = "lung_ct"
+TASK, METHOD = "lung_ct", "residual_unet"
 SMALL = [
     "network_def::channels=[4, 8]", "network_def::strides=[2]", "network_def::num_res_units=0",
     "spacing_mm=6.0", "crop_voxels=[40, 40, 40]", "patch_voxels=[32, 32, 32]", "num_workers=0",
     "cache_dir=null", "validate::inferer::roi_size=[32, 32, 32]",
 ]  # fmt: skip
+OF_THE_NETWORK = [pair for pair in SMALL if pair.startswith(("network_def", "spacing_mm"))]
 
 
 def config(name):
@@ -26,35 +27,36 @@ def sets(*pairs):
     return [part for pair in pairs for part in ("--set", pair)]
 
 
-def steps(section):
-    return {step["_target_"].rpartition(".")[2]: step for step in section}
-
-
-@pytest.mark.parametrize("key", ["network_def", "spacing_mm", "range_hu"])
+@pytest.mark.parametrize("key", ["network_def", "spacing_mm", "range_hu", "labels"])
 def test_training_and_inference_share(key):
-    assert config("train.yaml")[key] == config("inference.yaml")[key]
+    assert config("train.yaml")[key] == network()[key]
 
 
-@pytest.mark.parametrize("name", ["LoadVolumed", "ToGridd", "ScaleIntensityRanged"])
+def network():
+    """What segments with the network, whichever method is the default."""
+    return parse(open_bundle(TASK), *inference_files(open_bundle(TASK), METHOD)).config
+
+
+@pytest.mark.parametrize("name", ["load", "grid", "intensity"])
 def test_training_validation_and_inference_prepare_images_alike(name):
-    train = config("train.yaml")
-    theirs = steps(config("inference.yaml")["preprocessing"]["transforms"])
-    for section in (
-        train["train"]["deterministic_transforms"],
-        train["validate"]["preprocessing"]["transforms"],
-    ):
+    train, theirs = config("train.yaml"), network()["preprocessing"][name]
+    assert "_target_" in theirs
+    for section in (train["train"]["deterministic_transforms"], train["validate"]["preprocessing"]):
         of_training_alone = ("label_keys", "labels", "source_key")
-        ours = {key: value for key, value in steps(section)[name].items() if key not in of_training_alone}
-        assert ours == theirs[name]
+        ours = {key: value for key, value in section[name].items() if key not in of_training_alone}
+        assert ours == theirs
 
 
 def test_validation_infers_as_inference():
-    train, inference = config("train.yaml"), config("inference.yaml")
+    """But for the thresholds that the method joins its network with."""
+    train, inference = config("train.yaml"), network()
     assert train["validate"]["inferer"] == inference["inferer"]
-    theirs = steps(inference["postprocessing"]["transforms"])
-    assert steps(train["validate"]["postprocessing"]["transforms"]) == {
-        name: theirs[name] for name in ("CleanLabelsd", "RestoreGridd")
+    theirs = inference["postprocessing"]
+    assert set(theirs) == {"_target_", "join", "clean", "restore"}
+    assert train["validate"]["postprocessing"] == {
+        key: theirs[key] for key in ("_target_", "clean", "restore")
     }
+    assert list(train["validate"]["key_metric"]) == ["val_dice_network_alone"]
 
 
 @pytest.mark.slow
@@ -67,16 +69,25 @@ def test_train_evaluate_and_segment(lung_data, mlflow_client, run_medseg, tmp_pa
     assert done == 0
     [tracked] = mlflow_client.search_runs([mlflow_client.get_experiment_by_name(TASK).experiment_id])
     assert tracked.info.status == "FINISHED"
-    assert {"final/dice_left_lung", "final/surface_dice_lungs", "train_loss"} <= set(tracked.data.metrics)
+    known = {"final/dice_left_lung", "final/surface_dice_lungs", "train_loss", "val_dice_network_alone"}
+    assert known <= set(tracked.data.metrics)
     assert (run / "cases" / "2.jpg").stat().st_size > 5000
 
     weights = run / "models" / "model.pt"
-    evaluation = ("evaluate", TASK, "--manifest", lung_data, "--weights", weights, "--output_dir", scores)
-    assert run_medseg(*evaluation, *sets(*(pair for pair in SMALL if "voxels" not in pair))) == 0
-    [row] = csv.DictReader((scores / "scores.csv").open())
-    assert row["subject"] == "person 3"
-    assert 0 <= float(row["dice_right_lung"]) <= 1
-    assert json.loads((scores / "scores.json").read_text())["split"] == "test"
+    evaluation = ("evaluate", TASK, "--manifest", lung_data, "--method", METHOD, "--weights", weights)
+    assert run_medseg(*evaluation, "--output_dir", scores, *sets(*OF_THE_NETWORK)) == 0
+    [row] = read_rows(scores / "scores.csv")
+    assert row.subject == "person 3"
+    assert 0 <= row.by_label["right_lung"]["dice"] <= 1
+    summary = json.loads((scores / "scores.json").read_text())
+    assert (summary["split"], summary["method"]) == ("test", METHOD)
+
+    # What the training scored at its end are the masks that segment writes, by the same weights.
+    again = tmp_path / "again"
+    assert (
+        run_medseg(*evaluation, "--split", "validation", "--output_dir", again, *sets(*OF_THE_NETWORK)) == 0
+    )
+    assert read_rows(again / "scores.csv") == read_rows(run / "scores.csv")
 
 
 @pytest.mark.slow
@@ -85,21 +96,23 @@ def test_weights_know_lungs_and_random_ones_do_not(lung_data, run_medseg, tmp_pa
 
     def lungs(name, *arguments):
         folder = tmp_path / name
-        assert run_medseg("evaluate", TASK, "--manifest", lung_data, "--output_dir", folder, *arguments) == 0
+        options = ("--manifest", lung_data, "--method", METHOD, "--output_dir", folder)
+        assert run_medseg("evaluate", TASK, *options, *arguments) == 0
         return json.loads((folder / "scores.json").read_text())["scores"]["dice_lungs"]["mean"]
 
     torch.manual_seed(0)
     network = parse(open_bundle(TASK), "train.yaml").get_parsed_content("network_def")
     torch.save(network.state_dict(), tmp_path / "random.pt")
-    no_cache = sets("cache_dir=null")
-    assert lungs("kept", *no_cache) > 0.85
-    assert lungs("random", "--weights", tmp_path / "random.pt", *no_cache) < 0.6
+    # Without the thresholds, which know lungs by themselves.
+    alone = sets("postprocessing::join::_disabled_=true")
+    assert lungs("kept", *alone) > 0.85
+    assert lungs("random", "--weights", tmp_path / "random.pt", *alone) < 0.6
 
 
 def test_the_mask_has_every_label(lung_folder, segment_with_network):
     result = segment_with_network(lung_folder / "3.nii.gz")
     assert set(np.unique(result.mask.array)) == {0, 1, 2, 3}
-    assert result.provenance["method"] == "network"
+    assert result.provenance["method"] == METHOD
     assert isinstance(result.provenance["postprocessing"], list)
 
 
@@ -107,12 +120,12 @@ def test_the_mask_has_every_label(lung_folder, segment_with_network):
 def segment_with_network():
     from medseg import Segmenter
 
-    return Segmenter(TASK, "cpu")
+    return Segmenter(TASK, "cpu", method=METHOD)
 
 
 def test_float16_has_room(chest_phantom):
     """A GPU may compute in float16, which ends at 65504: beyond it are no numbers, and no mask."""
-    parser = parse(open_bundle(TASK), "inference.yaml")
+    parser = parse(open_bundle(TASK), *inference_files(open_bundle(TASK), METHOD))
     network = load_weights(parser.get_parsed_content("network_def"), find(TASK) / "models" / "model.pt")
     largest = []
     for layer in network.modules():

@@ -29,7 +29,8 @@ CSV_SPLIT = {"training": "train", "validation": "val", "test": "test"}
 
 
 def test_the_shipped_ones():
-    retinas, lungs = {"chase_db1", "drive", "hrf", "les_av", "stare"}, {"lung_phantoms", "lung_silver"}
+    retinas = {"chase_db1", "drive", "hrf", "les_av", "stare"}
+    lungs = {"lung_phantoms", "lung_silver", "cip_64", "elastix"}
     assert {"bus_bra", *retinas, *lungs} == set(SHIPPED)
 
 
@@ -39,12 +40,25 @@ def test_shipped_manifest_is_complete(name):
     assert content["name"] == name
     made_here = {"urls"} if name == "lung_phantoms" else set()
     assert all(content[key] for key in REQUIRED if key not in {*SPLITS, *made_here})
-    lungs = {"1": "left_lung", "2": "right_lung", "3": "airway"}
-    of_kind = {"lung": lungs, "bus": {"1": "lesion"}}.get(name.split("_")[0], {"1": "vessel"})
-    assert content["labels"] == {"0": "background", **of_kind}
+    if name != "cip_64":
+        lungs = {"1": "left_lung", "2": "right_lung", "3": "airway"}
+        others = {"lung": lungs, "bus": {"1": "lesion"}, "elastix": {"1": "right_lung"}}
+        of_kind = others.get(name.split("_")[0], {"1": "vessel"})
+        assert content["labels"] == {"0": "background", **of_kind}
     items = [item for split in SPLITS for item in content[split]]
     assert items
     assert all(item["image"] and item["label"] and item["subject"] for item in items)
+
+
+def test_the_labels_of_cip():
+    """A value is a region and 256 times a type: with a region of any type it is lung, without one never."""
+    labels = {int(value): name for value, name in read_manifest("cip_64")["labels"].items()}
+    sides = {9: "left_lung", 10: "left_lung", 11: "left_lung"} | dict.fromkeys((12, 13, 14), "right_lung")
+    no_region = {0: "background", 2: "airway", 3: "background"}
+    for value, name in labels.items():
+        kind, region = divmod(value, 256)
+        assert name == (sides[region] if region else no_region[kind]), value
+    assert set(labels.values()) == {"background", "left_lung", "right_lung", "airway"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -287,9 +301,11 @@ def test_entry_of_the_wrong_kind(phantom_data, key, value):
 
 def test_items(phantom_data):
     items = load_items([phantom_data.manifest], "validation")
-    assert items == [
-        {"image": str(phantom_data.folder / "3.png"), "label": str(phantom_data.folder / "3_label.png")}
-    ]
+    files = {"image": str(phantom_data.folder / "3.png"), "label": str(phantom_data.folder / "3_label.png")}
+    labels = {0: "background", 1: "vessel"}
+    about = {"subject": "phantom_3", "data_set": "phantoms", "labels": labels}
+    assert items == [files | about]
+    assert load_items([phantom_data.manifest], "validation", ["image", "label"]) == [files]
     keys = ["image", "label_2nd", "given_field", "subject"]
     first, second = load_items(phantom_data.manifest, "test", keys)
     assert first == {
@@ -312,6 +328,16 @@ def test_items_of_several_manifests(phantom_data):
     other.write_text(json.dumps(phantom_data.content | {"training": [{"image": "x.png", "label": "y.png"}]}))
     items = load_items([phantom_data.manifest, other], "training")
     assert [Path(item["image"]).name for item in items] == ["0.png", "1.png", "2.png", "x.png"]
+
+
+def test_each_item_knows_its_own_manifest(phantom_data):
+    """Its name, and what its values stand for."""
+    other = phantom_data.folder / "other.json"
+    labels = {"0": "background", "1": "artery", "2": "vein"}
+    other.write_text(json.dumps(phantom_data.content | {"name": "other", "labels": labels}))
+    first, second = load_items([phantom_data.manifest, other], "validation", ["data_set", "labels"])
+    assert first == {"data_set": "phantoms", "labels": {0: "background", 1: "vessel"}}
+    assert second == {"data_set": "other", "labels": {0: "background", 1: "artery", 2: "vein"}}
 
 
 def test_unknown_split(phantom_data):

@@ -12,6 +12,7 @@ from medseg import surface
 from medseg.errors import LabelError
 from medseg.metrics import confusion
 from medseg.surface import score_labels, surface_scores
+from medseg.volume import Mask
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 SPACINGS_MM = [(1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (3.0, 0.9, 1.3)]
@@ -167,78 +168,138 @@ def chest():
 GROUPS = {"lungs": ["left_lung", "right_lung"]}
 
 
+def mask(array, labels=LABELS, spacing_mm=(1.0, 1.0, 1.0)):
+    return Mask(array, labels, affine=np.diag([*spacing_mm, 1.0]))
+
+
+def scored(prediction, truth, spacing_mm=(1.0, 1.0, 1.0), labels=LABELS, known=None, **more):
+    """Of a prediction with `labels` and a reference with `known`, the same if none are given."""
+    return score_labels(
+        mask(prediction, labels, spacing_mm), mask(truth, known or labels, spacing_mm), **more
+    )
+
+
 class TestScoreLabels:
     def test_perfect(self):
-        scores = score_labels(chest(), chest(), LABELS, (1.0, 1.0, 2.0), groups=GROUPS)
+        scores = scored(chest(), chest(), (1.0, 1.0, 2.0), groups=GROUPS)
         names = ["left_lung", "right_lung", "airway", "lungs"]
-        kinds = ["dice", "surface_dice", "hd95_mm"]
-        assert list(scores) == [
-            "dice",
-            "surface_dice",
-            *(f"{kind}_{name}" for name in names for kind in kinds),
-        ]
-        assert all(value == (0.0 if name.startswith("hd95") else 1.0) for name, value in scores.items())
+        assert list(scores) == ["mean", *names]
+        assert scores["mean"] == {"dice": 1.0, "surface_dice": 1.0}
+        for name in names:
+            assert scores[name] == {"dice": 1.0, "surface_dice": 1.0, "hd95_mm": 0.0}
+            assert list(scores[name]) == ["dice", "surface_dice", "hd95_mm"]
 
     def test_each_label(self):
         """As the masks of each label alone; the means are over labels, not groups."""
         prediction = np.roll(chest(), 1, axis=2)
-        scores = score_labels(prediction, chest(), LABELS, (1.0, 1.0, 3.0), groups=GROUPS)
+        scores = scored(prediction, chest(), (1.0, 1.0, 3.0), groups=GROUPS)
         for name, values in {"left_lung": [1], "right_lung": [2], "airway": [3], "lungs": [1, 2]}.items():
             masks = [np.isin(array, values) for array in (prediction, chest())]
-            assert scores[f"dice_{name}"] == pytest.approx(confusion(*masks).dice)
+            assert scores[name]["dice"] == pytest.approx(confusion(*masks).dice)
             expected = surface_scores(*masks, (1.0, 1.0, 3.0))
-            assert (scores[f"surface_dice_{name}"], scores[f"hd95_mm_{name}"]) == expected
+            assert (scores[name]["surface_dice"], scores[name]["hd95_mm"]) == expected
         for kind in ("dice", "surface_dice"):
-            parts = [scores[f"{kind}_{name}"] for name in ("left_lung", "right_lung", "airway")]
-            assert scores[kind] == pytest.approx(np.mean(parts))
-            assert 0 < scores[kind] < 1
+            parts = [scores[name][kind] for name in ("left_lung", "right_lung", "airway")]
+            assert scores["mean"][kind] == pytest.approx(np.mean(parts))
+            assert 0 < scores["mean"][kind] < 1
 
     def test_sides_exchanged(self):
         """Both lungs are found, neither is the right one."""
         exchanged = np.array([0, 2, 1, 3], np.uint8)[chest()]
-        scores = score_labels(exchanged, chest(), LABELS, (1.0, 1.0, 1.0), groups=GROUPS)
-        assert scores["dice_left_lung"] == scores["dice_right_lung"] == 0
-        assert scores["hd95_mm_left_lung"] > 10
-        assert (scores["dice_lungs"], scores["hd95_mm_lungs"]) == (1.0, 0.0)
-        assert scores["dice"] == pytest.approx(1 / 3)
+        scores = scored(exchanged, chest(), groups=GROUPS)
+        assert scores["left_lung"]["dice"] == scores["right_lung"]["dice"] == 0
+        assert scores["left_lung"]["hd95_mm"] > 10
+        assert scores["lungs"] == {"dice": 1.0, "surface_dice": 1.0, "hd95_mm": 0.0}
+        assert scores["mean"]["dice"] == pytest.approx(1 / 3)
 
     def test_a_missed_label_stays_in_the_mean(self):
         prediction = chest()
         prediction[prediction == 3] = 0
-        scores = score_labels(prediction, chest(), LABELS, (1.0, 1.0, 1.0))
-        assert (scores["dice_airway"], scores["surface_dice_airway"], scores["hd95_mm_airway"]) == (
-            0,
-            0,
-            None,
-        )
-        assert scores["dice"] == scores["surface_dice"] == pytest.approx(2 / 3)
+        scores = scored(prediction, chest())
+        assert scores["airway"] == {"dice": 0, "surface_dice": 0, "hd95_mm": None}
+        assert scores["mean"]["dice"] == scores["mean"]["surface_dice"] == pytest.approx(2 / 3)
 
     def test_a_label_of_neither_is_not_in_the_mean(self):
         """An absent airway, agreed on, must not lift the mean of two bad lungs."""
         truth = np.where(chest() == 3, 0, chest())
         prediction = np.roll(truth, 4, axis=0)
-        scores = score_labels(prediction, truth, LABELS, (1.0, 1.0, 1.0))
-        assert (scores["dice_airway"], scores["hd95_mm_airway"]) == (1.0, None)
-        assert scores["dice"] == pytest.approx((scores["dice_left_lung"] + scores["dice_right_lung"]) / 2)
-        assert scores["dice"] < 0.7
+        scores = scored(prediction, truth)
+        assert (scores["airway"]["dice"], scores["airway"]["hd95_mm"]) == (1.0, None)
+        lungs = [scores[name]["dice"] for name in ("left_lung", "right_lung")]
+        assert scores["mean"]["dice"] == pytest.approx(np.mean(lungs))
+        assert scores["mean"]["dice"] < 0.7
 
     def test_nothing_at_all(self):
         nothing = np.zeros((4, 4, 4), np.uint8)
-        scores = score_labels(nothing, nothing, LABELS, (1.0, 1.0, 1.0))
-        assert scores["dice"] == scores["surface_dice"] == 1.0
-        assert scores["hd95_mm_left_lung"] is None
+        scores = scored(nothing, nothing)
+        assert scores["mean"] == {"dice": 1.0, "surface_dice": 1.0}
+        assert scores["left_lung"]["hd95_mm"] is None
 
-    def test_other_values_are_background(self):
-        prediction = np.where(chest() == 0, 9, chest())
-        scores = score_labels(prediction, chest(), {1: "left_lung"}, (1.0, 1.0, 1.0))
-        assert scores["dice"] == 1.0
-        assert "dice_airway" not in scores
+    @pytest.mark.parametrize(
+        ("known", "names"),
+        [
+            ({0: "background", 2: "right_lung"}, {"right_lung": [2]}),
+            ({2: "right_lung"}, {"right_lung": [2]}),
+            ({0: "background", 1: "left_lung", 2: "right_lung"}, {"left_lung": [1], "right_lung": [2]}),
+        ],
+    )
+    def test_a_reference_of_some_labels(self, known, names):
+        """The others are neither scored nor false alarms, nor in the mean; a group needs all its parts."""
+        prediction = np.roll(chest(), 1, axis=0)
+        prediction[0:2] = 3
+        truth = np.where(np.isin(chest(), list(known)), chest(), 0).astype(np.uint8)
+        scores = scored(prediction, truth, known=known, groups=GROUPS)
+        assert list(scores) == ["mean", *names, *(["lungs"] if len(names) == 2 else [])]
+        for name, values in names.items():
+            assert scores[name]["dice"] == confusion(prediction == values[0], truth == values[0]).dice < 1
+        assert scores["mean"]["dice"] == pytest.approx(np.mean([scores[name]["dice"] for name in names]))
+
+    def test_several_values_of_one_name(self):
+        """Thirds of a lung are one lung, and a type of the background is background."""
+        parts = chest().astype(np.uint16)
+        parts[3:6][parts[3:6] == 1] = 777
+        parts[6:8][parts[6:8] == 1] = 10
+        parts[0:2] = 768
+        known = {0: "background", 1: "left_lung", 10: "left_lung", 777: "left_lung", 768: "background"}
+        known |= {2: "right_lung", 3: "airway"}
+        prediction = np.roll(chest(), 1, axis=1)
+        scores = scored(prediction, parts, known=known, groups=GROUPS)
+        assert scores == scored(prediction, chest(), groups=GROUPS)
+        assert scored(chest(), parts, known=known)["mean"]["dice"] == 1
+
+    def test_a_reference_of_a_group(self):
+        """Both lungs as one label, which the prediction has for none of its own."""
+        both = np.isin(chest(), (1, 2)).astype(np.uint8)
+        prediction = np.roll(chest(), 1, axis=0)
+        scores = scored(prediction, both, known={0: "background", 1: "lungs"}, groups=GROUPS)
+        assert list(scores) == ["mean", "lungs"]
+        expected = confusion(np.isin(prediction, (1, 2)), both).dice
+        assert scores["lungs"]["dice"] == scores["mean"]["dice"] == expected < 1
+
+    def test_names_that_the_prediction_does_not_know(self):
+        with pytest.raises(LabelError, match="came: vessel"):
+            scored(chest(), chest(), known={0: "background", 1: "left_lung", 2: "vessel"})
+        with pytest.raises(LabelError, match="came: lungs"):
+            scored(chest(), chest(), known={0: "background", 1: "lungs"})
 
     @pytest.mark.parametrize("groups", [{"lungs": ["left"]}, {"lungs": []}, {"airway": ["left_lung"]}])
     def test_impossible_groups(self, groups):
         with pytest.raises(LabelError):
-            score_labels(chest(), chest(), LABELS, (1.0, 1.0, 1.0), groups=groups)
+            scored(chest(), chest(), groups=groups)
 
     def test_another_grid(self):
         with pytest.raises(LabelError):
-            score_labels(chest()[1:], chest(), LABELS, (1.0, 1.0, 1.0))
+            scored(chest()[1:], chest())
+
+    def test_without_the_size_of_a_voxel(self):
+        with pytest.raises(LabelError, match="the size of a voxel"):
+            score_labels(Mask(chest(), LABELS), Mask(chest(), LABELS))
+
+    def test_the_size_of_a_voxel_is_the_scans(self):
+        """A reference without a size of its own is on the scan's grid."""
+        moved = np.roll(chest(), 1, axis=2)
+        for prediction, reference in (
+            (mask(moved, spacing_mm=(1.0, 1.0, 3.0)), Mask(chest(), LABELS)),
+            (Mask(moved, LABELS), mask(chest(), spacing_mm=(1.0, 1.0, 3.0))),
+        ):
+            assert score_labels(prediction, reference)["left_lung"]["hd95_mm"] == 3

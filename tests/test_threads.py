@@ -59,7 +59,7 @@ def test_scans(chest_phantom, tmp_path, monkeypatch, backend):
         "spacing_mm": 6.0,
         "inferer::roi_size": [32, 32, 32],
     }
-    assert_alike(medseg.Segmenter("lung_ct", "cpu", overrides), sources)
+    assert_alike(medseg.Segmenter("lung_ct", "cpu", overrides, "residual_unet"), sources)
 
 
 def _write(phantom, cut, path):

@@ -20,7 +20,7 @@ from monai.losses import DiceCELoss
 
 from medseg.bundle import check_key, load_weights, open_bundle, parse, run_workflow, sha256
 from medseg.errors import DataError, UsageError
-from medseg.training.past_runs import load_run
+from medseg.training.past_runs import load_run, read_rows
 
 BUNDLE = open_bundle("retinal_vessel")
 CONFIGS = [
@@ -61,8 +61,9 @@ def walk(node, path=""):
 
 
 def steps(parser, section):
-    """Transforms of a section by the last part of their name."""
-    return {step["_target_"].split(".")[-1]: step for step in parser[section]}
+    """Transforms of a section by the last part of their target's name."""
+    entries = [entry for name, entry in parser[section].items() if name != "_target_"]
+    return {step["_target_"].split(".")[-1]: step for step in entries}
 
 
 # --- the configurations ---
@@ -128,13 +129,11 @@ def test_training_and_inference_share(key):
     assert config("train.yaml")[key] == config("inference.yaml")[key]
 
 
-@pytest.mark.parametrize(
-    "section", ["train::deterministic_transforms", "validate::preprocessing::transforms"]
-)
+@pytest.mark.parametrize("section", ["train::deterministic_transforms", "validate::preprocessing"])
 @pytest.mark.parametrize("name", ["LoadVolumed", "FindFieldd", "ResizeFieldd", "NormalizeFieldd"])
 def test_training_and_inference_prepare_images_alike(section, name):
     ours = dict(steps(config("train.yaml"), section)[name])
-    theirs = dict(steps(config("inference.yaml"), "preprocessing::transforms")[name])
+    theirs = dict(steps(config("inference.yaml"), "preprocessing")[name])
     only_labels = {"LoadVolumed": ("label_keys", "labels"), "ResizeFieldd": ("keys",)}.get(name, ())
     for key in only_labels:
         ours.pop(key)
@@ -143,16 +142,14 @@ def test_training_and_inference_prepare_images_alike(section, name):
     assert "_target_" in ours
 
 
-@pytest.mark.parametrize(
-    "section", ["train::deterministic_transforms", "validate::preprocessing::transforms"]
-)
+@pytest.mark.parametrize("section", ["train::deterministic_transforms", "validate::preprocessing"])
 def test_steps_come_in_the_order_of_inference(section):
     order = [
         name
         for name in steps(config("train.yaml"), section)
-        if name in steps(config("inference.yaml"), "preprocessing::transforms")
+        if name in steps(config("inference.yaml"), "preprocessing")
     ]
-    theirs = [name for name in steps(config("inference.yaml"), "preprocessing::transforms") if name in order]
+    theirs = [name for name in steps(config("inference.yaml"), "preprocessing") if name in order]
     assert order == theirs
     assert len(order) >= 4
 
@@ -339,6 +336,60 @@ def test_weights_can_be_loaded(trained):
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, saved[name]), name
         assert torch.isfinite(tensor).all(), name
+
+
+OF_THE_NETWORK = {
+    key: value for key, value in TINY.items() if key.startswith(("network_def", "field_diameter"))
+}
+
+
+@pytest.fixture
+def scored(run_medseg, phantom_folder, tmp_path, monkeypatch):
+    """The rows of an evaluation by weights."""
+    monkeypatch.setenv("MEDSEG_DATA", str(phantom_folder))
+
+    def run(weights, split, **overrides):
+        pairs = [
+            part
+            for key, value in (OF_THE_NETWORK | overrides).items()
+            for part in ("--set", f"{key}={value}")
+        ]
+        options = ["--manifest", phantom_folder / "phantoms.json", "--split", split, "--weights", weights]
+        folder = tmp_path / "scores"
+        assert run_medseg("evaluate", "retinal_vessel", *options, "--output_dir", folder, *pairs) == 0
+        return read_rows(folder / "scores.csv")
+
+    return run
+
+
+def test_what_is_scored_at_the_end_is_what_segments(trained, scored):
+    """The bundle's inference.yaml with the trained network: the same scores as by `medseg evaluate`."""
+    assert scored(trained / "models" / "model.pt", "validation") == read_rows(trained / "scores.csv")
+
+
+def test_weights_know_whom_they_have_learnt_from(trained, scored, capsys):
+    weights = trained / "models" / "model.pt"
+    record = json.loads((trained / "models" / "model.lineage.json").read_text())
+    assert record["weights_sha256"] == sha256(weights)
+    assert (len(record["subjects"]), len(record["images"]), record["is_whole"]) == (3, 3, True)
+    assert [row.groups.get("trained") for row in scored(weights, "training")] == ["yes"] * 3
+    assert "3 of 3 cases trained these weights" in capsys.readouterr().out
+    for split in ("validation", "test"):
+        assert not any(row.groups for row in scored(weights, split))
+
+
+def test_weights_know_whom_their_ancestors_have_learnt_from(trained, train, scored, phantom_data, tmp_path):
+    """Of a training on one item, begun with weights that have learnt from three."""
+    phantom_data.content["training"] = phantom_data.content["validation"]
+    phantom_data.content["validation"] = phantom_data.content["test"]
+    phantom_data.content["test"] = []
+    phantom_data.save()
+    weights = trained / "models" / "model.pt"
+    done = train(tmp_path / "next", phantom_data.manifest, start_from=weights, batch_size=2, epochs=1)
+    assert done == 0
+    last = tmp_path / "next" / "models" / "model.pt"
+    for split, trained_on in (("training", 3), ("validation", 1), ("test", 0)):
+        assert sum(row.groups.get("trained") == "yes" for row in scored(last, split)) == trained_on
 
 
 def test_the_seed_decides(trained, train, tmp_path):

@@ -59,12 +59,16 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
 def check_key(parser: ConfigParser, key: str) -> None:
     """Refuse a key that the configuration does not have: MONAI would add it and go on.
 
+    Any step may get MONAI's `_disabled_`.
+
     Raises:
         UsageError: with the nearest keys that exist.
     """
     parts = key.replace("#", "::").split("::")
     known: Any = parser.config
     for part in parts:
+        if part == "_disabled_" and isinstance(known, dict) and "_target_" in known:
+            return
         names = [str(index) for index in range(len(known))] if isinstance(known, list) else known
         if not isinstance(known, (dict, list)) or part not in names:
             choices = [str(name) for name in names] if isinstance(known, (dict, list)) else []

@@ -60,19 +60,32 @@ def read_method(bundle: Bundle, name: str | None = None) -> Method:
             f"a method that {bundle.task} has", came=str(name), do=did_you_mean(str(name), names)
         )
     said = _yaml(bundle.config(f"methods/{name}.yaml")).get("declaration", {})
-    required = ("summary", "kind", "dimensions", "weights", "algorithm_family")
-    missing = [key for key in required if key not in said]
-    if missing or said["kind"] not in KINDS:
-        raise BundleError(
-            f"a declaration of {', '.join(required)}, its kind one of {', '.join(KINDS)}",
-            came=f"none of {', '.join(missing)}" if missing else f"the kind {said['kind']}",
-            do=f"Complete configs/methods/{name}.yaml.",
-        )
+    _require_whole(said, f"configs/methods/{name}.yaml")
     weights = bundle.root / said["weights"] if said["weights"] else None
     return Method(
         name, said["summary"], said["kind"], said["dimensions"], weights, said["algorithm_family"],
         is_default=name == default,
     )  # fmt: skip
+
+
+def _require_whole(said: Any, file: str) -> None:
+    from medseg.io.dicom.seg import FAMILIES
+
+    required = ("summary", "kind", "dimensions", "weights", "algorithm_family")
+    missing = [key for key in required if not isinstance(said, dict) or key not in said]
+    if missing:
+        raise BundleError(
+            f"a declaration of {', '.join(required)}",
+            came=f"none of {', '.join(missing)}",
+            do=f"Complete {file}.",
+        )
+    for key, known in (("kind", KINDS), ("algorithm_family", FAMILIES)):
+        if said[key] not in known:
+            raise BundleError(
+                f"a declaration whose {key} is one of {', '.join(known)}",
+                came=str(said[key]),
+                do=f"Correct {file}.",
+            )
 
 
 def inference_files(bundle: Bundle, method: str | None = None) -> list[str]:

@@ -77,7 +77,7 @@ def _of_one_side(side: str, run: RunScores, other: str, shared: set[str]) -> Ite
         yield f"{_cases(alone)} only in run {side} and left out. {doubt}"
     known = [row.case for row in run.rows if row.groups.get("trained") == "yes" and row.case in shared]
     if known:
-        yield f"{_cases(known)} trained the weights of run {side}, which looks too good."
+        yield f"{_cases(known)} among those that trained the weights of run {side}, which looks too good."
 
 
 def table(comparison: Comparison) -> str:

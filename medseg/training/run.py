@@ -67,18 +67,15 @@ def train(
         parameters: flattened configuration (medseg.bundle.configuration).
         changed: those of them that differ from the bundle's own (changed_configuration).
         manifests: names of the data sets.
-        output_dir: folder of the results.
-        ckpt_dir: folder of the weights.
-        experiment: MLflow experiment, made when it is new.
-        run_name: shown by MLflow; None takes what was changed (see medseg.training.run_list).
-        parent_run: key of the run that this one is a part of (Tracker.key).
+        output_dir, ckpt_dir: folders of the results and of the weights.
+        experiment, run_name, parent_run: see medseg.training.tracking.Tracker; no run_name takes what was
+            changed (medseg.training.run_list).
         resume: go on from the checkpoint, where there is one.
         patience: validations without a better score after which the training ends; None for never.
         register: name in MLflow's model registry; None registers nothing.
         start_from: weights that it began with; whom they have learnt from counts too.
         segmenter: from the weights to what makes the masks that are scored at the end.
-        score: what a validation case is scored by at the end; see medseg.training.case_scores.
-        draw: how it is drawn.
+        score, draw: of a validation case at the end; see medseg.training.case_scores.
 
     Raises:
         UsageError: output_dir holds a training and resume is not set; other parameters than it began with.
@@ -101,13 +98,12 @@ def train(
             return
         if idist.get_rank() == 0:
             mark_killed_runs()
-            training.load = stack.enter_context(SystemMetrics())
-            training.tracker = Tracker(
+            run = Tracker(
                 tracking, experiment=experiment, run_name=name, parent=parent_run, resume_at=position
             )
-            stack.enter_context(tracked(training.tracker))
+            training.note_in(run, stack)
             if not saved:
-                describe(training.tracker, digests, parameters, manifests, changed)
+                describe(run, digests, parameters, manifests, changed)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
             training.finish(output_dir, register, segmenter, score, draw, changed)
@@ -157,6 +153,11 @@ class _Training:
             # A loader draws a seed for its workers whenever it starts, thus once more after a resume. From
             # a generator of its own, that leaves the network's dropout alone.
             engine.data_loader.generator = torch.Generator()
+
+    def note_in(self, run: Tracker, stack: ExitStack) -> None:
+        """Note all that follows in a run, and how busy the machine is, until the stack is closed."""
+        self.tracker, self.load = run, stack.enter_context(SystemMetrics())
+        stack.enter_context(tracked(run))
 
     def restore(self, saved: Mapping[str, Any]) -> int:
         """Take everything over from a checkpoint; returns the tracker's position."""

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+METHOD = "residual_unet"
 WINDOWS = {"sw_batch_size": 1, "overlap": 0.25, "mode": "gaussian"}
 ZOO_CHANNELS = (16, 32, 64, 128, 256)
 
@@ -40,10 +41,11 @@ def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 def parts(overrides: dict) -> dict:
     """Network and numbers of the bundle, so that both sides have the same."""
-    from medseg.bundle import load_weights, open_bundle, parse
+    from medseg.bundle import inference_files, load_weights, open_bundle, parse
 
     bundle = open_bundle("lung_ct")
-    parser = parse(bundle, "inference.yaml", overrides={"device": "$torch.device('cpu')", **overrides})
+    overrides = {"device": "$torch.device('cpu')", **overrides}
+    parser = parse(bundle, *inference_files(bundle, METHOD), overrides=overrides)
     return {
         "network": load_weights(
             parser.get_parsed_content("network_def"), parser.get_parsed_content("weights")
@@ -59,7 +61,7 @@ def run_medseg(series: Path, out: Path, options: argparse.Namespace) -> dict[str
 
     from medseg.pipeline import Segmenter
 
-    segmenter = Segmenter("lung_ct", "cpu", {"backend": options.backend})
+    segmenter = Segmenter("lung_ct", "cpu", {"backend": options.backend}, METHOD)
     for _ in range(options.calls):
         seconds: dict[str, float] = {}
         with torch.inference_mode():
@@ -73,7 +75,7 @@ def run_medseg(series: Path, out: Path, options: argparse.Namespace) -> dict[str
                 with stage(seconds, type(transform).__name__):
                     data = transform(data)
             with stage(seconds, "measurements"):
-                result = segmenter._build_result(data)
+                result = segmenter._build_result(segmenter._build_result.case(data))
         with stage(seconds, "write"):
             result.save(out, ["nifti"])
     return seconds
@@ -148,6 +150,7 @@ def command_line(series: Path, options: argparse.Namespace, folder: Path):
     out = folder / f"cli_{time.monotonic_ns()}"
     command = [*(sys.executable, "-m", "medseg.cli", "segment", "lung_ct", str(series), "-o", str(out))]
     command += ["--device", "cpu", "--formats", "nifti", "--set", f"backend={options.backend}"]
+    command += ["--method", METHOD]
     wall, peak_mb, _ = timed(command)
     return wall, peak_mb, {}, next(out.rglob("*.nii.gz"))
 

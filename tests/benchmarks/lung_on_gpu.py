@@ -88,7 +88,7 @@ def main() -> None:
         write_phantom(path, options.slices)
         masks = {}
         for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
-            segmenter = medseg.Segmenter("lung_ct", device, {"backend": "torch"})
+            segmenter = medseg.Segmenter("lung_ct", device, {"backend": "torch"}, "residual_unet")
             for turn in ("first", "second") if device == "cuda" else ("only",):
                 result, *figures = timed(lambda segmenter=segmenter: segmenter(path))
                 report(f"medseg, {device}, {turn} call", *figures)

@@ -47,7 +47,7 @@ def main():
         with stage("labels on the scan's voxels"):
             data = segmenter._postprocessing(data)
         with stage("measurements"):
-            result = segmenter._build_result(data)
+            result = segmenter._build_result(segmenter._build_result.case(data))
         for name in formats:
             with stage(f"write {name}"):
                 result.save(folder, [name])
