@@ -11,7 +11,8 @@ from PIL import Image
 from skimage import data as pictures
 
 from medseg import phantoms
-from medseg.cli import _overrides, main
+from medseg.cli import main
+from medseg.cli.options import overrides_of
 
 TASK = "retinal_vessel"
 
@@ -177,7 +178,7 @@ def test_misspelt_names(medseg, photograph, tmp_path, capsys, arguments, message
 def test_values_of_overrides_are_what_they_look_like():
     pairs = ["a=1e-3", "b=0.5", "c=[2, 3]", "d=null", "e=run/model.pt", "f=true"]
     expected = {"a": 0.001, "b": 0.5, "c": [2, 3], "d": None, "e": "run/model.pt", "f": True}
-    assert _overrides(pairs) == expected
+    assert overrides_of(pairs) == expected
 
 
 @pytest.mark.parametrize("value", ["-1", "0", "inf", "nan", "wide"])

@@ -156,21 +156,22 @@ def test_every_how_to_page_is_in_the_readme():
 def test_commands_parse(page, capsys):
     """As medseg parses them, with keys that the bundle's configuration has, and methods that it has."""
     from medseg.bundle import inference_files, open_bundle
-    from medseg.cli import _overrides, _parser
+    from medseg.cli import parser
+    from medseg.cli.options import overrides_of
 
     for words in commands(page, "medseg"):
         if len(words) == 1:  # named, not called
-            assert words[0] in _parser().format_help()
+            assert words[0] in parser().format_help()
             continue
         words = [TASK if word == "TASK" else word for word in words]
         try:
-            options = _parser().parse_args(words)
+            options = parser().parse_args(words)
         except SystemExit:
             pytest.fail(f"medseg {shlex.join(words)}: {capsys.readouterr().err}")
         if words[0] in CONFIGS:
             method = inference_files(open_bundle(options.task), options.method)  # which exists
             files = method if words[0] == "segment" else CONFIGS[words[0]]
-            require_keys(_overrides(options.set), files, options.task)
+            require_keys(overrides_of(options.set), files, options.task)
 
 
 @EACH_PAGE
@@ -251,9 +252,9 @@ def test_the_architecture_page_has_every_module_of_training():
 
 
 def test_exit_codes():
-    from medseg import cli
+    from medseg.cli import exits
 
-    codes = {value for name, value in vars(cli).items() if name.startswith("EXIT_")}
+    codes = {value for name, value in vars(exits).items() if name.startswith("EXIT_")}
     text = " ".join((ROOT / "README.md").read_text().partition("Exit codes:")[2].split())
     assert {int(code) for code in re.findall(r"\b(\d) [a-z]", text.partition(". ")[0])} == codes
 

@@ -165,6 +165,6 @@ import mlflow
 
 def test_help_imports_nothing_heavy():
     heavy = "{'torch', 'monai', 'pydicom', 'itk'}"
-    code = f"import sys; from medseg.cli import _parser; _parser(); print({heavy} & {{*sys.modules}})"
+    code = f"import sys; from medseg.cli import parser; parser(); print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

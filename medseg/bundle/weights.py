@@ -37,7 +37,7 @@ def load_network(
     if not files:
         return network.eval()
     if len(files) == 1:
-        return load_weights(network, files[0], pinned_sha256)
+        return load_weights(network, files[0], None if Path(str(weights)).is_dir() else pinned_sha256)
     return Ensemble([load_weights(copy.deepcopy(network), file) for file in files]).eval()
 
 

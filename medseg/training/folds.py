@@ -13,7 +13,7 @@ import numpy as np
 
 from medseg.bundle import Bundle, parse, run_workflow
 from medseg.errors import UsageError
-from medseg.training.manifests import load_items
+from medseg.training.manifests import load_items, read_manifest
 from medseg.training.past_runs import SCORES_CSV, CaseRow, read_rows
 from medseg.training.results import log_scores
 from medseg.training.score_files import write_json, write_scores
@@ -52,7 +52,8 @@ def fold_items(
     owners: list[Owner] = []
     published: list[int | None] = []
     for source in [manifests] if isinstance(manifests, str) else manifests:
-        for part in ("training", "validation"):
+        content = read_manifest(source)
+        for part in (name for name in ("training", "validation") if content[name]):
             items += load_items(source, part, keys)
             about = load_items(source, part, ["subject", "fold"])
             owners += [(source, item["subject"]) for item in about]

@@ -33,7 +33,7 @@ def tags() -> dict[str, str]:
 def program() -> str:
     """What started the training, without its arguments: they may hold paths and names."""
     started = Path(sys.argv[0] if sys.argv else "")
-    if started.parts[-2:] == ("medseg", "cli.py"):  # python -m medseg.cli
+    if started.parts[-3:] == ("medseg", "cli", "__main__.py"):  # python -m medseg.cli
         return "medseg"
     if started.name == "__main__.py":
         return f"python -m {'.'.join(started.parts[-3:-1]).removeprefix('site-packages.')}"

@@ -1,0 +1,68 @@
+"""medseg evaluate"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from medseg.cli.exits import EXIT_DONE, EXIT_WORSE
+from medseg.cli.options import add_manifest, add_method, add_set, given, overrides_of
+
+NAME = "evaluate"
+HELP = "score the masks of a method on a split of a data set"
+FILES = ("train.yaml", "evaluate.yaml")
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.add_argument("task")
+    add_manifest(command)
+    command.add_argument(
+        "--split", help="training, validation or test (default: the one that evaluate.yaml names)"
+    )
+    command.add_argument(
+        "--weights",
+        metavar="FILE",
+        action="append",
+        help="weights other than the method's own, or a cross-validation's folder; several are compared",
+    )
+    command.add_argument(
+        "--fold", type=int, metavar="K", help="one network of a cross-validation's --weights"
+    )
+    command.add_argument("--output_dir", metavar="DIR")
+    add_method(command)
+    add_set(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    from medseg.bundle import inference_keys, open_bundle, read_method, run_workflow
+
+    overrides = overrides_of(options.set)
+    overrides |= given(options, "split", "output_dir", "method", manifests="manifest", weights_fold="fold")
+    bundle = open_bundle(options.task)
+    read_method(bundle, options.method)  # before all data is looked at
+    overrides = inference_keys(bundle, FILES, overrides)
+    weights = options.weights or []
+    if len(weights) > 1:
+        return _compare(bundle, weights, Path(options.output_dir or "out/evaluation"), overrides)
+    run_workflow(bundle, *FILES, overrides=overrides | ({"weights": weights[0]} if weights else {}))
+    return EXIT_DONE
+
+
+def _compare(bundle: Any, weights: list[str], output: Path, overrides: dict[str, Any]) -> int:
+    """Score several weights in folders of their own, and compare each with the first.
+
+    Returns EXIT_WORSE if any is worse than the first.
+    """
+    from medseg.bundle import run_workflow
+    from medseg.training.comparison import compare_runs
+
+    folders = [output / f"weights_{number}" for number in range(1, len(weights) + 1)]
+    for file, folder in zip(weights, folders, strict=True):
+        run_workflow(bundle, *FILES, overrides=overrides | {"weights": file, "output_dir": str(folder)})
+    code = EXIT_DONE
+    for number, folder in enumerate(folders[1:], start=2):
+        comparison = compare_runs(str(folders[0]), str(folder), output / f"1_against_{number}")
+        print(comparison)
+        code = EXIT_WORSE if comparison.verdict == "worse" else code
+    return code

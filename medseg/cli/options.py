@@ -1,0 +1,56 @@
+"""Options that several commands have, and what is read from them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from medseg.errors import UsageError
+
+
+def add_method(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--method", metavar="NAME", help="another than the default; see `medseg methods`")
+
+
+def add_set(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the bundle's configuration",
+    )
+
+
+def add_manifest(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--manifest", action="append", help="data manifest, by path or name; may be repeated"
+    )
+
+
+def overrides_of(pairs: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE strings to a dictionary; a value is read as YAML, as in the configuration."""
+    import yaml
+
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError("--set KEY=VALUE", came=pair, do="Write it with an equals sign.")
+        found[key] = _number(yaml.safe_load(value))
+    return found
+
+
+def _number(value: Any) -> Any:
+    """1e-3 as the number that it is; YAML 1.1 wants 1.0e-3 and reads this as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
+    """The options that the user gave, by the configuration's key."""
+    keys = {**{name: name for name in names}, **renamed}
+    return {key: value for key, name in keys.items() if (value := getattr(options, name)) is not None}
