@@ -14,7 +14,7 @@ from medseg.colours import COLOURS_RGB, colour_rgb
 from medseg.io.dicom.rtstruct import write_rtstruct
 from medseg.io.dicom.seg import write_seg
 from medseg.reports import draw_overlay, write_page
-from medseg.volume import Mask, Source
+from medseg.volume import Mask
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def mask():
     """Without a left lung, so that the number of a segment is not the value of its label."""
     array = dicom_phantom.labels()
     array[array == 1] = 0
-    source = Source("study", dicom_phantom.headers("axial"))
-    return Mask(array, LABELS, affine=dicom_phantom.ras_affine("axial"), source=source)
+    headers = tuple(dicom_phantom.headers("axial"))
+    return Mask(array, LABELS, affine=dicom_phantom.ras_affine("axial"), headers=headers)
 
 
 @pytest.fixture

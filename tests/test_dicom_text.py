@@ -34,7 +34,7 @@ def written_about(folder, character_set, name):
     volume = read(folder / "ct", "CT")
     array = np.zeros(volume.array.shape[1:], np.uint8)
     array[5:15, 5:12, 2:6] = 1
-    mask = Mask(array, LABELS, affine=volume.affine, source=volume.source)
+    mask = Mask(array, LABELS, affine=volume.affine, headers=volume.headers)
     write_seg(mask, folder / "seg.dcm", CODES)
     write_rtstruct(mask, folder / "rtstruct.dcm")
     assert np.array_equal(read_seg(folder / "seg.dcm", LABELS, volume).array, array)

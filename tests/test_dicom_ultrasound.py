@@ -284,7 +284,7 @@ class TestOnwards:
         box = (66, 90, 400, 360)
         path = write_ultrasound(picture, tmp_path / "a.dcm", spacing_mm=SPACING_MM, boxes=[box])
         item = LoadVolumed("image", channels=1, passed_channels=[3], modality="US")({"image": path})
-        assert item["image"].meta["pixel_spacing_mm"].tolist() == pytest.approx(SPACING_MM)
+        assert item["image"].meta["origin"].pixel_spacing_mm == pytest.approx(SPACING_MM)
         found = FindScand("image")(item)
         assert torch.equal(found["field"][0].bool().as_tensor(), torch.as_tensor(scan))
 

@@ -236,10 +236,13 @@ class Notes:
     """What a tracker was told."""
 
     def __init__(self):
-        self.numbers, self.files = {}, []
+        self.numbers, self.files, self.said = {}, [], {}
 
     def metrics(self, numbers, step):
         self.numbers |= numbers
+
+    def tags(self, values):
+        self.said |= values
 
     def artifact(self, path, folder=None):
         assert path.is_file()
@@ -249,8 +252,9 @@ class Notes:
 def test_tracked(case, tmp_path):
     _, summary = score_all(tmp_path, [case(number) for number in range(48)])
     notes = Notes()
-    log_scores(notes, tmp_path)
+    log_scores(notes, tmp_path, {})
     assert notes.files == ["reliability.png", "scores.csv", "scores.json"]
+    assert notes.said["mlflow.note.content"].startswith("dice ")
     found = summary["malignancy"]
     assert notes.numbers["final/malignancy_roc_auc"] == found["roc_auc"]["area"]
     assert notes.numbers["final/malignancy_temperature"] == found["temperature"]
@@ -263,7 +267,7 @@ def test_tracked(case, tmp_path):
 def test_tracked_with_one_class(case, tmp_path):
     score_all(tmp_path, [case(number, pathology="benign") for number in range(6)])
     notes = Notes()
-    log_scores(notes, tmp_path)
+    log_scores(notes, tmp_path, {})
     assert "final/malignancy_roc_auc" not in notes.numbers
     assert "final/malignancy_calibration_error" in notes.numbers
     assert "reliability.png" in notes.files
@@ -285,7 +289,7 @@ def test_folds_pooled(case, tmp_path):
         expected = whole["by_group"]["device"][device]["malignancy_roc_auc"]
         assert pooled["by_group"]["device"][device]["malignancy_roc_auc"] == pytest.approx(expected)
     notes = Notes()
-    log_scores(notes, tmp_path)
+    log_scores(notes, tmp_path, {})
     assert "reliability.png" in notes.files
 
 

@@ -114,9 +114,11 @@ def inference_overrides(
     return {**shared, **(given or {})}
 
 
-def inference_keys(bundle: Bundle, files: Sequence[str], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides of an evaluation with those that inference.yaml alone has under its key `inference`."""
-    evaluated, used = parse(bundle, *files), parse(bundle, "inference.yaml")
+def inference_keys(
+    bundle: Bundle, files: Sequence[str], inference_files: Sequence[str], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Overrides of an evaluation; those that its inference files alone have are under `inference`."""
+    evaluated, used = parse(bundle, *files), parse(bundle, *inference_files)
     moved = [key for key in overrides if not has_key(evaluated, key) and has_key(used, key)]
     kept = {key: value for key, value in overrides.items() if key not in moved}
     return kept | ({"inference": {key: overrides[key] for key in moved}} if moved else {})

@@ -35,13 +35,13 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.bundle import inference_keys, open_bundle, read_method, run_workflow
+    from medseg.bundle import inference_files, inference_keys, open_bundle, run_workflow
 
     overrides = overrides_of(options.set)
     overrides |= given(options, "split", "output_dir", "method", manifests="manifest", weights_fold="fold")
     bundle = open_bundle(options.task)
-    read_method(bundle, options.method)  # before all data is looked at
-    overrides = inference_keys(bundle, FILES, overrides)
+    method_files = inference_files(bundle, options.method)  # unknown ones are told before data is looked at
+    overrides = inference_keys(bundle, FILES, method_files, overrides)
     weights = options.weights or []
     if len(weights) > 1:
         return _compare(bundle, weights, Path(options.output_dir or "out/evaluation"), overrides)
