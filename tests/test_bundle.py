@@ -325,12 +325,14 @@ def said(monkeypatch):
 
 def test_keys_of_the_inference_alone_go_to_it(used):
     given = {"epochs": 3, "backend": "torch", "postprocessing::threshold::threshold": 0.4}
-    assert inference_keys(open_bundle(str(used)), EVALUATION, given) == {
+    assert inference_keys(open_bundle(str(used)), EVALUATION, ["inference.yaml"], given) == {
         "epochs": 3,
         "inference": {"backend": "torch", "postprocessing::threshold::threshold": 0.4},
     }
     # What nobody has stays, for the workflow to refuse.
-    assert inference_keys(open_bundle(str(used)), EVALUATION, {"backnd": 1}) == {"backnd": 1}
+    assert inference_keys(open_bundle(str(used)), EVALUATION, ["inference.yaml"], {"backnd": 1}) == {
+        "backnd": 1
+    }
 
 
 def test_what_was_said_counts_for_the_inference(used, said):

@@ -98,7 +98,7 @@ def test_the_same_weights(trained):
     one, two = checkpoint(trained[1]), checkpoint(trained[2])
     assert set(one["network"]) == set(two["network"])
     for name, tensor in one["network"].items():
-        # A wrong mean of gradients would be steps of the learning rate (0.004); another order of sums is less.
+        # Wrongly averaged gradients would be off by the learning rate, 0.004; another order of sums is less.
         assert torch.allclose(tensor, two["network"][name], atol=1e-4), name
     for curve in ("train_loss", "train_dice", "val_dice"):
         expected = [value for _, value in one["standing"]["history"][curve]]
