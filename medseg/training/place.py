@@ -37,6 +37,10 @@ class Place:
     def checkpoint(self) -> Path:
         return self.ckpt_dir / checkpoint.NAME
 
+    @property
+    def tracking(self) -> Path:
+        return self.output_dir / "tracking"
+
 
 def place_of(
     trainer: Any, manifests: Sequence[str], bundle_root: str | Path, output_dir: Path, ckpt_dir: Path

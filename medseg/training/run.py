@@ -24,7 +24,7 @@ from medseg.training.dataset import data_digest
 from medseg.training.distributed import gather, mean, take_buffers_of_first
 from medseg.training.evaluation import evaluate, ranked
 from medseg.training.lineage import training_lineage
-from medseg.training.place import place_of
+from medseg.training.place import Place, place_of
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
@@ -69,8 +69,7 @@ def train(
         parameters: flattened configuration (medseg.bundle.configuration).
         changed: those of them that differ from the bundle's own (changed_configuration).
         manifests: names of the data sets.
-        bundle_root: the bundle's folder.
-        output_dir, ckpt_dir: folders of the results and of the weights.
+        bundle_root, output_dir, ckpt_dir: folders of the bundle, of the results and of the weights.
         experiment, run_name, parent_run: see medseg.training.tracking.Tracker; no run_name takes what was
             changed (medseg.training.run_list).
         resume: go on from the checkpoint, where there is one.
@@ -86,35 +85,26 @@ def train(
     """
     place = place_of(trainer, manifests, bundle_root, Path(output_dir), Path(ckpt_dir))
     digests = _digests(trainer, validator)
-    parameters = {**parameters, **place.parameters}
-    parameters |= {f"data.{split}": digest for split, digest in digests.items()}
+    parameters = {**parameters, **place.parameters, **_by_split(digests)}
     with ExitStack() as stack:
-        if idist.get_rank() == 0:
-            stack.enter_context(_only_training_in(place.output_dir))
+        stack.enter_context(_only_training_in(place.output_dir))
         saved = _saved(place.checkpoint, resume, parameters)
         idist.barrier()  # before the first process writes a checkpoint that another would take for an old one
         training = _Training(trainer, validator, lr_scheduler, place.checkpoint, parameters, patience)
-        training.lineage = training_lineage(trainer.data_loader.dataset.data, manifests, start_from)
-        training.lineage |= lineage_of(place.begun_with)
+        training.learn_from(manifests, [*place.begun_with, *([start_from] if start_from else [])])
         position = training.restore(saved) if saved else None
-        tracking = place.output_dir / "tracking"
-        if training.standing.finished and is_finished(tracking):
+        if training.standing.finished and is_finished(place.tracking):
             logger.info("%s: this training is finished", place.output_dir)
             return
         if idist.get_rank() == 0:
-            mark_killed_runs()
             name = run_name or name_of(changed)
-            run = Tracker(
-                tracking, experiment=experiment, run_name=name, parent=parent_run, resume_at=position
-            )
+            run = _tracker(place.tracking, experiment, name, parent_run, position)
             training.note_in(run, stack)
             if not saved:
                 describe(run, digests, parameters, place.data_sets, changed)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
-            training.finish(place.output_dir, register, segmenter, score, draw, changed)
-            if place.delivered and idist.get_rank() == 0:
-                training.write_model(place.delivered)
+            training.finish(place, register, segmenter, score, draw, changed)
 
 
 @dataclass
@@ -161,6 +151,11 @@ class _Training:
             # A loader draws a seed for its workers whenever it starts, thus once more after a resume. From
             # a generator of its own, that leaves the network's dropout alone.
             engine.data_loader.generator = torch.Generator()
+
+    def learn_from(self, manifests: Sequence[str], begun_with: Sequence[str | Path]) -> None:
+        """Note whom the weights will have learnt from: see training_lineage."""
+        items = self.trainer.data_loader.dataset.data
+        self.lineage = training_lineage(items, manifests) | lineage_of(begun_with)
 
     def note_in(self, run: Tracker, stack: ExitStack) -> None:
         """Note all that follows in a run, and how busy the machine is, until the stack is closed."""
@@ -219,7 +214,7 @@ class _Training:
 
     def finish(
         self,
-        output_dir: Path,
+        place: Place,
         register: str | None,
         segmenter: Callable[[Path], Segmenter],
         score: Score,
@@ -239,7 +234,7 @@ class _Training:
         rows = evaluate(
             segmenter(self.model_file),
             gather(self.validator.data_loader.dataset.data),
-            output_dir=output_dir,
+            output_dir=place.output_dir,
             split="validation",
             score=score,
             draw=draw,
@@ -248,12 +243,16 @@ class _Training:
         if self.tracker:
             worst_first = ranked(rows)
             log_results(
-                self.tracker, output_dir, worst_first, self.standing.history, self.model_file, changed
+                self.tracker, place.output_dir, worst_first, self.standing.history, self.model_file, changed
             )
             if register:
-                self.tracker.model(save_mlflow_model(self.network, self.validator, output_dir), register)
+                self.tracker.model(
+                    save_mlflow_model(self.network, self.validator, place.output_dir), register
+                )
             self.standing.finished = True
             self.save()
+            if place.delivered:
+                self.write_model(place.delivered)
 
     def _on_start(self) -> None:
         if self.scaler and self.trainer.scaler:  # which MONAI makes anew at every start
@@ -325,6 +324,16 @@ def _digests(trainer: Any, validator: Any) -> dict[str, str]:
     return {split: data_digest(engine.data_loader.dataset) for split, engine in engines.items()}
 
 
+def _by_split(digests: Mapping[str, str]) -> dict[str, str]:
+    return {f"data.{split}": digest for split, digest in digests.items()}
+
+
+def _tracker(folder: Path, experiment: str, name: str, parent: str | None, position: int | None) -> Tracker:
+    """After the runs of trainings that were killed are marked."""
+    mark_killed_runs()
+    return Tracker(folder, experiment=experiment, run_name=name, parent=parent, resume_at=position)
+
+
 def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str, Any] | None:
     """The checkpoint to go on from; None to begin."""
     if not file.is_file():
@@ -342,7 +351,10 @@ def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str,
 
 @contextmanager
 def _only_training_in(folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
+    """Hold a lock that ends with the process, however it ends; of several processes the first holds it."""
+    if idist.get_rank():
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
