@@ -80,6 +80,21 @@ class TestAnswers:
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
+    def test_other_weights(self, network):
+        """As MONAI Deploy loads them, strictly."""
+        fast = accelerate(copy.deepcopy(network), EXAMPLE, "openvino")
+        others = {name: value * 2 for name, value in network.state_dict().items()}
+        other, image = copy.deepcopy(network), torch.rand(EXAMPLE)
+        other.load_state_dict(others)
+        before = fast(image)
+        fast.load_state_dict(others, strict=True)
+        assert all(torch.equal(value, others[name]) for name, value in fast.state_dict().items())
+        with torch.inference_mode():
+            torch.testing.assert_close(fast(image), other(image), rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(fast(image), before)
+        with pytest.raises(RuntimeError, match="Missing key"):
+            fast.load_state_dict({}, strict=True)
+
     def test_a_network_that_another_shape_changes_is_not_computed(self, caplog):
         class Shaped(torch.nn.Module):
             def forward(self, image):

@@ -102,7 +102,8 @@ def test_tutorial(tmp_path):
 
 @pytest.mark.slow
 def test_the_page_on_monai_gives_the_mask_of_medseg(tmp_path):
-    code = "\n".join(code for _, code in blocks(ROOT / "docs" / "how-to" / "monai.md", "python"))
+    found = [code for _, code in blocks(ROOT / "docs" / "how-to" / "monai.md", "python")]
+    code = "\n".join(code for code in found if "copytree" not in code)
     code += """
 import numpy as np
 import medseg

@@ -415,3 +415,24 @@ def test_items_of_two_sizes_pass_the_loader_as_the_evaluator_uses_it(tmp_path, n
         warnings.append(single["image"].meta["origin"].texts("warning"))
     assert shapes == [(1, 300, 300), (1, 291, 401)]
     assert [len(lines) for lines in warnings] == [0, 2]
+
+
+# --- images in memory, as MONAI Deploy gives them ---
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_whose_last_axis_is_its_colours(channels):
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, channels), np.uint8)
+    image = MetaTensor(torch.as_tensor(pixels), meta={"original_channel_dim": "no_channel"})
+    found = LoadVolumed("image", channels=channels)({"image": image})["image"]
+    assert np.array_equal(found.numpy(), np.moveaxis(pixels, -1, 0))
+
+
+def test_a_picture_to_which_monai_has_added_an_axis():
+    image = MetaTensor(torch.rand(1, 20, 30), meta={"original_channel_dim": "no_channel"})
+    assert torch.equal(LoadVolumed("image", channels=1)({"image": image})["image"], image)
+
+
+def test_a_volume_without_an_affine():
+    with pytest.raises(UnsuitableError, match="a volume with an affine"):
+        LoadVolumed("image", channels=1, spatial_dims=3)({"image": np.zeros((8, 9, 10), np.int16)})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ LOWER_PART = 0.33
 
 
 class ClassicalLungs(torch.nn.Module):
-    """The rules in the place of a network.
+    """The rules in the place of a network, also for programs that bring weights and further tensors.
 
     Args:
         spacing_mm: size of a voxel of the images, the same along each axis.
@@ -44,14 +45,26 @@ class ClassicalLungs(torch.nn.Module):
         super().__init__()
         self.spacing_mm = (spacing_mm,) * 3
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 1, i, j, k) in HU, RAS+, to (n, 4, i, j, k) float32, 1 at the label that a voxel has."""
+    def forward(self, x: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+        """(n, 1, i, j, k) in HU, RAS+, to (n, 4, i, j, k) float32, 1 at the label that a voxel has.
+
+        MONAI Deploy gives all other tensors of the data too; they don't count.
+        """
         scores = torch.zeros(len(x), AIRWAY + 1, *x.shape[2:])
         for image, score in zip(x.cpu().numpy(), scores, strict=True):
             labels = torch.from_numpy(lungs(image[0], self.spacing_mm))
             for value in range(AIRWAY + 1):
                 score[value] = labels == value
         return scores.to(x.device)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take no weights: MONAI Label and Deploy load a bundle's models/model.pt whatever its network is.
+
+        In this bundle that file is the trained network's; the rules have nothing to learn.
+        """
+        return super().load_state_dict({}, strict, assign)
 
 
 def lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:

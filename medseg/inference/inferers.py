@@ -1,4 +1,7 @@
-"""Inferers around other inferers: mirrored copies, and bfloat16."""
+"""Inferers around other inferers: mirrored copies, and bfloat16.
+
+Further arguments stay here: MONAI Deploy gives every tensor of the data as one, and no network takes them.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ class FlipInferer(Inferer):
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        total = self.inferer(inputs, network, *args, **kwargs)
+        total = self.inferer(inputs, network)
         for flips in _subsets(self.axes)[1:]:
-            logits = self.inferer(torch.flip(inputs, flips), network, *args, **kwargs)
+            logits = self.inferer(torch.flip(inputs, flips), network)
             total = total + torch.flip(logits, flips)
         return total / 2 ** len(self.axes)
 
@@ -50,7 +53,7 @@ class AutocastInferer(Inferer):
         layout = torch.channels_last if inputs.ndim == 4 else torch.channels_last_3d
         inputs = inputs.contiguous(memory_format=layout)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.enabled):
-            return self.inferer(inputs, network, *args, **kwargs).float()
+            return self.inferer(inputs, network).float()
 
 
 def _subsets(axes: tuple[int, ...]) -> list[tuple[int, ...]]:

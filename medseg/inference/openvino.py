@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -49,6 +49,13 @@ class OpenVinoNetwork(torch.nn.Module):
 
     def __init__(self, network: torch.nn.Module, example_shape: Sequence[int]) -> None:
         super().__init__()
+        self._original = (network, example_shape)  # in a tuple torch takes it for no part of this one
+        self._compile()
+        self.eval()
+
+    def _compile(self) -> None:
+        """Of the network with the weights that it has now."""
+        network, example_shape = self._original
         self._requests = threading.local()
         core = _core()
         # Without pinning, other work on the machine slows the answer less. All threads work for one answer.
@@ -64,7 +71,6 @@ class OpenVinoNetwork(torch.nn.Module):
             self._compiled = core.compile_model(_converted(network, example_shape), "CPU", options)
             _require_equal(network, self, example_shape)
             _save(self._compiled, file)
-        self.eval()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, C, spatial...) float32 on the CPU to the network's answer."""
@@ -74,6 +80,18 @@ class OpenVinoNetwork(torch.nn.Module):
         request = self._request()
         request.infer([Tensor(array, shared_memory=True)], share_inputs=True)
         return torch.from_numpy(request.get_output_tensor(0).data.copy())
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The weights of the network that it was made of."""
+        return self._original[0].state_dict(*args, **kwargs)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take other weights, as MONAI Deploy does, which loads a bundle's models/model.pt itself."""
+        outcome = self._original[0].load_state_dict(state_dict, strict, assign)
+        self._compile()
+        return outcome
 
     def _request(self) -> Any:
         """This thread's own."""

@@ -98,6 +98,8 @@ class WindowInferer(Inferer):
     ) -> torch.Tensor:
         """Logits (B, labels, x, y, z) of volumes (B, C, x, y, z); 1 for label 0 where no window lies.
 
+        Further arguments stay here: see medseg.inference.inferers.
+
         Raises:
             UsageError: no volumes.
         """
@@ -109,7 +111,7 @@ class WindowInferer(Inferer):
             )
 
         def run(windows: torch.Tensor) -> torch.Tensor:
-            return network(windows, *args, **kwargs)
+            return network(windows)
 
         with torch.autocast("cuda", torch.float16, enabled=self.autocast and inputs.is_cuda):
             # A slice of a MetaTensor costs a hundred times what a tensor's does.

@@ -6,6 +6,7 @@ workers or processes, and not on whether the training was interrupted.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ from torch.utils.data import Dataset, Sampler
 from medseg.bundle import typed_errors
 from medseg.errors import DataError, MedsegError, UsageError
 from medseg.training.cache import Cache, FileDigests, combine, transform_digest
-from medseg.training.distributed import gather
+from medseg.training.distributed import gather, share
+
+logger = logging.getLogger(__name__)
 
 Draw = tuple[int, int]  # epoch, index
 
@@ -51,6 +54,10 @@ class PreparedDataset(Dataset):
         transform: MONAI's Compose of dictionary transforms.
         seed: of the random transforms.
         cache_dir: folder of the cache; None prepares every item anew each time.
+        repeats: how often each item comes.
+        at_least: items, such as a batch; fewer are repeated until there are so many.
+        otherwise: items to take where `data` has none.
+        shared: whether several processes share the items out.
     """
 
     def __init__(
@@ -59,8 +66,17 @@ class PreparedDataset(Dataset):
         transform: Compose,
         seed: int = 0,
         cache_dir: str | Path | None = None,
+        repeats: int = 1,
+        at_least: int = 1,
+        otherwise: Sequence[Mapping[str, str]] = (),
+        shared: bool = False,
     ) -> None:
-        self.data = list(data)
+        if not data and otherwise:
+            logger.warning("no case for validation: the scores are of training cases, and flatter")
+        items = list(data or otherwise)
+        if shared:
+            items = share(items)
+        self.data = items * max(repeats, -(-at_least // max(len(items), 1)))
         self.transform = transform
         self.seed = seed
         self.fixed, self.varied = _split(transform)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,43 @@ def check_manifest(manifest: str | Path) -> list[str]:
     return problems
 
 
-def require_sound(manifests: str | Path | Sequence[str | Path]) -> None:
-    """Refuse to train on what check_manifest would report.
+def given_items(
+    manifests: str | Path | Sequence[str | Path], items: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Of some items those that no manifest lists: another program, such as MONAI Label, gives them."""
+    contents = [read_manifest(manifest) for manifest in _listed(manifests)]
+    listed = {
+        _resolve("image", item["image"])
+        for content in contents
+        for split in SPLITS
+        for item in content[split]
+    }
+    return [item for item in items if item["image"] not in listed]
+
+
+def require_sound(
+    manifests: str | Path | Sequence[str | Path],
+    items: Sequence[Mapping[str, Any]] | None = None,
+    labels: Mapping[int | str, str] | None = None,
+) -> None:
+    """Refuse to train on what check_manifest would report, or on given items that don't fit.
+
+    Args:
+        manifests: names or paths.
+        items: those that a training takes. Where no manifest lists any of them, the manifests, whose data
+            may be missing, are not checked. None checks the manifests alone.
+        labels: value to name, of items that no manifest lists.
 
     Raises:
-        DataError: there is no folder of data; or the first findings of the first manifest that has any.
+        DataError: no items; no folder of the manifests' data; or the first findings.
     """
+    if items is not None:
+        if not items:
+            raise DataError("images with labels", came="none", do="Label some images, and submit the labels.")
+        given = given_items(manifests, items)
+        _require_sound_items(given, labels or {})
+        if len(given) == len(items):
+            return
     if not data_root().is_dir():
         raise DataError(
             "the folder of the data sets, which MEDSEG_DATA names",
@@ -135,6 +166,22 @@ def require_sound(manifests: str | Path | Sequence[str | Path]) -> None:
                 came=f"{len(problems)} findings: {'; '.join(problems[:5])}",
                 do=f"See all of them with `medseg check-data {manifest}` and correct the data.",
             )
+
+
+def _require_sound_items(items: Sequence[Mapping[str, Any]], labels: Mapping[int | str, str]) -> None:
+    names = {int(value): name for value, name in labels.items()}
+    problems: list[str] = []
+    for number, item in enumerate(items, 1):
+        files = {key: Path(item[key]) for key in FILE_KEYS if item.get(key)}
+        missing = [key for key in ("image", "label") if key not in files]
+        problems += [f"item {number} has no {key}" for key in missing]
+        problems += _check_content(files, f"item {number}", names)
+    if problems:
+        raise DataError(
+            "images and labels that fit each other",
+            came=f"{len(problems)} findings: {'; '.join(problems[:5])}",
+            do="Correct these labels, or leave the images out.",
+        )
 
 
 def _parse(path: Path) -> dict[str, Any]:

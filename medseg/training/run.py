@@ -15,7 +15,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 
-from medseg.bundle import Lineage, write_lineage
+from medseg.bundle import Lineage, lineage_of, write_lineage
 from medseg.errors import MedsegError, UsageError
 from medseg.pipeline import Segmenter
 from medseg.training import checkpoint
@@ -24,6 +24,7 @@ from medseg.training.dataset import data_digest
 from medseg.training.distributed import gather, mean, take_buffers_of_first
 from medseg.training.evaluation import evaluate, ranked
 from medseg.training.lineage import training_lineage
+from medseg.training.place import Place, place_of
 from medseg.training.progress import Stages, bar, log_epoch
 from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
@@ -41,6 +42,7 @@ def train(
     parameters: Mapping[str, str],
     changed: Mapping[str, str],
     manifests: Sequence[str],
+    bundle_root: str | Path,
     output_dir: str | Path,
     ckpt_dir: str | Path,
     experiment: str,
@@ -58,7 +60,7 @@ def train(
 
     After each epoch ckpt_dir/checkpoint.pt holds all that is needed to go on, ckpt_dir/model.pt the best
     weights. output_dir gets case scores, pictures and learning curves. One MLflow run holds all of it; only
-    the first of several processes writes.
+    the first of several processes writes. See medseg.training.place for data that another program gives.
 
     Args:
         trainer: MONAI's, over a PreparedDataset in EpochBatches.
@@ -67,7 +69,7 @@ def train(
         parameters: flattened configuration (medseg.bundle.configuration).
         changed: those of them that differ from the bundle's own (changed_configuration).
         manifests: names of the data sets.
-        output_dir, ckpt_dir: folders of the results and of the weights.
+        bundle_root, output_dir, ckpt_dir: folders of the bundle, of the results and of the weights.
         experiment, run_name, parent_run: see medseg.training.tracking.Tracker; no run_name takes what was
             changed (medseg.training.run_list).
         resume: go on from the checkpoint, where there is one.
@@ -81,32 +83,28 @@ def train(
         UsageError: output_dir holds a training and resume is not set; other parameters than it began with.
         MedsegError: the loss is infinite or no number; another training writes to output_dir.
     """
-    output_dir, file = Path(output_dir), Path(ckpt_dir) / checkpoint.NAME
+    place = place_of(trainer, manifests, bundle_root, Path(output_dir), Path(ckpt_dir))
     digests = _digests(trainer, validator)
-    parameters = {**parameters, **{f"data.{split}": digest for split, digest in digests.items()}}
+    parameters = {**parameters, **place.parameters, **_by_split(digests)}
     with ExitStack() as stack:
-        if idist.get_rank() == 0:
-            stack.enter_context(_only_training_in(output_dir))
-        saved = _saved(file, resume, parameters)
+        stack.enter_context(_only_training_in(place.output_dir))
+        saved = _saved(place.checkpoint, resume, parameters)
         idist.barrier()  # before the first process writes a checkpoint that another would take for an old one
-        training = _Training(trainer, validator, lr_scheduler, file, parameters, patience)
-        training.lineage = training_lineage(trainer.data_loader.dataset.data, manifests, start_from)
+        training = _Training(trainer, validator, lr_scheduler, place.checkpoint, parameters, patience)
+        training.learn_from(manifests, [*place.begun_with, *([start_from] if start_from else [])])
         position = training.restore(saved) if saved else None
-        tracking, name = output_dir / "tracking", run_name or name_of(changed)
-        if training.standing.finished and is_finished(tracking):
-            logger.info("%s: this training is finished", output_dir)
+        if training.standing.finished and is_finished(place.tracking):
+            logger.info("%s: this training is finished", place.output_dir)
             return
         if idist.get_rank() == 0:
-            mark_killed_runs()
-            run = Tracker(
-                tracking, experiment=experiment, run_name=name, parent=parent_run, resume_at=position
-            )
+            name = run_name or name_of(changed)
+            run = _tracker(place.tracking, experiment, name, parent_run, position)
             training.note_in(run, stack)
             if not saved:
-                describe(run, digests, parameters, manifests, changed)
+                describe(run, digests, parameters, place.data_sets, changed)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
-            training.finish(output_dir, register, segmenter, score, draw, changed)
+            training.finish(place, register, segmenter, score, draw, changed)
 
 
 @dataclass
@@ -154,6 +152,11 @@ class _Training:
             # a generator of its own, that leaves the network's dropout alone.
             engine.data_loader.generator = torch.Generator()
 
+    def learn_from(self, manifests: Sequence[str], begun_with: Sequence[str | Path]) -> None:
+        """Note whom the weights will have learnt from: see training_lineage."""
+        items = self.trainer.data_loader.dataset.data
+        self.lineage = training_lineage(items, manifests) | lineage_of(begun_with)
+
     def note_in(self, run: Tracker, stack: ExitStack) -> None:
         """Note all that follows in a run, and how busy the machine is, until the stack is closed."""
         self.tracker, self.load = run, stack.enter_context(SystemMetrics())
@@ -171,7 +174,7 @@ class _Training:
         state.epoch = self.standing.epoch
         state.iteration = state.epoch * state.epoch_length
         checkpoint.restore_generators(saved["generators"])
-        self._write_model()
+        self.write_model(self.model_file)
         logger.info("goes on after epoch %d of %d", state.epoch, state.max_epochs)
         return int(saved["tracking"])
 
@@ -191,7 +194,7 @@ class _Training:
             "tracking": self.tracker.position,
         }
         checkpoint.save(self.file, content)
-        self._write_model()
+        self.write_model(self.model_file)
         self.tracker.commit()
 
     def run(self) -> None:
@@ -211,7 +214,7 @@ class _Training:
 
     def finish(
         self,
-        output_dir: Path,
+        place: Place,
         register: str | None,
         segmenter: Callable[[Path], Segmenter],
         score: Score,
@@ -226,12 +229,12 @@ class _Training:
             self.best_model = _copied(self.network)
         self.network.load_state_dict(self.best_model)
         if idist.get_rank() == 0:
-            self._write_model()
+            self.write_model(self.model_file)
         idist.barrier()
         rows = evaluate(
             segmenter(self.model_file),
             gather(self.validator.data_loader.dataset.data),
-            output_dir=output_dir,
+            output_dir=place.output_dir,
             split="validation",
             score=score,
             draw=draw,
@@ -240,12 +243,16 @@ class _Training:
         if self.tracker:
             worst_first = ranked(rows)
             log_results(
-                self.tracker, output_dir, worst_first, self.standing.history, self.model_file, changed
+                self.tracker, place.output_dir, worst_first, self.standing.history, self.model_file, changed
             )
             if register:
-                self.tracker.model(save_mlflow_model(self.network, self.validator, output_dir), register)
+                self.tracker.model(
+                    save_mlflow_model(self.network, self.validator, place.output_dir), register
+                )
             self.standing.finished = True
             self.save()
+            if place.delivered:
+                self.write_model(place.delivered)
 
     def _on_start(self) -> None:
         if self.scaler and self.trainer.scaler:  # which MONAI makes anew at every start
@@ -300,10 +307,11 @@ class _Training:
             self.tracker.metrics({**figures, **seconds, **self.load.collect()}, state.epoch)
         self.save()
 
-    def _write_model(self) -> None:
+    def write_model(self, file: Path) -> None:
+        """Write the best weights, where there are some, and whom they have learnt from."""
         if self.best_model:
-            checkpoint.save(self.model_file, self.best_model)
-            write_lineage(self.model_file, self.lineage)
+            checkpoint.save(file, self.best_model)
+            write_lineage(file, self.lineage)
 
 
 def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -314,6 +322,16 @@ def _digests(trainer: Any, validator: Any) -> dict[str, str]:
     """Split to the digest of its data."""
     engines = {"training": trainer, "validation": validator}
     return {split: data_digest(engine.data_loader.dataset) for split, engine in engines.items()}
+
+
+def _by_split(digests: Mapping[str, str]) -> dict[str, str]:
+    return {f"data.{split}": digest for split, digest in digests.items()}
+
+
+def _tracker(folder: Path, experiment: str, name: str, parent: str | None, position: int | None) -> Tracker:
+    """After the runs of trainings that were killed are marked."""
+    mark_killed_runs()
+    return Tracker(folder, experiment=experiment, run_name=name, parent=parent, resume_at=position)
 
 
 def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str, Any] | None:
@@ -333,7 +351,10 @@ def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str,
 
 @contextmanager
 def _only_training_in(folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
+    """Hold a lock that ends with the process, however it ends; of several processes the first holds it."""
+    if idist.get_rank():
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:

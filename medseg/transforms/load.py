@@ -126,8 +126,9 @@ def as_volume(source: Any, spatial_dims: int) -> Volume | None:
 
     Args:
         source: a Volume; or a MetaTensor, tensor or array of (C, spatial...) or (spatial...), pictures by
-            (row, column). A volume needs an affine, as a MetaTensor has: voxel index to millimetres in RAS+,
-            or in LPS+ where its meta data say `space` LPS.
+            (row, column), or (row, column, channel) where meta data say `original_channel_dim` no_channel, as
+            MONAI Deploy's do. A volume needs an affine, as a MetaTensor has: voxel index to millimetres in
+            RAS+, or in LPS+ where its meta data say `space` LPS.
         spatial_dims: 2 for pictures, 3 for volumes.
 
     Raises:
@@ -146,6 +147,8 @@ def as_volume(source: Any, spatial_dims: int) -> Volume | None:
         )
     array = array[None] if array.ndim == spatial_dims else array
     if spatial_dims == 2:
+        if _says_no_channel(source) and array.shape[0] != 1:  # an axis that MONAI adds in front is of 1
+            array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
         return Volume(array, source="array")
     if not isinstance(source, MetaTensor):
         raise UnsuitableError(
@@ -160,6 +163,10 @@ def as_volume(source: Any, spatial_dims: int) -> Volume | None:
     return Volume(
         array, affine, source="array", warnings=identity if np.array_equal(affine, np.eye(4)) else ()
     )
+
+
+def _says_no_channel(source: Any) -> bool:
+    return isinstance(source, MetaTensor) and str(source.meta.get("original_channel_dim")) == "no_channel"
 
 
 def _kind_of_image(spatial_dims: int, channels: set[int]) -> str:
