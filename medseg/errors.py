@@ -84,6 +84,15 @@ def error_text(error: BaseException) -> str:
     )
 
 
+def file_error_text(error: OSError) -> str:
+    """What a user reads of a file that can't be read or written."""
+    came = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    return (
+        f"required: files that can be read and written; came: {came}. "
+        "Check the path, the rights and the free space."
+    )
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The sentence that helps after a misspelt name: the nearest known ones, else all of them."""
     known = sorted(known)

@@ -214,9 +214,9 @@ class ResultBuilder:
     def __call__(self, case: Case) -> SegmentationResult:
         """Measure a case, judge it, and say where it comes from."""
         measurements = self.measure(case)
-        empty = [] if case.mask.array.any() else ["nothing was found: the mask is empty"]
+        absent = _absent(case.mask)
         noticed = [finding.text for finding in case.findings if finding.kind == WARNING]
-        warnings = [*noticed, *empty, *check_ranges(measurements, self.plausible)]
+        warnings = [*noticed, *absent, *check_ranges(measurements, self.plausible)]
         notes = [finding.text for finding in case.findings if finding.kind == NOTE]
         return SegmentationResult(
             case.mask,
@@ -241,6 +241,15 @@ class ResultBuilder:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"medseg": __version__, "monai": version("monai"), "torch": version("torch")},
         }
+
+
+def _absent(mask: Mask) -> list[str]:
+    """A warning on the labels that no voxel has."""
+    found = set(np.unique(mask.array).tolist())
+    missing = [name.replace("_", " ") for value, name in mask.labels.items() if value and value not in found]
+    if not found - {0}:
+        return ["nothing was found: the mask is empty"]
+    return [f"not found: {', '.join(missing)}"] if missing else []
 
 
 def _first_channel(tensor: Any) -> np.ndarray:
@@ -295,6 +304,7 @@ def run_each(evaluator: Any, items: Sequence[Mapping[str, Any]]) -> None:
     from monai.data import DataLoader, Dataset
 
     transform, rejected = evaluator.data_loader.dataset.transform, 0
+    evaluator.logger.setLevel(logging.CRITICAL)  # of a bad file Ignite says no more than the line below
     evaluator.state.epoch_length = 1  # else each image would run as often as there are images
     evaluator.interrupt_resume_enabled = False  # else Ignite would skip what follows after an error
     for item in items:

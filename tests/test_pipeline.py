@@ -192,3 +192,21 @@ def test_ranges():
     warnings = check_ranges(measurements, {"area_px": [0, 11.9]})
     assert warnings == ["the area px of 12 (px) is outside the usual 0 to 11.9"]
     assert judge(warnings) == {"verdict": "warn", "reasons": warnings}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([1, 2], []), ([1], ["not found: right lung"]), ([0], ["nothing was found: the mask is empty"])],
+)
+def test_labels_that_no_voxel_has_are_told(values, said):
+    from medseg.pipeline import _absent
+    from medseg.volume import Mask
+
+    labels = {0: "background", 1: "left_lung", 2: "right_lung"}
+    assert _absent(Mask(np.array([values], np.uint8), labels)) == said
+
+
+@pytest.mark.parametrize("source", [None, 3, {"image": "a.png"}])
+def test_what_is_no_image_is_refused(segmenter, source):
+    with pytest.raises(UsageError, match=r"a medseg\.Volume, a MetaTensor"):
+        segmenter(source)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from medseg.bundle.config import check_key, is_monai_command, monai_overrides, parse, running
 from medseg.bundle.files import Bundle, open_bundle
-from medseg.errors import MedsegError, UsageError
+from medseg.errors import MedsegError, UsageError, file_error_text
+
+Kind = TypeVar("Kind", bound=BaseException)
 
 
 def run_workflow(bundle: Bundle, *files: str, overrides: Mapping[str, Any]) -> None:
@@ -58,16 +60,18 @@ def check_arguments(bundle_root: str | Path, files: Sequence[str]) -> None:
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the message of a MedsegError, wherever in the chain of an error it is; else the traceback."""
-    found = _medseg_error(error)
-    if found is None:
-        sys.__excepthook__(kind, error, trace)
-    else:
+    """Print the message of a MedsegError or a file's, wherever in an error's chain; else the traceback."""
+    if found := _first(MedsegError, error):
         sys.stderr.write(f"medseg: {found}\n")
+    elif failed := _first(OSError, error):
+        sys.stderr.write(f"medseg: {file_error_text(failed)}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
-def _medseg_error(error: BaseException | None) -> MedsegError | None:
-    while error is not None and not isinstance(error, MedsegError):
+def _first(kind: type[Kind], error: BaseException | None) -> Kind | None:
+    """The first error of a kind in the chain of causes."""
+    while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error
 
@@ -80,7 +84,7 @@ def typed_errors() -> Iterator[None]:
     except MedsegError:
         raise
     except Exception as error:
-        if found := _medseg_error(error):
+        if found := _first(MedsegError, error):
             raise found from error
         raise
 

@@ -21,7 +21,7 @@ from medseg.cli import (
     train,
     ui,
 )
-from medseg.errors import MedsegError
+from medseg.errors import MedsegError, file_error_text
 from medseg.terminal import survive_any_encoding
 
 # Each has NAME, HELP, add (its options) and run (options to exit code).
@@ -48,12 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("medseg: stopped", file=sys.stderr)
         return exits.EXIT_OTHER
     except OSError as error:
-        came = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        print(
-            f"medseg: required: files that can be read and written; came: {came}. "
-            "Check the path, the rights and the free space.",
-            file=sys.stderr,
-        )
+        print(f"medseg: {file_error_text(error)}", file=sys.stderr)
         return exits.EXIT_OTHER
 
 

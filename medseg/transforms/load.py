@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from monai.transforms import MapTransform
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from medseg.case import Origin
-from medseg.errors import LabelError, UnsuitableError
+from medseg.errors import LabelError, UnsuitableError, UsageError
 from medseg.io import read_mask, read_volume
 from medseg.volume import Volume
 
@@ -133,11 +134,18 @@ def as_volume(source: Any, spatial_dims: int) -> Volume | None:
 
     Raises:
         UnsuitableError: a volume without an affine, or other axes.
+        UsageError: any other kind of object.
     """
     if isinstance(source, Volume):
         return source
-    if not isinstance(source, (torch.Tensor, np.ndarray)):
+    if isinstance(source, (str, Path, list, tuple)):
         return None
+    if not isinstance(source, (torch.Tensor, np.ndarray)):
+        raise UsageError(
+            "a path, several DICOM files, a medseg.Volume, a MetaTensor or the array of a picture",
+            came=f"a {type(source).__name__}",
+            do="Pass the path, or an array with its affine as a medseg.Volume.",
+        )
     array = np.asarray(source.as_tensor() if isinstance(source, MetaTensor) else source)
     if array.ndim not in (spatial_dims, spatial_dims + 1):
         raise UnsuitableError(
