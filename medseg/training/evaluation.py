@@ -117,8 +117,9 @@ def evaluated_segmenter(
     """
     files = inference_files(open_bundle(str(bundle_root)), method)
     overrides = inference_overrides(bundle_root, files, inference)
-    own = {"weights": weights, "weights_fold": weights_fold}
-    return Segmenter(str(bundle_root), str(device), overrides, method, **own)  # type: ignore[arg-type]
+    return Segmenter(
+        str(bundle_root), str(device), overrides, method, weights=weights, weights_fold=weights_fold
+    )
 
 
 def trained_segmenter(
