@@ -147,11 +147,16 @@ def _both(
         return pieces.astype(np.uint8)
     seeds = cores(coarse_pieces, alone, coarse_mm)
     sides = split(hu, pieces, seeds, coarse(hu, step), coarse_pieces, step)
-    return _closed(sides, step, coarse_mm)
+    return closed(sides, spacing_mm)
 
 
-def _closed(sides: np.ndarray, step: Sequence[int], coarse_mm: Sequence[float]) -> np.ndarray:
-    """Both lungs with their vessels, the nodules at the pleura and the bays of the hilum."""
+def closed(sides: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Both lungs with their vessels, the nodules at the pleura and the bays of the hilum.
+
+    Other labels than those of the lungs stay.
+    """
+    step = _step(spacing_mm)
+    coarse_mm = _times(step, spacing_mm)
     depths_mm = []
     for side in (LEFT, RIGHT):
         solid = coarse(sides == side, step) > 0.5

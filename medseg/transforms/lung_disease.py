@@ -23,8 +23,9 @@ from medseg.transforms.load import Data
 
 LUNGS, AIRWAY = (1, 2), 3
 PARTLY_AIR_HU = -150  # below fat
+RIM_MM = 4.0  # how far around a lung its border may be mixed with air
 KINDS = (
-    "consolidation", "effusion", "white_out", "mass", "ground_glass", "reticulation", "pneumothorax",
+    "consolidation", "effusion", "white_out", "filled", "mass", "ground_glass", "reticulation", "pneumothorax",
 )  # fmt: skip
 
 
@@ -75,7 +76,9 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
             lung = torch.isin(labels, torch.tensor(sides, dtype=labels.dtype))
             if lung.any():
                 kind = str(self.R.choice(self.kinds))
-                hu = getattr(self, f"_{kind}")(hu, lung | _rim(lung, labels, hu))
+                # With a rim of half-dark voxels around them, as a border of healthy lung has, or without.
+                rim = _rim(lung, labels, hu, self.spacing_mm) if self.R.uniform() < 0.6 else lung
+                hu = getattr(self, f"_{kind}")(hu, lung | rim)
         return (hu + 1024) / self.hu_per_unit
 
     def _consolidation(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
@@ -103,6 +106,17 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
         """A whole lung without air, or with some left in it."""
         rest = self.R.uniform(0.75, 1.0) + 0.2 * self._noise(hu.shape, 12)
         return self._denser(hu, lung * rest.clamp(0, 1), self._tissue(hu.shape))
+
+    def _filled(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
+        """All beyond a plane, most often all below it, at one density and grain, vessels too."""
+        down = np.array([0.0, 0.0, -1.0]) + self.R.normal(0, 0.05, 3)
+        if self.R.uniform() < 0.5:
+            down = self._direction()
+        beyond = self._beyond(lung, down, self.R.uniform(0.2, 1.0), 0, 1.0).clamp(0, 1)
+        density = self.R.uniform(-20, 90) + self.R.uniform(0, 25) * torch.as_tensor(
+            self.R.standard_normal(hu.shape), dtype=torch.float32
+        )
+        return torch.lerp(hu, density, lung * beyond)
 
     def _mass(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
         """Solid balls with a bumpy border, small and large, in the lung and against the pleura."""
@@ -172,16 +186,20 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
         return field[0, 0] * 1.6  # what linear interpolation takes from the deviation
 
 
-def _rim(lung: torch.Tensor, labels: torch.Tensor, hu: torch.Tensor) -> torch.Tensor:
+def _rim(lung: torch.Tensor, labels: torch.Tensor, hu: torch.Tensor, spacing_mm: float) -> torch.Tensor:
     """Voxels around a lung that are partly air: left dark, they would give its border away."""
-    near_airway = _grown(labels == AIRWAY)
-    return _grown(lung) & (labels == 0) & ~near_airway & (hu < PARTLY_AIR_HU)
+    turns = max(1, round(RIM_MM / spacing_mm))
+    near_airway = _grown(labels == AIRWAY, turns)
+    return _grown(lung, turns) & (labels == 0) & ~near_airway & (hu < PARTLY_AIR_HU)
 
 
-def _grown(mask: torch.Tensor) -> torch.Tensor:
-    """By two voxels, (x, y, z) bool."""
+def _grown(mask: torch.Tensor, turns: int) -> torch.Tensor:
+    """By a number of voxels, (x, y, z) bool."""
     grown = mask[None].float()
     for axis in range(3):  # one after the other: a cube in an eighth of the time
-        size, border = ([width if n == axis else rest for n in range(3)] for width, rest in ((5, 1), (2, 0)))
+        size, border = (
+            [width if n == axis else rest for n in range(3)]
+            for width, rest in ((2 * turns + 1, 1), (turns, 0))
+        )
         grown = functional.max_pool3d(grown, size, stride=1, padding=border)
     return grown[0] > 0
