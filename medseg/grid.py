@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from medseg.volume import nearest_axes
 SQUARE = 1e-3
 SLAB = 16  # slices at a time, so that no full-size float copy is made
 UNKNOWN = 255  # no label yet
+Box: TypeAlias = "tuple[slice, ...]"
 
 
 @dataclass(frozen=True)
@@ -134,22 +136,25 @@ def to_grid(image: torch.Tensor, grid: Grid) -> torch.Tensor:
     return resized.movedim(3, 1 + grid.slices).contiguous()
 
 
-def to_source(scores: torch.Tensor, grid: Grid) -> torch.Tensor:
+def to_source(scores: torch.Tensor, grid: Grid, box: Box | None = None) -> torch.Tensor:
     """The label with the highest score in each voxel of the scan; scores are interpolated linearly.
 
     Args:
         scores: (labels, right, anterior, superior) on the grid, of any floating type; up to 255 labels.
         grid: planned for the scan.
+        box: the part of the grid that the scores cover, label 0 being best at its faces and all outside of it;
+            None for the whole.
 
     Returns:
         (1, i, j, k) uint8 on the scan's grid.
     """
     count, size = grid.source_shape[grid.slices], [grid.source_shape[axis] for axis in grid.in_plane]
-    labels = torch.empty((count, *size), dtype=torch.uint8)
+    labels = torch.zeros((count, *size), dtype=torch.uint8)
+    box = box or tuple(slice(0, length) for length in grid.shape)
     if any(grid.shift):
-        _fill_shifted(labels, scores, grid)
+        _fill_shifted(labels, _whole(scores, grid, box), grid)
     else:
-        _fill(labels, scores, grid)
+        _fill(labels, scores, grid, box)
     return _turn_back(labels.movedim(0, grid.slices)[None], grid)
 
 
@@ -164,7 +169,24 @@ def _places(count: int, length: int) -> _Places:
     return low, (low + 1).clamp(max=length - 1), (places - low).float()
 
 
-def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid) -> None:
+def _whole(scores: torch.Tensor, grid: Grid, box: Box) -> torch.Tensor:
+    """The scores of a box on the whole grid, 1 for label 0 outside of it."""
+    whole = torch.zeros((len(scores), *grid.shape), dtype=scores.dtype)
+    whole[0] = 1
+    whole[(slice(None), *box)] = scores
+    return whole
+
+
+def _places_in(count: int, length: int, part: slice) -> tuple[_Places, slice]:
+    """Of `_places` those between voxels of a part of the axis, counted from its first; and which they are."""
+    low, high, share = _places(count, length)
+    numbers = torch.nonzero((low >= part.start) & (high < part.stop))[:, 0]
+    first, last = (int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0)
+    inside = slice(first, last)
+    return (low[inside] - part.start, high[inside] - part.start, share[inside]), inside
+
+
+def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid, box: Box) -> None:
     """Labels (slice, first, second) of the scan, from scores that are mixed only where it matters.
 
     A mixture of voxels in which the same label has the highest score has it too. So a voxel whose eight
@@ -173,7 +195,13 @@ def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid) -> None:
     best = _slices_first(best_labels(scores)[None], grid)[:, 0].contiguous()
     known = best.masked_fill(_at_border(best), UNKNOWN)
     voxels = scores.permute(1, 2, 3, 0).contiguous().movedim(grid.slices, 0)  # a voxel's scores side by side
-    places = [_places(*lengths) for lengths in zip(labels.shape, best.shape, strict=True)]
+    order = (grid.slices, *grid.in_plane)
+    ways = [
+        _places_in(length, grid.shape[axis], box[axis])
+        for length, axis in zip(labels.shape, order, strict=True)
+    ]
+    places = [way for way, _ in ways]
+    labels = labels[tuple(part for _, part in ways)]
     planes, rows, columns = (low for low, _, _ in places)
     for numbers in torch.arange(len(labels)).split(SLAB):
         slab = known[planes[numbers]].index_select(2, columns).index_select(1, rows)

@@ -10,6 +10,7 @@ import torch
 
 from medseg.classical.airway import airway
 from medseg.classical.body import inside_body
+from medseg.classical.border import follow_hu
 from medseg.classical.morphology import (
     bounding_box,
     closing_depth_mm,
@@ -46,15 +47,19 @@ class ClassicalLungs(torch.nn.Module):
         self.spacing_mm = (spacing_mm,) * 3
 
     def forward(self, x: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
-        """(n, 1, i, j, k) in HU, RAS+, to (n, 4, i, j, k) float32, 1 at the label that a voxel has.
+        """(n, 1, i, j, k) in HU, RAS+, to (n, 4, i, j, k) float32, highest at the label that a voxel has.
 
-        MONAI Deploy gives all other tensors of the data too; they don't count.
+        At the border of air-filled lung they follow the HU: see medseg.classical.border. MONAI Deploy gives
+        all other tensors of the data too; they don't count.
         """
         scores = torch.zeros(len(x), AIRWAY + 1, *x.shape[2:])
+        scores[:, 0] = 1
         for image, score in zip(x.cpu().numpy(), scores, strict=True):
-            labels = torch.from_numpy(lungs(image[0], self.spacing_mm))
+            labels, box = found_lungs(image[0], self.spacing_mm)
+            part = score[(slice(None), *box)]
             for value in range(AIRWAY + 1):
-                score[value] = labels == value
+                part[value] = torch.from_numpy(labels == value)
+            follow_hu(part, labels, image[0][box], (LEFT, RIGHT))
         return scores.to(x.device)
 
     def load_state_dict(
@@ -94,6 +99,14 @@ def lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     labels[box] = _both(hu[box], dark[box], lumen[box], alone, spacing_mm)
     labels[lumen] = AIRWAY
     return labels
+
+
+def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """The labels of `lungs` in the box that holds all of them, and that box."""
+    labels = lungs(array_hu, spacing_mm)
+    box = bounding_box(labels > 0, (2, 2, 2))
+    box = tuple(slice(part.start, min(part.stop, size)) for part, size in zip(box, labels.shape, strict=True))
+    return labels[box], box
 
 
 def _threshold_hu(hu: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Inferers around other inferers: mirrored copies, and bfloat16.
+"""Inferers around other inferers: mirrored copies, coarser ones, and bfloat16.
 
 Further arguments stay here: MONAI Deploy gives every tensor of the data as one, and no network takes them.
 """
@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
+from torch.nn import functional
 
 
 class FlipInferer(Inferer):
@@ -54,6 +56,34 @@ class AutocastInferer(Inferer):
         inputs = inputs.contiguous(memory_format=layout)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.enabled):
             return self.inferer(inputs, network).float()
+
+
+class CoarseInferer(Inferer):
+    """Run another inferer on a coarser and scaled copy of a volume, and return its coarse logits.
+
+    Args:
+        inferer: runs the network.
+        spacing_mm: size of a voxel of the volume.
+        network_spacing_mm: size of a voxel that the network has learnt; each is the mean of what lies in it.
+        value_range: what becomes 0 and 1; what lies beyond is cut.
+    """
+
+    def __init__(
+        self, inferer: Inferer, spacing_mm: float, network_spacing_mm: float, value_range: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.share = spacing_mm / network_spacing_mm
+        self.low, self.high = value_range
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """(B, C, i, j, k) to logits of (B, labels, i', j', k') whose outer faces are those of the volume."""
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        size = [max(1, round(length * self.share)) for length in plain.shape[2:]]
+        coarse = functional.interpolate(plain.float(), size=size, mode="area")
+        return self.inferer(((coarse - self.low) / (self.high - self.low)).clamp(0, 1), network)
 
 
 def _subsets(axes: tuple[int, ...]) -> list[tuple[int, ...]]:

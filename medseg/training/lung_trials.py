@@ -1,7 +1,7 @@
-"""Trials of a lung method on real patients whose exact masks nobody has: what is known of them exactly all the same.
+"""Trials of a lung method on real patients: what is known exactly although nobody has drawn their lungs.
 
-Nothing outside the body is lung, nor is dense tissue far from aerated lung. And where known lung is painted dense,
-the mask is the one before the paint.
+Nothing outside the body is lung, nor is dense tissue far from aerated lung. And where known lung is painted
+dense, the mask is the one before the paint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from medseg.classical.body import inside_body
 from medseg.classical.morphology import distance_mm
 from medseg.grid import Grid, plan, to_grid
-from medseg.metrics import dice
+from medseg.metrics import confusion
 from medseg.volume import nearest_axes
 
 GRID_MM = 2.0
@@ -29,8 +29,8 @@ PAINTS = ("lower_half", "back_half", "left_lung", "right_lung")
 def stray_ml(mask: np.ndarray, hu: np.ndarray, known: np.ndarray, affine: np.ndarray) -> float:
     """How much of a mask is lung where none can be, in ml.
 
-    That is outside the body, or denser than -300 HU and outside the convex hull, slice by slice, of aerated lung
-    within 20 mm, grown by 10 mm; and not in the known mask grown by 5 mm.
+    That is outside the body, or denser than -300 HU and outside the convex hull, slice by slice, of aerated
+    lung within 20 mm, grown by 10 mm; and not in the known mask grown by 5 mm.
 
     Args:
         mask: (i, j, k) labels, 1 and 2 are lungs.
@@ -49,9 +49,7 @@ def stray_ml(mask: np.ndarray, hu: np.ndarray, known: np.ndarray, affine: np.nda
     return float(stray.sum() * np.prod(spacing_mm) / 1000)
 
 
-def painted(
-    hu: np.ndarray, known: np.ndarray, affine: np.ndarray, paint: str, seed: int = 0
-) -> np.ndarray:
+def painted(hu: np.ndarray, known: np.ndarray, affine: np.ndarray, paint: str, seed: int = 0) -> np.ndarray:
     """A scan with known lung painted dense (35 HU with noise of 20), vessels and all; (i, j, k) int16.
 
     Args:
@@ -81,7 +79,9 @@ def painted(
 def lung_dice(mask: np.ndarray, known: np.ndarray) -> dict[str, float]:
     """Dice of each lung that the known mask has, and their mean as `lungs`."""
     found = {
-        name: float(dice(mask == value, known == value)) for name, value in LUNGS.items() if (known == value).any()
+        name: float(confusion(mask == value, known == value).dice or 0)
+        for name, value in LUNGS.items()
+        if (known == value).any()
     }
     return found | {"lungs": float(np.mean(list(found.values())))} if found else {}
 

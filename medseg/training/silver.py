@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from medseg.classical import ClassicalLungs
 from medseg.classical.airway import AREA_MM2
-from medseg.classical.lungs import closed
+from medseg.classical.lungs import closed, lungs
 from medseg.classical.morphology import components, dilated
 from medseg.errors import DataError
 from medseg.grid import plan, to_grid, to_source
@@ -106,8 +105,7 @@ def silver(
     """The silver mask of a scan, and where it isn't the classical method's; (i, j, k) uint8 each."""
     grid = plan(array_hu.shape, affine, SILVER_MM)
     hu = to_grid(torch.as_tensor(array_hu)[None], grid)
-    with torch.inference_mode():
-        found = ClassicalLungs(SILVER_MM)(hu[None])[0].argmax(0).numpy().astype(np.uint8)
+    found = lungs(hu[0].numpy(), (SILVER_MM,) * 3)
     mended = corrected(found, hu[0].numpy(), grid.affine, corrections)
     on_scan = [to_source(_one_hot(labels), grid)[0].numpy() for labels in (mended, found)]
     return on_scan[0], (on_scan[0] != on_scan[1]).astype(np.uint8)

@@ -88,7 +88,8 @@ class RestoreGridd(MapTransform):
 
     Args:
         keys: scores of (labels, right, anterior, superior).
-        image_key: the resampled scan, whose meta data knows the way back.
+        image_key: the resampled scan, whose meta data knows the way back, and in `grid_box`, (3, 2), the part
+            of the grid that the scores cover, where it is not the whole.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
@@ -99,8 +100,9 @@ class RestoreGridd(MapTransform):
         restored = dict(data)
         meta = restored[self.image_key].meta
         grid = _grid_of(meta)
+        box = tuple(slice(*ends) for ends in meta["grid_box"].tolist()) if "grid_box" in meta else None
         for key in self.key_iterator(restored):
-            labels = to_source(torch.as_tensor(restored[key]).cpu(), grid)
+            labels = to_source(torch.as_tensor(restored[key]).cpu(), grid, box)
             restored[key] = MetaTensor(labels, affine=meta["source_affine"], meta=_without_affine(meta))
         return restored
 

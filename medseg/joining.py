@@ -1,0 +1,190 @@
+"""A lung network and the classical method joined: each has the say on what it knows better.
+
+Thresholds know where air-filled lung ends, on which side it is and where the airway runs; the network knows what
+dense tissue lies in a pleural cavity, and what filled with air is no lung.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from medseg.case import note, warn
+from medseg.classical.border import follow_hu
+from medseg.classical.lungs import AIRWAY, found_lungs
+from medseg.classical.morphology import bounding_box, components, dilated
+from medseg.grid import best_labels
+
+LUNGS = (1, 2)
+LAYER_MM = 3.0  # of lung that only the network sees: a thinner layer is its uncertainty at a border
+LUMEN_HU = -600
+MARGIN = 2  # voxels around all that is found, so that its border is inside the box
+
+
+class JoinLungsd(MapTransform):
+    """From a network's coarse logits to scores on the scan's grid, in the box that holds all that was found.
+
+    What the classical method calls lung gets its label, except for pieces that the network mostly calls no
+    lung (bowel, or air beside a body); its border follows the HU between the voxels. The airway is the
+    classical method's where it finds one. Lung that only the network finds is dense (consolidation, effusion,
+    tumour) or was missed by thresholds, or is an error: where it is more than a volume, a warning says so.
+
+    Args:
+        keys: coarse logits of (background, left lung, right lung, airway), whose outer faces are the grid's.
+            They are replaced by scores; the image's meta data gets `grid_box`, the part of the grid that they
+            cover. Outside of it all is background.
+        most_ml: the volume of disagreement for which there is no warning.
+        image_key: the scan on its grid, in HU; its meta data gets the notes and the warnings.
+    """
+
+    def __init__(self, keys: KeysCollection, most_ml: float, image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.most_ml, self.image_key = most_ml, image_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        joined = dict(data)
+        image = joined[self.image_key]
+        plain = image[0].as_tensor() if isinstance(image, MetaTensor) else image[0]
+        hu, spacing_mm = plain.cpu().numpy(), float(image.meta["grid_spacing_mm"])
+        rules, where = found_lungs(hu, (spacing_mm,) * 3)
+        for key in self.key_iterator(joined):
+            coarse = torch.as_tensor(joined[key]).cpu().float()
+            box = _box(where, rules, coarse, hu.shape)
+            known = np.zeros([part.stop - part.start for part in box], dtype=np.uint8)
+            known[_inside(where, box)] = rules
+            scores = upsampled(coarse, hu.shape, box)
+            own = best_labels(scores).numpy()
+            found, notes = join(own, known, hu[box], spacing_mm)
+            warn(image.meta, self, *disagreements(own, found, known, spacing_mm, self.most_ml))
+            note(image.meta, self, *notes)
+            settle(scores, own, found, known, hu[box])
+            image.meta["grid_box"] = torch.tensor([[part.start, part.stop] for part in box])
+            joined[key] = scores
+        return joined
+
+
+def join(
+    own: np.ndarray, known: np.ndarray, hu: np.ndarray, spacing_mm: float
+) -> tuple[np.ndarray, list[str]]:
+    """Labels of a network and of the classical method joined, and what of the latter was left out.
+
+    Args:
+        own: (i, j, k) labels of the network.
+        known: those of the classical method.
+        hu: the image in HU.
+        spacing_mm: size of a voxel.
+    """
+    voxel_ml = spacing_mm**3 / 1000
+    airway = known == AIRWAY
+    if not airway.any():
+        airway = (own == AIRWAY) & (hu < LUMEN_HU)
+    lung = np.isin(known, LUNGS)
+    refused = refused_pieces(lung, own > 0)
+    lung &= ~refused & ~airway
+    turns = max(1, round(LAYER_MM / spacing_mm))
+    dense = np.isin(own, LUNGS) & ~lung & ~dilated(airway)
+    dense &= dilated(~dilated(~dense, turns), turns + 1)
+    found = np.where(lung, known, 0).astype(np.uint8)
+    found[dense] = own[dense]
+    found[airway] = AIRWAY
+    notes = []
+    if refused.any():
+        notes.append(f"{refused.sum() * voxel_ml:.1f} ml of air left out that is no lung to the network")
+    return found, notes
+
+
+def settle(
+    scores: torch.Tensor, own: np.ndarray, found: np.ndarray, known: np.ndarray, hu: np.ndarray
+) -> None:
+    """Make the found labels the ones with the highest scores, with a border that follows the HU; in place."""
+    changed = found != own
+    if changed.any():
+        place = torch.from_numpy(changed)
+        labels = torch.from_numpy(found[changed]).long()[None]
+        scores[:, place] = scores[:, place].scatter(0, labels, scores[:, place].amax(0, keepdim=True) + 1)
+    dense = np.isin(found, LUNGS) & ~np.isin(known, LUNGS)
+    follow_hu(scores, found, hu, LUNGS, dense)
+
+
+def upsampled(coarse: torch.Tensor, shape: tuple[int, ...], box: tuple[slice, ...]) -> torch.Tensor:
+    """Scores in a box of a grid, interpolated linearly between those of a coarser one with the same faces.
+
+    Args:
+        coarse: (labels, i', j', k').
+        shape: (i, j, k) of the whole grid.
+        box: the part that is wanted.
+    """
+    for axis, (size, part) in enumerate(zip(shape, box, strict=True), start=1):
+        length = coarse.shape[axis]
+        at = (torch.arange(part.start, part.stop) + 0.5) * length / size - 0.5
+        at = at.clamp(0, length - 1)
+        low = at.floor().long()
+        share = (at - low).float().reshape([-1 if a == axis else 1 for a in range(4)])
+        high = (low + 1).clamp(max=length - 1)
+        coarse = torch.lerp(coarse.index_select(axis, low), coarse.index_select(axis, high), share)
+    return coarse
+
+
+def refused_pieces(pieces: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """The connected pieces of (x, y, z) bool of which less than half is accepted."""
+    numbers, sizes = components(pieces)
+    agreed = np.bincount(numbers[accepted & pieces], minlength=len(sizes))
+    refused = agreed < 0.5 * sizes
+    refused[0] = False
+    return refused[numbers]
+
+
+def disagreements(
+    own: np.ndarray, found: np.ndarray, known: np.ndarray, spacing_mm: float, most_ml: float
+) -> Iterator[str]:
+    """Sentences on the lungs on which network and classical method disagree by more than `most_ml`."""
+    voxel_ml = spacing_mm**3 / 1000
+    for value, name in zip(LUNGS, ("left lung", "right lung"), strict=True):
+        dense_ml = float(((found == value) & ~np.isin(known, LUNGS)).sum()) * voxel_ml
+        missed_ml = float(((known == value) & (own != value)).sum()) * voxel_ml
+        if dense_ml > most_ml:
+            yield (
+                f"{dense_ml:.0f} ml of the {name} are lung to the network alone, not to thresholds: dense tissue "
+                "or fluid in it, or an error"
+            )
+        if missed_ml > most_ml:
+            yield (
+                f"{missed_ml:.0f} ml are {name} to thresholds, not to the network: look at the border and the "
+                "side of the lung there"
+            )
+
+
+def _box(
+    where: tuple[slice, ...], rules: np.ndarray, coarse: torch.Tensor, shape: tuple[int, ...]
+) -> tuple[slice, ...]:
+    """The box around what either method found, with a margin; a few voxels where nothing was found."""
+    ends = []
+    for part in (where if rules.size else (slice(0, 0),) * 3), _fine(best_labels(coarse).numpy(), shape):
+        if all(each.stop > each.start for each in part):
+            ends.append(part)
+    if not ends:
+        return tuple(slice(0, min(size, 2 * MARGIN)) for size in shape)
+    return tuple(
+        slice(max(0, min(p.start for p in parts) - MARGIN), min(size, max(p.stop for p in parts) + MARGIN))
+        for parts, size in zip(zip(*ends, strict=True), shape, strict=True)
+    )
+
+
+def _fine(labels: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The box of the grid in which a coarse voxel has a label."""
+    steps = [size / length for size, length in zip(shape, labels.shape, strict=True)]
+    box = bounding_box(labels > 0, (1, 1, 1)) if labels.any() else (slice(0, 0),) * 3
+    return tuple(
+        slice(int(part.start * step), min(size, int(np.ceil(part.stop * step))))
+        for part, step, size in zip(box, steps, shape, strict=True)
+    )
+
+
+def _inside(part: tuple[slice, ...], box: tuple[slice, ...]) -> tuple[slice, ...]:
+    return tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
