@@ -90,22 +90,34 @@ def split(
         shares: how much of each coarse voxel is lung; more than half of those with seeds.
         step: voxels of hu per coarse voxel along each axis.
     """
-    from skimage.segmentation import watershed
-
-    reached = np.zeros(seeds.shape, dtype=np.uint8)
-    box = bounding_box(shares > 0.5)
-    reached[box] = watershed(coarse_hu[box], seeds[box].astype(np.int32), mask=shares[box] > 0.5)
+    reached = _flooded(coarse_hu, shares > 0.5, seeds)
     nearer = _nearer(reached, (shares > 0) & (reached == 0), step)
-    sides = repeated(nearer, step, hu.shape) * lungs
+    sides = repeated(nearer, step, hu.shape)
+    sides *= lungs
     meeting = [dilated(reached == side, CONTESTED) for side in (LEFT, RIGHT)]
     zone = repeated(meeting[0] & meeting[1], step, hu.shape) & lungs
     if zone.any():
         box = bounding_box(zone, (1, 1, 1))
-        zone, own = zone[box], sides[box]
-        rim = dilated(zone) & lungs[box]
-        flooded = watershed(hu[box], np.where(zone, 0, own * rim).astype(np.int32), mask=rim)
-        own[zone & (flooded > 0)] = flooded[zone & (flooded > 0)]
+        flooded = _flooded(hu[box], lungs[box], np.where(zone[box], 0, sides[box]))
+        np.copyto(sides[box], flooded, where=zone[box] & (flooded > 0))
     return sides
+
+
+def _flooded(hu: np.ndarray, lungs: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Seeds, and each other voxel of the lungs with the seed that a watershed reaches it from, 0 for none.
+
+    Only seeds beside other voxels can reach any: the watershed's queue starts with these alone.
+    """
+    from skimage.segmentation import watershed
+
+    open_ones = lungs & (seeds == 0)
+    flooded = seeds.copy()
+    if open_ones.any():
+        box = bounding_box(open_ones, (1, 1, 1))
+        rim = dilated(open_ones[box]) & lungs[box]
+        found = watershed(hu[box], (seeds[box] * rim).astype(np.int32), mask=rim)
+        np.copyto(flooded[box], found, where=open_ones[box], casting="unsafe")
+    return flooded
 
 
 def _nearer(reached: np.ndarray, wanted: np.ndarray, step: Sequence[int]) -> np.ndarray:
