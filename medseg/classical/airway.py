@@ -6,16 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.morphology import (
-    Box,
-    bounding_box,
-    components,
-    dilated,
-    moved,
-    numbered,
-    shape_of,
-    widened,
-)
+from medseg.classical.boxes import Box, moved, placed, widened
+from medseg.classical.morphology import big_components, bounding_box, components, dilated, numbered
 
 AIR_HU = -700  # above, a voxel holds more wall than lumen
 LUMEN_HU = -850  # the mean of a trachea is below
@@ -31,7 +23,7 @@ WALL_HU = -600
 def airway(
     hu: np.ndarray, inside: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[np.ndarray, Box]:
-    """The airway's lumen, bool, and the box that it lies in; the box is empty where no trachea is in the image.
+    """The airway's lumen, bool, in a box, and that box; it's empty where no trachea is in the image.
 
     Region growing from the trachea, whose threshold rises until the region bursts into the lung: Mori,
     Hasegawa, Toriwaki, Anno and Katada, ICPR 1996.
@@ -45,9 +37,7 @@ def airway(
     if not seed.size:
         return seed, place
     box = widened(place, [round(reach / s) for reach, s in zip(REACH_MM, spacing_mm, strict=True)], hu.shape)
-    start = np.zeros(shape_of(box), dtype=bool)
-    start[moved(place, box, -1)] = seed
-    return _grown(hu[box], inside[box], start, spacing_mm), box
+    return _grown(hu[box], inside[box], placed(seed, place, box), spacing_mm), box
 
 
 def trachea(
@@ -58,28 +48,20 @@ def trachea(
     Returns:
         Its voxels, bool, in the smallest box that holds them, and that box.
     """
-    from scipy.ndimage import find_objects
-
     heights = np.flatnonzero(lungs.any(axis=(0, 1)))
     low = int(heights.mean()) if len(heights) else 0
-    round_ones = _round_sections(hu[..., low:], inside[..., low:], spacing_mm)
-    place = bounding_box(round_ones)
-    tubes, _ = numbered(round_ones[place])
-    best, best_mm = 0, MIN_LENGTH_MM
     sides = np.flatnonzero(lungs.any(axis=(1, 2)))
     middle = sides.mean() if len(sides) else hu.shape[0] / 2
-    boxes = find_objects(tubes.astype(np.int32)) if tubes.size else []
-    for number, box in enumerate(boxes, 1):
-        x = moved(box, place)[0]
+    best, best_mm = (np.zeros((0, 0, 0), dtype=bool), (slice(0, 0),) * 3), MIN_LENGTH_MM
+    round_ones = _round_sections(hu[..., low:], inside[..., low:], spacing_mm)
+    place = bounding_box(round_ones)
+    for tube, box in big_components(round_ones[place], 1):
+        x, y, z = moved(box, place)
         aside_mm = abs((x.start + x.stop - 1) / 2 - middle) * spacing_mm[0]
-        length_mm = (box[2].stop - box[2].start) * spacing_mm[2] - aside_mm / 2
+        length_mm = (z.stop - z.start) * spacing_mm[2] - aside_mm / 2
         if length_mm > best_mm:
-            best, best_mm = number, length_mm
-    if not best:
-        return np.zeros((0, 0, 0), dtype=bool), (slice(0, 0),) * 3
-    box = boxes[best - 1]
-    x, y, z = moved(box, place)
-    return tubes[box] == best, (x, y, slice(z.start + low, z.stop + low))
+            best, best_mm = (tube, (x, y, slice(z.start + low, z.stop + low))), length_mm
+    return best
 
 
 def _round_sections(hu: np.ndarray, inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:

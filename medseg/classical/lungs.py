@@ -11,22 +11,17 @@ import torch
 
 from medseg.classical.airway import airway
 from medseg.classical.body import inside_body
+from medseg.classical.boxes import Box, common, hull, moved, placed, shape_of, widened, within
 from medseg.classical.morphology import (
-    Box,
+    big_components,
     bounding_box,
     closing_depth_mm,
     coarse,
-    common,
-    components,
     dilated,
     fine,
     holes,
-    hull,
     mean_plane,
-    moved,
     repeated,
-    shape_of,
-    widened,
 )
 from medseg.classical.sides import LEFT, RIGHT, cores, side_if_alone, split
 
@@ -123,18 +118,15 @@ def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.n
     alone = side_if_alone(rough[lines], inside[lines], airway_at, beyond)
     lumen_box = moved(lumen_box, body)
     box = widened(moved(tight, body), [round(2 * CLOSING_MM / s) for s in spacing_mm], hu.shape)
-    pieces = np.zeros(shape_of(box), dtype=bool)
-    known = common(box, body)
-    pieces[moved(known, box, -1)] = _without_airway(
-        hu[known], dark[moved(known, body, -1)], lumen, moved(lumen_box, known, -1), spacing_mm
-    )
-    both = _both(hu[box], pieces, alone, spacing_mm)
+    walls = common(widened(lumen_box, (1, 1, 1), hu.shape), box)
+    dark = placed(dark, body, box)
+    dark[within(walls, box)] &= ~dilated(placed(lumen, lumen_box, walls))
+    both = _both(hu[box], dark, alone, spacing_mm)
     if not lumen.size:
         return both, box
     whole = hull(box, lumen_box)
-    labels = np.zeros(shape_of(whole), dtype=np.uint8)
-    labels[moved(box, whole, -1)] = both
-    np.copyto(labels[moved(lumen_box, whole, -1)], AIRWAY, where=lumen)
+    labels = placed(both, box, whole)
+    np.copyto(labels[within(lumen_box, whole)], AIRWAY, where=lumen)
     return labels, whole
 
 
@@ -171,59 +163,26 @@ def _threshold_hu(hu: np.ndarray, inside: np.ndarray) -> float:
 
 def _pieces(hu: np.ndarray, dark: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """The components of dark that are lung: neither gas nor bowel below the lungs; (i, j, k) bool."""
-    numbers, sizes = components(dark)
-    volume_ml = sizes * np.prod(spacing_mm) / 1000
-    airy_ones, gas_ones = hu < AIRY_HU, hu < GAS_HU
-    pieces = {}
-    for number in 1 + np.flatnonzero(volume_ml[1:] >= MIN_LUNG_ML):
-        piece = numbers == number
-        airy, gas = (np.count_nonzero(piece & ones) for ones in (airy_ones, gas_ones))
-        if gas <= MAX_GAS * airy or gas <= MAX_GAS_OF_ALL * sizes[number]:
-            pieces[number] = piece
+    pieces = []
+    for piece, box in big_components(dark, MIN_LUNG_ML * 1000 / float(np.prod(spacing_mm))):
+        size = np.count_nonzero(piece)
+        airy, gas = (np.count_nonzero(piece & (hu[box] < limit)) for limit in (AIRY_HU, GAS_HU))
+        if gas <= MAX_GAS * airy or gas <= MAX_GAS_OF_ALL * size:
+            pieces.append((size, piece, box))
     found = np.zeros(dark.shape, dtype=bool)
-    if not pieces:
-        return found
-    first = max(pieces, key=lambda number: volume_ml[number])
-    low, high = _height(pieces[first])
-    lowest = low + LOWER_PART * (high - low)
-    for number, piece in pieces.items():
-        if volume_ml[number] >= OTHER_LUNG * volume_ml[first] or sum(_height(piece)) / 2 > lowest:
-            found |= piece
+    if pieces:
+        most, _, (*_, height) = max(pieces, key=lambda each: each[0])
+        lowest = height.start + LOWER_PART * (height.stop - height.start)
+        for size, piece, box in pieces:
+            if size >= OTHER_LUNG * most or (box[2].start + box[2].stop) / 2 > lowest:
+                found[box] |= piece
     return found
 
 
-def _height(mask: np.ndarray) -> tuple[int, int]:
-    """The first axial slice in which mask has a voxel, and the one after the last."""
-    slices = np.flatnonzero(mask.any(axis=(0, 1)))
-    return int(slices[0]), int(slices[-1]) + 1
-
-
-def _without_airway(
-    hu: np.ndarray, dark: np.ndarray, lumen: np.ndarray, lumen_box: Box, spacing_mm: Sequence[float]
-) -> np.ndarray:
-    """What is left of the lungs without the airway and its wall; (i, j, k) bool.
-
-    Args:
-        hu: (i, j, k) in HU.
-        dark: (i, j, k) bool.
-        lumen: the airway, bool.
-        lumen_box: where it lies in these arrays; it may reach beyond them.
-        spacing_mm: size of a voxel.
-    """
-    if lumen.size:
-        whole = tuple(slice(0, size) for size in dark.shape)
-        part = common(lumen_box, whole)
-        around = widened(part, (1, 1, 1), dark.shape)
-        walls = np.zeros(shape_of(around), dtype=bool)
-        walls[moved(part, around, -1)] = lumen[moved(part, lumen_box, -1)]
-        dark = dark.copy()
-        dark[around] &= ~dilated(walls)
-    return _pieces(hu, dark, spacing_mm)
-
-
-def _both(hu: np.ndarray, pieces: np.ndarray, alone: int, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Labels of both lungs, closed; (i, j, k) uint8."""
+def _both(hu: np.ndarray, dark: np.ndarray, alone: int, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Labels of both lungs, from what is dark without the airway and its wall; (i, j, k) uint8."""
     step = _step(spacing_mm)
+    pieces = _pieces(hu, dark, spacing_mm)
     shares = coarse(pieces, step)
     solid = shares > 0.5
     if not solid.any():
@@ -244,7 +203,7 @@ def closed(sides: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
         np.copyto(labels[box], side, where=free[box] & (depth_mm > 0))
     # The deeper one has it where both have reached.
     meeting = common(*(box for _, box in reached))
-    left, right = (depth_mm[moved(meeting, box, -1)] for depth_mm, box in reached)
+    left, right = (depth_mm[within(meeting, box)] for depth_mm, box in reached)
     np.copyto(labels[meeting], LEFT, where=free[meeting] & (left > right) & (left > 0))
     for side in (LEFT, RIGHT):
         part = labels[bounding_box(labels == side)]
@@ -257,8 +216,7 @@ def _closing(lung: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray,
     step = _step(spacing_mm)
     coarse_mm = _times(step, spacing_mm)
     blocks = tuple(
-        slice(part.start // s, -(-part.stop // s))
-        for part, s in zip(bounding_box(lung), step, strict=True)
+        slice(part.start // s, -(-part.stop // s)) for part, s in zip(bounding_box(lung), step, strict=True)
     )
     reach = [1 + math.ceil(CLOSING_MM / size) for size in coarse_mm]
     around = widened(blocks, reach, [-(-size // s) for size, s in zip(lung.shape, step, strict=True)])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Box = tuple[slice, ...]
+from medseg.classical.boxes import Box, widened
+
 FAR = 2**14  # voxels squared: beyond any distance that is looked for
 MOST_STEPS = 40  # in which a distance is looked for
 ROUNDING = 1e-3  # of a step
@@ -22,14 +23,38 @@ def components(mask: np.ndarray, *, in_plane: bool = False) -> tuple[np.ndarray,
         flat = numbers.ravel()
         sizes = np.bincount(flat[np.flatnonzero(flat)], minlength=count + 1)
     else:
-        # Runs of voxels are far fewer than voxels.
-        first, last = mask.copy(), mask.copy()
-        np.greater(mask[..., 1:], mask[..., :-1], out=first[..., 1:])
-        np.greater(mask[..., :-1], mask[..., 1:], out=last[..., :-1])
-        starts, ends = np.flatnonzero(first), np.flatnonzero(last)
-        sizes = np.bincount(numbers.ravel()[starts], ends - starts + 1, count + 1).astype(np.int64)
+        starts, lengths = _runs(mask)
+        sizes = np.bincount(numbers.ravel()[starts], lengths, count + 1).astype(np.int64)
     sizes[0] = mask.size - sizes[1:].sum()
     return numbers, sizes
+
+
+def big_components(mask: np.ndarray, least: float) -> list[tuple[np.ndarray, Box]]:
+    """The components of at least so many voxels: the mask of each in its smallest box, and that box."""
+    numbers, count = numbered(mask)
+    starts, lengths = _runs(mask)
+    of_run = numbers.ravel()[starts]
+    sizes = np.bincount(of_run, lengths, count + 1)
+    found = []
+    for number in np.flatnonzero(sizes >= least):
+        own = np.flatnonzero(of_run == number)
+        x, y, z = np.unravel_index(starts[own], mask.shape)
+        ends = (x + 1, y + 1, z + lengths[own])
+        box = tuple(slice(int(low.min()), int(high.max())) for low, high in zip((x, y, z), ends, strict=True))
+        found.append((numbers[box] == number, box))
+    return found
+
+
+def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first voxels of all runs along the last axis, as flat places, and how many each has.
+
+    They are far fewer than the voxels, and each lies in one component.
+    """
+    first, last = mask.copy(), mask.copy()
+    np.greater(mask[..., 1:], mask[..., :-1], out=first[..., 1:])
+    np.greater(mask[..., :-1], mask[..., 1:], out=last[..., :-1])
+    starts = np.flatnonzero(first)
+    return starts, np.flatnonzero(last) - starts + 1
 
 
 def numbered(mask: np.ndarray, *, in_plane: bool = False) -> tuple[np.ndarray, int]:
@@ -136,48 +161,13 @@ def repeated(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np
 
 def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> Box:
     """The smallest box that holds all of mask and a margin in voxels, inside the array."""
-    seen = mask.any(axis=0)
-    along = [mask.reshape(len(mask), -1).any(axis=1), seen.any(axis=1), seen.any(axis=0)]
+    seen = np.logical_or.reduce(mask)  # one pass for two axes
     box = []
-    for where in map(np.flatnonzero, along):
+    for along in (mask.any(axis=(1, 2)), seen.any(axis=1), seen.any(axis=0)):
+        where = np.flatnonzero(along)
         low, high = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
         box.append(slice(low, high))
     return widened(box, margin, mask.shape)
-
-
-def widened(box: Sequence[slice], margin: Sequence[int], shape: Sequence[int]) -> Box:
-    """A box with a margin in voxels, inside an array of `shape`."""
-    return tuple(
-        slice(max(0, part.start - more), min(size, part.stop + more))
-        for part, more, size in zip(box, margin, shape, strict=True)
-    )
-
-
-def moved(box: Sequence[slice], by: Sequence[slice], sign: int = 1) -> Box:
-    """A box in an array, when the array itself is the box `by` of another; with -1 the other way."""
-    return tuple(
-        slice(part.start + sign * other.start, part.stop + sign * other.start)
-        for part, other in zip(box, by, strict=True)
-    )
-
-
-def common(first: Sequence[slice], second: Sequence[slice]) -> Box:
-    """What two boxes have in common; empty where they don't meet."""
-    starts = [max(a.start, b.start) for a, b in zip(first, second, strict=True)]
-    stops = [min(a.stop, b.stop) for a, b in zip(first, second, strict=True)]
-    return tuple(slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True))
-
-
-def hull(first: Sequence[slice], second: Sequence[slice]) -> Box:
-    """The smallest box that holds two."""
-    return tuple(
-        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True)
-    )
-
-
-def shape_of(box: Sequence[slice]) -> tuple[int, ...]:
-    """Voxels of a box along each axis."""
-    return tuple(part.stop - part.start for part in box)
 
 
 def mean_plane(mask: np.ndarray) -> float:
