@@ -20,7 +20,7 @@ MIN_SHARE = 0.08  # of both lungs: a smaller piece is no lung of its own
 MIN_APART_MM = 40.0  # from side to side, between the middles of the two lungs
 DEPTHS_MM = (0.0, 3.0, 6.0, 9.0, 12.0, 16.0, 20.0, 25.0)
 CONTESTED = 2  # coarse voxels on each side of where the lungs meet
-NEAR = 2  # coarse voxels
+NEAR = (2, 10)  # coarse voxels within which the nearer side is looked for first
 
 
 def side_if_alone(
@@ -125,7 +125,7 @@ def _nearer(reached: np.ndarray, wanted: np.ndarray, step: Sequence[int]) -> np.
 
     Most that is wanted lies beside a lung, so far ways are measured only where it does not.
     """
-    for most in (NEAR * max(step), np.inf):
+    for most in (*(near * max(step) for near in NEAR), np.inf):
         to_left, to_right = (distance_mm(reached != side, step, most) for side in (LEFT, RIGHT))
         if not (wanted & (np.minimum(to_left, to_right) > most)).any():
             break
