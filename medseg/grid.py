@@ -142,7 +142,7 @@ def to_source(scores: torch.Tensor, grid: Grid, box: Box | None = None) -> torch
     Args:
         scores: (labels, right, anterior, superior) on the grid, of any floating type; up to 255 labels.
         grid: planned for the scan.
-        box: the part of the grid that the scores cover, label 0 being best at its faces and all outside of it;
+        box: the part of the grid that the scores cover; at its faces and outside of it label 0 is best;
             None for the whole.
 
     Returns:

@@ -1,7 +1,7 @@
 """A lung network and the classical method joined: each has the say on what it knows better.
 
-Thresholds know where air-filled lung ends, on which side it is and where the airway runs; the network knows what
-dense tissue lies in a pleural cavity, and what filled with air is no lung.
+Thresholds know where air-filled lung ends, on which side it is and where the airway runs; the network knows
+what dense tissue lies in a pleural cavity, and what holds air and is no lung.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from monai.transforms import MapTransform
 
 from medseg.case import note, warn
 from medseg.classical.border import follow_hu
+from medseg.classical.boxes import Box, hull, placed, shape_of, widened
 from medseg.classical.lungs import AIRWAY, found_lungs
 from medseg.classical.morphology import bounding_box, components, dilated
 from medseg.grid import best_labels
@@ -55,9 +56,8 @@ class JoinLungsd(MapTransform):
         rules, where = found_lungs(hu, (spacing_mm,) * 3)
         for key in self.key_iterator(joined):
             coarse = torch.as_tensor(joined[key]).cpu().float()
-            box = _box(where, rules, coarse, hu.shape)
-            known = np.zeros([part.stop - part.start for part in box], dtype=np.uint8)
-            known[_inside(where, box)] = rules
+            box = _box(where, coarse, hu.shape)
+            known = placed(rules, where, box) if rules.size else np.zeros(shape_of(box), dtype=np.uint8)
             scores = upsampled(coarse, hu.shape, box)
             own = best_labels(scores).numpy()
             found, notes = join(own, known, hu[box], spacing_mm)
@@ -150,41 +150,21 @@ def disagreements(
         missed_ml = float(((known == value) & (own != value)).sum()) * voxel_ml
         if dense_ml > most_ml:
             yield (
-                f"{dense_ml:.0f} ml of the {name} are lung to the network alone, not to thresholds: dense tissue "
-                "or fluid in it, or an error"
+                f"{dense_ml:.0f} ml of the {name} are lung to the network alone, not to thresholds: "
+                "dense tissue or fluid in it, or an error"
             )
         if missed_ml > most_ml:
             yield (
-                f"{missed_ml:.0f} ml are {name} to thresholds, not to the network: look at the border and the "
-                "side of the lung there"
+                f"{missed_ml:.0f} ml are {name} to thresholds, not to the network: "
+                "look at the border and the side of the lung there"
             )
 
 
-def _box(
-    where: tuple[slice, ...], rules: np.ndarray, coarse: torch.Tensor, shape: tuple[int, ...]
-) -> tuple[slice, ...]:
+def _box(where: Box, coarse: torch.Tensor, shape: tuple[int, ...]) -> Box:
     """The box around what either method found, with a margin; a few voxels where nothing was found."""
+    labels = best_labels(coarse).numpy()
     ends = []
-    for part in (where if rules.size else (slice(0, 0),) * 3), _fine(best_labels(coarse).numpy(), shape):
-        if all(each.stop > each.start for each in part):
-            ends.append(part)
-    if not ends:
-        return tuple(slice(0, min(size, 2 * MARGIN)) for size in shape)
-    return tuple(
-        slice(max(0, min(p.start for p in parts) - MARGIN), min(size, max(p.stop for p in parts) + MARGIN))
-        for parts, size in zip(zip(*ends, strict=True), shape, strict=True)
-    )
-
-
-def _fine(labels: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The box of the grid in which a coarse voxel has a label."""
-    steps = [size / length for size, length in zip(shape, labels.shape, strict=True)]
-    box = bounding_box(labels > 0, (1, 1, 1)) if labels.any() else (slice(0, 0),) * 3
-    return tuple(
-        slice(int(part.start * step), min(size, int(np.ceil(part.stop * step))))
-        for part, step, size in zip(box, steps, shape, strict=True)
-    )
-
-
-def _inside(part: tuple[slice, ...], box: tuple[slice, ...]) -> tuple[slice, ...]:
-    return tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
+    for part, size, length in zip(bounding_box(labels > 0, (1, 1, 1)), shape, labels.shape, strict=True):
+        ends.append(slice(int(part.start * size / length), int(np.ceil(part.stop * size / length))))
+    boxes = [box for box in (where, tuple(ends)) if all(shape_of(box))]
+    return widened(hull(boxes[0], boxes[-1]) if boxes else ends, (MARGIN,) * 3, shape)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.morphology import IN_PLANE, components, dilated, largest
+from medseg.classical.morphology import chosen, dilated, largest, numbered
 
 TISSUE_HU = -300  # fat is -100; foam and dry cloth are below
 PADDING_HU = -1024  # or lower: what lies around a round field of view; noise keeps air from being that even
@@ -35,27 +35,36 @@ def inside_body(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     tissue &= dilated(trunk, turns + 1)
     field = ~_reaching(hu <= PADDING_HU)
     air = field & ~tissue
-    ends, outline = _faces(air, field), _faces(air, air)
-    sections, sizes = components(air, IN_PLANE)
-    reaches_end = np.bincount(sections.ravel(), ends.ravel(), len(sizes)) > 0
-    regions, voxels = components(reaches_end[sections] & air)
-    shares = [np.bincount(regions.ravel(), faces.ravel(), len(voxels)) for faces in (ends, outline)]
+    regions, count = numbered(_reaching(air | ~field) & air)
+    outline = _faces(air, air)
+    where = np.flatnonzero(outline)  # all ends are there, too: no air is beyond the field
+    ends = _faces(air, field).ravel()[where]
+    shares = [
+        np.bincount(regions.ravel()[where], faces, count + 1) for faces in (ends, outline.ravel()[where])
+    ]
     outside = shares[0] > MAX_OPEN * shares[1]
     outside[0] = False
-    return field & ~outside[regions]
+    return field & ~chosen(regions, outside)
 
 
 def _reaching(mask: np.ndarray) -> np.ndarray:
     """The parts of mask that reach a side of their slice; (i, j, k) bool."""
-    numbers, sizes = components(mask, IN_PLANE)
-    sides = (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1])
-    reach = np.zeros(len(sizes), dtype=bool)
-    reach[np.concatenate([side.ravel() for side in sides])] = True
-    return reach[numbers] & mask
+    if not mask.any():
+        return mask
+    framed = np.pad(mask, ((1, 1), (1, 1), (0, 0)), constant_values=True)
+    numbers, _ = numbered(framed, in_plane=True)
+    return (numbers == numbers[:1, :1])[1:-1, 1:-1] & mask
 
 
 def _faces(air: np.ndarray, other: np.ndarray) -> np.ndarray:
     """How many of the four neighbours in the slice of a voxel of air are not in the other mask; (i, j, k)."""
-    padded = np.pad(other, ((1, 1), (1, 1), (0, 0)))
-    neighbours = (padded[2:, 1:-1], padded[:-2, 1:-1], padded[1:-1, 2:], padded[1:-1, :-2])
-    return air * np.sum([~neighbour for neighbour in neighbours], axis=0, dtype=np.uint8)
+    lost = ~other
+    faces = np.zeros(air.shape, dtype=np.uint8)
+    for axis in (0, 1):
+        before, after = np.moveaxis(lost, axis, 0), np.moveaxis(faces, axis, 0)
+        after[1:] += before[:-1]
+        after[:-1] += before[1:]
+        after[0] += 1
+        after[-1] += 1
+    faces *= air
+    return faces

@@ -18,7 +18,7 @@ def follow_hu(
     values: tuple[int, ...],
     dense: np.ndarray | None = None,
 ) -> None:
-    """Let scores follow the HU at the border of air-filled lung, so that interpolated ones cross over at -400.
+    """Let scores follow the HU at the border of air-filled lung: interpolated, they cross over at -400.
 
     Args:
         scores: (label, i, j, k), changed in place: the label with the highest one is that in `labels`.

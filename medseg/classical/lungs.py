@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch
 from medseg.classical.airway import airway
 from medseg.classical.body import inside_body
 from medseg.classical.border import follow_hu
+from medseg.classical.boxes import Box, common, hull, moved, placed, shape_of, widened, within
 from medseg.classical.morphology import (
+    big_components,
     bounding_box,
     closing_depth_mm,
     coarse,
-    components,
     dilated,
-    filled,
     fine,
+    holes,
+    mean_plane,
     repeated,
 )
 from medseg.classical.sides import LEFT, RIGHT, cores, side_if_alone, split
@@ -33,6 +36,7 @@ AIRY_HU, GAS_HU = -800, -950
 MAX_GAS, MAX_GAS_OF_ALL = 0.8, 0.4  # of the airy part, and of all: bowel has more gas, emphysema less
 OTHER_LUNG = 0.3  # of the largest piece: smaller pieces in the lower part of its height are bowel
 LOWER_PART = 0.33
+NO_LABELS, NOWHERE = np.zeros((0, 0, 0), dtype=np.uint8), (slice(0, 0),) * 3
 
 
 class ClassicalLungs(torch.nn.Module):
@@ -85,37 +89,71 @@ def lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     Returns:
         (i, j, k) uint8.
     """
-    hu = np.clip(array_hu, *RANGE_HU).astype(np.int16)
-    labels = np.zeros(hu.shape, dtype=np.uint8)
-    step = _step(spacing_mm)
-    inside = repeated(inside_body(coarse(hu, step), _times(step, spacing_mm)), step, hu.shape)
-    dark = inside & (hu < _threshold_hu(hu[inside]))
-    rough = _pieces(hu, dark, spacing_mm)
-    if not rough.any():
-        return labels
-    lumen = airway(hu, inside, rough, spacing_mm)
-    alone = side_if_alone(rough, inside, lumen)
-    box = bounding_box(rough, [round(2 * CLOSING_MM / s) for s in spacing_mm])
-    labels[box] = _both(hu[box], dark[box], lumen[box], alone, spacing_mm)
-    labels[lumen] = AIRWAY
+    labels = np.zeros(array_hu.shape, dtype=np.uint8)
+    found, box = found_lungs(array_hu, spacing_mm)
+    labels[box] = found
     return labels
 
 
-def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """The labels of `lungs` in the box that holds all of them, and that box."""
-    labels = lungs(array_hu, spacing_mm)
-    box = bounding_box(labels > 0, (2, 2, 2))
-    box = tuple(slice(part.start, min(part.stop, size)) for part, size in zip(box, labels.shape, strict=True))
-    return labels[box], box
+def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, Box]:
+    """As lungs, in a box that holds all that is labelled: its labels, and where it lies.
+
+    The box has a margin of about a centimetre; it is empty where no lung is found.
+    """
+    hu = _clipped(array_hu)
+    step = _step(spacing_mm)
+    blocks = inside_body(coarse(hu, step), _times(step, spacing_mm))
+    if not blocks.any():
+        return NO_LABELS, NOWHERE
+    of_blocks = bounding_box(blocks)
+    # All boxes are places in the image. What lies outside the body's is neither lung nor airway.
+    body = _of_voxels(of_blocks, step, hu.shape)
+    inside = repeated(blocks[of_blocks], step, shape_of(body))
+    dark = hu[body] < _threshold_hu(hu[body], inside)
+    dark &= inside
+    rough = _pieces(hu[body], dark, spacing_mm)
+    if not rough.any():
+        return NO_LABELS, NOWHERE
+    lumen, lumen_box = airway(hu[body], inside, rough, spacing_mm)
+    tight = bounding_box(rough)
+    lines = (slice(None), *tight[1:])
+    airway_at = lumen_box[0].start + mean_plane(lumen) if lumen.size else None
+    beyond = (body[0].start, hu.shape[0] - body[0].stop)
+    alone = side_if_alone(rough[lines], inside[lines], airway_at, beyond)
+    lumen_box = moved(lumen_box, body)
+    box = widened(moved(tight, body), [round(2 * CLOSING_MM / s) for s in spacing_mm], hu.shape)
+    walls = common(widened(lumen_box, (1, 1, 1), hu.shape), box)
+    dark = placed(dark, body, box)
+    dark[within(walls, box)] &= ~dilated(placed(lumen, lumen_box, walls))
+    both = _both(hu[box], dark, alone, spacing_mm)
+    if not lumen.size:
+        return both, box
+    whole = hull(box, lumen_box)
+    labels = placed(both, box, whole)
+    np.copyto(labels[within(lumen_box, whole)], AIRWAY, where=lumen)
+    return labels, whole
 
 
-def _threshold_hu(hu: np.ndarray) -> float:
-    """Half-way between the mean of what is below and the mean of what is above.
+def _clipped(array_hu: np.ndarray) -> np.ndarray:
+    """In RANGE_HU, int16; plane by plane, so that no large copy is made on the way."""
+    hu = np.empty(array_hu.shape, dtype=np.int16)
+    for plane, values in zip(hu, array_hu, strict=True):
+        plane[...] = np.clip(values, *RANGE_HU)
+    return hu
+
+
+def _threshold_hu(hu: np.ndarray, inside: np.ndarray) -> float:
+    """Half-way between the mean of what is below and the mean of what is above, of all that is inside.
 
     That is where the border between two materials lies, so a dense lung needs a higher threshold. Source: Hu,
     Hoffman and Reinhardt, IEEE Transactions on Medical Imaging 20, 2001.
     """
-    counts = np.bincount(hu.astype(np.int64) - RANGE_HU[0], minlength=RANGE_HU[1] - RANGE_HU[0] + 1)
+    outside = RANGE_HU[1] + 1
+    counts = np.zeros(outside - RANGE_HU[0] + 1, dtype=np.int64)
+    for plane, mask in zip(hu, inside, strict=True):
+        codes = np.where(mask, plane, np.int16(outside)) - RANGE_HU[0]
+        counts += np.bincount(codes.ravel(), minlength=len(counts))
+    counts = counts[:-1]
     values = np.arange(RANGE_HU[0], RANGE_HU[1] + 1)
     threshold_hu, before = THRESHOLD_HU[1], np.inf  # a dense lung is below this, too
     while abs(threshold_hu - before) > 1:
@@ -129,38 +167,32 @@ def _threshold_hu(hu: np.ndarray) -> float:
 
 def _pieces(hu: np.ndarray, dark: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """The components of dark that are lung: neither gas nor bowel below the lungs; (i, j, k) bool."""
-    from scipy.ndimage import find_objects
-
-    numbers, sizes = components(dark)
-    airy, gas = (np.bincount(numbers[hu < limit], minlength=len(sizes)) for limit in (AIRY_HU, GAS_HU))
-    volume_ml = sizes * np.prod(spacing_mm) / 1000
-    is_gas = (gas > MAX_GAS * airy) & (gas > MAX_GAS_OF_ALL * sizes)
-    is_lung = (volume_ml >= MIN_LUNG_ML) & ~is_gas
-    is_lung[0] = False
-    if is_lung.any():
-        boxes = find_objects(numbers)
-        first = int(np.argmax(volume_ml * is_lung))
-        height = boxes[first - 1][2]
+    pieces = []
+    for piece, box in big_components(dark, MIN_LUNG_ML * 1000 / float(np.prod(spacing_mm))):
+        size = np.count_nonzero(piece)
+        airy, gas = (np.count_nonzero(piece & (hu[box] < limit)) for limit in (AIRY_HU, GAS_HU))
+        if gas <= MAX_GAS * airy or gas <= MAX_GAS_OF_ALL * size:
+            pieces.append((size, piece, box))
+    found = np.zeros(dark.shape, dtype=bool)
+    if pieces:
+        most, _, (*_, height) = max(pieces, key=lambda each: each[0])
         lowest = height.start + LOWER_PART * (height.stop - height.start)
-        for number in np.flatnonzero(is_lung & (volume_ml < OTHER_LUNG * volume_ml[first])):
-            box = boxes[number - 1][2]
-            is_lung[number] = (box.start + box.stop) / 2 > lowest
-    return is_lung[numbers]
+        for size, piece, box in pieces:
+            if size >= OTHER_LUNG * most or (box[2].start + box[2].stop) / 2 > lowest:
+                found[box] |= piece
+    return found
 
 
-def _both(
-    hu: np.ndarray, dark: np.ndarray, lumen: np.ndarray, alone: int, spacing_mm: Sequence[float]
-) -> np.ndarray:
-    """Labels of both lungs, without the airway and its wall; (i, j, k) uint8."""
+def _both(hu: np.ndarray, dark: np.ndarray, alone: int, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Labels of both lungs, from what is dark without the airway and its wall; (i, j, k) uint8."""
     step = _step(spacing_mm)
-    coarse_mm = _times(step, spacing_mm)
-    pieces = _pieces(hu, dark & ~dilated(lumen), spacing_mm)
-    coarse_pieces = coarse(pieces, step) > 0.5
-    if not coarse_pieces.any():
+    pieces = _pieces(hu, dark, spacing_mm)
+    shares = coarse(pieces, step)
+    solid = shares > 0.5
+    if not solid.any():
         return pieces.astype(np.uint8)
-    seeds = cores(coarse_pieces, alone, coarse_mm)
-    sides = split(hu, pieces, seeds, coarse(hu, step), coarse_pieces, step)
-    return closed(sides, spacing_mm)
+    seeds = cores(solid, alone, _times(step, spacing_mm))
+    return closed(split(hu, pieces, seeds, coarse(hu, step), shares, step), spacing_mm)
 
 
 def closed(sides: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -168,17 +200,41 @@ def closed(sides: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
 
     Other labels than those of the lungs stay.
     """
+    labels = sides.copy()
+    free = sides == 0
+    reached = [_closing(sides == side, spacing_mm) for side in (LEFT, RIGHT)]
+    for side, (depth_mm, box) in zip((LEFT, RIGHT), reached, strict=True):
+        np.copyto(labels[box], side, where=free[box] & (depth_mm > 0))
+    # The deeper one has it where both have reached.
+    meeting = common(*(box for _, box in reached))
+    left, right = (depth_mm[within(meeting, box)] for depth_mm, box in reached)
+    np.copyto(labels[meeting], LEFT, where=free[meeting] & (left > right) & (left > 0))
+    for side in (LEFT, RIGHT):
+        part = labels[bounding_box(labels == side)]
+        np.copyto(part, side, where=holes(part == side) & (part == 0))
+    return labels
+
+
+def _closing(lung: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, Box]:
+    """How deep voxels lie in the closing of a lung, in mm, in a box beyond which none does; and the box."""
     step = _step(spacing_mm)
     coarse_mm = _times(step, spacing_mm)
-    depths_mm = []
-    for side in (LEFT, RIGHT):
-        solid = coarse(sides == side, step) > 0.5
-        depths_mm.append(fine(closing_depth_mm(solid, CLOSING_MM, coarse_mm), step, sides.shape))
-    deeper = np.where(depths_mm[0] > depths_mm[1], np.uint8(LEFT), np.uint8(RIGHT))
-    labels = np.where((sides == 0) & (np.maximum(*depths_mm) > 0), deeper, sides)
-    for side in (LEFT, RIGHT):
-        labels[filled(labels == side) & (labels == 0)] = side
-    return labels
+    blocks = tuple(
+        slice(part.start // s, -(-part.stop // s)) for part, s in zip(bounding_box(lung), step, strict=True)
+    )
+    reach = [1 + math.ceil(CLOSING_MM / size) for size in coarse_mm]
+    around = widened(blocks, reach, [-(-size // s) for size, s in zip(lung.shape, step, strict=True)])
+    box = _of_voxels(around, step, lung.shape)
+    depth_mm = closing_depth_mm(coarse(lung[box], step) > 0.5, CLOSING_MM, coarse_mm)
+    return fine(depth_mm, step, shape_of(box)), box
+
+
+def _of_voxels(blocks: Box, step: Sequence[int], shape: Sequence[int]) -> Box:
+    """The box of the voxels of a box of blocks."""
+    return tuple(
+        slice(part.start * s, min(part.stop * s, size))
+        for part, s, size in zip(blocks, step, shape, strict=True)
+    )
 
 
 def _step(spacing_mm: Sequence[float]) -> list[int]:

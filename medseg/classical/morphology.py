@@ -6,16 +6,76 @@ from collections.abc import Sequence
 
 import numpy as np
 
-IN_PLANE = np.zeros((3, 3, 3), dtype=bool)  # each axial slice by itself
-IN_PLANE[1, :, 1] = IN_PLANE[:, 1, 1] = True
+from medseg.classical.boxes import Box, widened
+
+FAR = 2**14  # voxels squared: beyond any distance that is looked for
+MOST_STEPS = 40  # in which a distance is looked for
+ROUNDING = 1e-3  # of a step
 
 
-def components(mask: np.ndarray, structure: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The component of each voxel, 0 for the background, and the voxels of each; (i, j, k), (n + 1,)."""
-    from scipy.ndimage import label
+def components(mask: np.ndarray, *, in_plane: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The component of each voxel, 0 for the background, and the voxels of each; (i, j, k), (n + 1,).
 
-    numbers, _ = label(mask, structure)
-    return numbers, np.bincount(numbers.ravel())
+    They are numbered by their first voxels. `in_plane` takes each axial slice by itself.
+    """
+    numbers, count = numbered(mask, in_plane=in_plane)
+    if in_plane:
+        flat = numbers.ravel()
+        sizes = np.bincount(flat[np.flatnonzero(flat)], minlength=count + 1)
+    else:
+        starts, lengths = _runs(mask)
+        sizes = np.bincount(numbers.ravel()[starts], lengths, count + 1).astype(np.int64)
+    sizes[0] = mask.size - sizes[1:].sum()
+    return numbers, sizes
+
+
+def big_components(mask: np.ndarray, least: float) -> list[tuple[np.ndarray, Box]]:
+    """The components of at least so many voxels: the mask of each in its smallest box, and that box."""
+    numbers, count = numbered(mask)
+    starts, lengths = _runs(mask)
+    of_run = numbers.ravel()[starts]
+    sizes = np.bincount(of_run, lengths, count + 1)
+    found = []
+    for number in np.flatnonzero(sizes >= least):
+        own = np.flatnonzero(of_run == number)
+        x, y, z = np.unravel_index(starts[own], mask.shape)
+        ends = (x + 1, y + 1, z + lengths[own])
+        box = tuple(slice(int(low.min()), int(high.max())) for low, high in zip((x, y, z), ends, strict=True))
+        found.append((numbers[box] == number, box))
+    return found
+
+
+def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first voxels of all runs along the last axis, as flat places, and how many each has.
+
+    They are far fewer than the voxels, and each lies in one component.
+    """
+    first, last = mask.copy(), mask.copy()
+    np.greater(mask[..., 1:], mask[..., :-1], out=first[..., 1:])
+    np.greater(mask[..., :-1], mask[..., 1:], out=last[..., :-1])
+    starts = np.flatnonzero(first)
+    return starts, np.flatnonzero(last) - starts + 1
+
+
+def numbered(mask: np.ndarray, *, in_plane: bool = False) -> tuple[np.ndarray, int]:
+    """As components, with the count of components in place of their sizes."""
+    import cc3d
+
+    mask = np.ascontiguousarray(mask)
+    if in_plane:  # voxels with different values don't hang together
+        mask = mask * (1 + np.arange(mask.shape[2]) % 2).astype(np.uint8)
+    return cc3d.connected_components(mask, connectivity=6, return_N=True)
+
+
+def chosen(numbers: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """The voxels of the components that are True in which, (n + 1,); faster than which[numbers]."""
+    few = np.flatnonzero(which)
+    if len(few) > 8:
+        return which[numbers]
+    mask = np.zeros(numbers.shape, dtype=bool)
+    for number in few:
+        mask |= numbers == number
+    return mask
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
@@ -39,68 +99,129 @@ def dilated(mask: np.ndarray, turns: int = 1) -> np.ndarray:
 
 def coarse(array: np.ndarray, step: Sequence[int]) -> np.ndarray:
     """Means over blocks of `step` voxels, float32; the blocks at the far faces repeat the last voxels."""
-    missing = [(0, -size % s) for size, s in zip(array.shape, step, strict=True)]
-    array = np.pad(array, missing, mode="edge").astype(np.float32)
-    for axis, s in enumerate(step):
-        along = np.moveaxis(array, axis, 0)
-        array = np.moveaxis(sum((along[start::s] for start in range(1, s)), along[::s]), 0, axis)
-    return array / np.float32(np.prod(step))
+    means = np.empty([-(-size // s) for size, s in zip(array.shape, step, strict=True)], dtype=np.float32)
+    for number in range(len(means)):  # layer by layer, so that all stays in the processor's cache
+        sums = array[number * step[0] : (number + 1) * step[0]].astype(np.float32)
+        for axis, s in enumerate(step):
+            sums = _block_sums(sums, s, axis)
+        means[number] = sums[0]
+    means /= np.float32(np.prod(step))
+    return means
+
+
+def _block_sums(array: np.ndarray, step: int, axis: int) -> np.ndarray:
+    if step == 1:
+        return array
+    before = (slice(None),) * axis
+    sums = array[(*before, slice(None, None, step))].copy()
+    for start in range(1, step):
+        part = array[(*before, slice(start, None, step))]
+        count = part.shape[axis]
+        sums[(*before, slice(count))] += part
+        sums[(*before, slice(count, None))] += array[(*before, slice(-1, None))]
+    return sums
 
 
 def fine(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np.ndarray:
     """Block means back on the grid of `shape`, interpolated linearly between the blocks' centres."""
-    for axis, (size, s) in enumerate(zip(shape, step, strict=True)):
-        at = np.clip((np.arange(size) + 0.5) / s - 0.5, 0, array.shape[axis] - 1)
-        low = np.minimum(at.astype(int), array.shape[axis] - 1)
-        weight = np.expand_dims((at - low).astype(np.float32), tuple({0, 1, 2} - {axis}))
-        below = array.take(low, axis)
-        above = array.take(np.minimum(low + 1, array.shape[axis] - 1), axis)
-        array = below + weight * (above - below)
-    return array
+    values = np.empty(shape, dtype=np.float32)
+    places = [_places(*sizes) for sizes in zip(shape, step, array.shape, strict=True)]
+    for number, (low, high, weight) in enumerate(zip(*places[0], strict=True)):
+        plane = array[low] + weight * (array[high] - array[low])
+        for axis, (lows, highs, weights) in enumerate(places[1:]):
+            below = plane.take(lows, axis)
+            above = plane.take(highs, axis)
+            above -= below
+            above *= weights if axis else weights[:, None]
+            plane = np.add(below, above, out=above)
+        values[number] = plane
+    return values
+
+
+def _places(size: int, step: int, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each voxel along an axis the two blocks that it lies between and the share of the second."""
+    at = np.clip((np.arange(size) + 0.5) / step - 0.5, 0, blocks - 1)
+    low = np.minimum(at.astype(int), blocks - 1)
+    return low, np.minimum(low + 1, blocks - 1), (at - low).astype(np.float32)
 
 
 def repeated(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np.ndarray:
     """Block values back on the grid of `shape`, each voxel with the value of its block."""
-    for axis, (size, s) in enumerate(zip(shape, step, strict=True)):
-        array = array.take(np.arange(size) // s, axis)
+    for axis in (2, 1, 0):  # the strided copies first, while the array is small
+        size, s = shape[axis], step[axis]
+        sizes = [size if each == axis else array.shape[each] for each in range(3)]
+        copy = np.empty(sizes, dtype=array.dtype)
+        before, after = np.moveaxis(array, axis, 0), np.moveaxis(copy, axis, 0)
+        for start in range(s):
+            part = after[start::s]
+            part[...] = before[: len(part)]
+        array = copy
     return array
 
 
-def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> Box:
     """The smallest box that holds all of mask and a margin in voxels, inside the array."""
+    seen = np.logical_or.reduce(mask)  # one pass for two axes
     box = []
-    for axis, more in enumerate(margin):
-        where = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        low, high = (where[0], where[-1] + 1) if len(where) else (0, 0)
-        box.append(slice(max(0, low - more), high + more))
-    return tuple(box)
+    for along in (mask.any(axis=(1, 2)), seen.any(axis=1), seen.any(axis=0)):
+        where = np.flatnonzero(along)
+        low, high = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+        box.append(slice(low, high))
+    return widened(box, margin, mask.shape)
 
 
-def filled(mask: np.ndarray) -> np.ndarray:
-    """The mask with the holes that have no way out of the array; (i, j, k) bool."""
-    numbers, sizes = components(~mask)
-    open_ones = np.zeros(len(sizes), dtype=bool)
-    for axis in range(3):
-        open_ones[np.moveaxis(numbers, axis, 0)[[0, -1]]] = True
-    open_ones[0] = False
-    return ~open_ones[numbers]
+def mean_plane(mask: np.ndarray) -> float:
+    """The mean index along the first axis of the voxels of mask."""
+    counts = np.array([np.count_nonzero(plane) for plane in mask])
+    return float(counts @ np.arange(len(mask)) / counts.sum())
+
+
+def holes(mask: np.ndarray) -> np.ndarray:
+    """What is not mask and has no way out of the array past it; (i, j, k) bool."""
+    numbers, _ = numbered(np.pad(~mask, 1, constant_values=True))
+    enclosed = numbers[1:-1, 1:-1, 1:-1] != numbers[0, 0, 0]
+    enclosed &= ~mask
+    return enclosed
 
 
 def closing_depth_mm(mask: np.ndarray, radius_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
     """How deep each voxel lies in the closing of mask by a ball, in mm; negative outside of it.
 
-    A rolling ball: what a ball of this radius can't reach from outside belongs to the closing.
+    A rolling ball: what a ball of this radius can't reach from outside belongs to the closing. Depths of more
+    than a voxel's diagonal are given as that diagonal.
     """
     if not mask.any():
         return np.full(mask.shape, -radius_mm, dtype=np.float32)
-    dilated = distance_mm(~mask, spacing_mm) <= radius_mm
+    dilated = distance_mm(~mask, spacing_mm, radius_mm) <= radius_mm
     if dilated.all():
         return np.full(mask.shape, radius_mm, dtype=np.float32)
-    return distance_mm(dilated, spacing_mm) - np.float32(radius_mm)
+    most_mm = radius_mm + float(np.linalg.norm(spacing_mm))
+    depth_mm = distance_mm(dilated, spacing_mm, most_mm)
+    depth_mm -= np.float32(radius_mm)
+    return np.minimum(depth_mm, np.float32(most_mm - radius_mm), out=depth_mm)
 
 
-def distance_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """From each voxel of mask to the nearest one outside of it, float32; infinite where there is none."""
-    import edt
+def distance_mm(mask: np.ndarray, spacing_mm: Sequence[float], most_mm: float = np.inf) -> np.ndarray:
+    """From each voxel of mask to the nearest one outside of it, float32; infinite where there is none.
 
-    return edt.edt(np.asfortranarray(mask), anisotropy=tuple(spacing_mm), order="F")
+    Distances of more than `most_mm` need not be exact, only more than that; short ones take less time.
+    """
+    if most_mm > MOST_STEPS * min(spacing_mm):
+        import edt
+
+        return edt.edt(np.asfortranarray(mask), anisotropy=tuple(spacing_mm), order="F")
+    # Squares of voxels are whole numbers, which take a quarter of the time.
+    is_cubic = len(set(spacing_mm)) == 1
+    unit_mm, far = (spacing_mm[0], np.uint16(FAR)) if is_cubic else (1.0, np.float32(np.inf))
+    squares = np.where(mask, far, far.dtype.type(0))
+    for axis, size_mm in enumerate(spacing_mm):
+        before = np.moveaxis(squares.copy(), axis, 0)
+        after = np.moveaxis(squares, axis, 0)
+        for steps in range(1, min(int(most_mm / size_mm + ROUNDING), len(after) - 1) + 1):
+            further = before + far.dtype.type((steps * size_mm / unit_mm) ** 2)
+            np.minimum(after[steps:], further[:-steps], out=after[steps:])
+            np.minimum(after[:-steps], further[steps:], out=after[:-steps])
+    distances = squares.astype(np.float32)
+    distances[squares >= far] = np.inf
+    distances *= np.float32(unit_mm**2)
+    return np.sqrt(distances, out=distances)

@@ -25,7 +25,8 @@ LUNGS, AIRWAY = (1, 2), 3
 PARTLY_AIR_HU = -150  # below fat
 RIM_MM = 4.0  # how far around a lung its border may be mixed with air
 KINDS = (
-    "consolidation", "effusion", "white_out", "filled", "mass", "ground_glass", "reticulation", "pneumothorax",
+    "consolidation", "effusion", "white_out", "filled", "mass", "ground_glass", "reticulation",
+    "pneumothorax",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/lung_patients.py TRAININGS WEIGHTS [CASE ...]
 
-TRAININGS is the output_dir of `medseg train lung_ct --folds 4`, WEIGHTS a file for the cases that train nothing.
+TRAININGS is the output_dir of `medseg train lung_ct --folds 4`, WEIGHTS a file for cases that train nothing.
 MEDSEG_DATA names the folder with lung_made/. A line of JSON a case and method, and a table at the end.
 """
 
