@@ -202,6 +202,34 @@ def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid, box: Box) -> N
     ]
     places = [way for way, _ in ways]
     labels = labels[tuple(part for _, part in ways)]
+    _mix(labels, known, voxels, places)
+
+
+def finer_labels(scores: torch.Tensor, shape: Sequence[int], box: Box) -> torch.Tensor:
+    """The label with the highest score in each voxel of a part of a finer grid with the same outer faces.
+
+    Args:
+        scores: (labels, i', j', k') on the coarse grid; they are interpolated linearly.
+        shape: (i, j, k) of the whole finer grid.
+        box: the part that is wanted.
+
+    Returns:
+        uint8 of the box's shape.
+    """
+    best = best_labels(scores)
+    known = best.masked_fill(_at_border(best), UNKNOWN)
+    voxels = scores.permute(1, 2, 3, 0).contiguous()
+    places: list[_Places] = []
+    for count, length, part in zip(shape, best.shape, box, strict=True):
+        low, high, share = _places(count, length)
+        places.append((low[part], high[part], share[part]))
+    labels = torch.empty([part.stop - part.start for part in box], dtype=torch.uint8)
+    _mix(labels, known, voxels, places)
+    return labels
+
+
+def _mix(labels: torch.Tensor, known: torch.Tensor, voxels: torch.Tensor, places: Sequence[_Places]) -> None:
+    """Write labels where all that a voxel lies between agree, and the best of the mixed scores elsewhere."""
     planes, rows, columns = (low for low, _, _ in places)
     for numbers in torch.arange(len(labels)).split(SLAB):
         slab = known[planes[numbers]].index_select(2, columns).index_select(1, rows)

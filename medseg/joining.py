@@ -20,7 +20,7 @@ from medseg.classical.border import follow_hu
 from medseg.classical.boxes import Box, hull, placed, shape_of, widened
 from medseg.classical.lungs import AIRWAY, found_lungs
 from medseg.classical.morphology import bounding_box, components, dilated
-from medseg.grid import best_labels
+from medseg.grid import best_labels, finer_labels
 
 LUNGS = (1, 2)
 LAYER_MM = 3.0  # of lung that only the network sees: a thinner layer is its uncertainty at a border
@@ -58,14 +58,12 @@ class JoinLungsd(MapTransform):
             coarse = torch.as_tensor(joined[key]).cpu().float()
             box = _box(where, coarse, hu.shape)
             known = placed(rules, where, box) if rules.size else np.zeros(shape_of(box), dtype=np.uint8)
-            scores = upsampled(coarse, hu.shape, box)
-            own = best_labels(scores).numpy()
+            own = finer_labels(coarse, hu.shape, box).numpy()
             found, notes = join(own, known, hu[box], spacing_mm)
             warn(image.meta, self, *disagreements(own, found, known, spacing_mm, self.most_ml))
             note(image.meta, self, *notes)
-            settle(scores, own, found, known, hu[box])
             image.meta["grid_box"] = torch.tensor([[part.start, part.stop] for part in box])
-            joined[key] = scores
+            joined[key] = scores_of(found, known, hu[box])
         return joined
 
 
@@ -99,36 +97,18 @@ def join(
     return found, notes
 
 
-def settle(
-    scores: torch.Tensor, own: np.ndarray, found: np.ndarray, known: np.ndarray, hu: np.ndarray
-) -> None:
-    """Make the found labels the ones with the highest scores, with a border that follows the HU; in place."""
-    changed = found != own
-    if changed.any():
-        place = torch.from_numpy(changed)
-        labels = torch.from_numpy(found[changed]).long()[None]
-        scores[:, place] = scores[:, place].scatter(0, labels, scores[:, place].amax(0, keepdim=True) + 1)
-    dense = np.isin(found, LUNGS) & ~np.isin(known, LUNGS)
-    follow_hu(scores, found, hu, LUNGS, dense)
-
-
-def upsampled(coarse: torch.Tensor, shape: tuple[int, ...], box: tuple[slice, ...]) -> torch.Tensor:
-    """Scores in a box of a grid, interpolated linearly between those of a coarser one with the same faces.
+def scores_of(found: np.ndarray, known: np.ndarray, hu: np.ndarray) -> torch.Tensor:
+    """(4, i, j, k) float16, highest at the label found; the border of air-filled lung follows the HU.
 
     Args:
-        coarse: (labels, i', j', k').
-        shape: (i, j, k) of the whole grid.
-        box: the part that is wanted.
+        found: (i, j, k) labels.
+        known: those of the classical method; lung that it does not find has its border between two voxels.
+        hu: the image in HU.
     """
-    for axis, (size, part) in enumerate(zip(shape, box, strict=True), start=1):
-        length = coarse.shape[axis]
-        at = (torch.arange(part.start, part.stop) + 0.5) * length / size - 0.5
-        at = at.clamp(0, length - 1)
-        low = at.floor().long()
-        share = (at - low).float().reshape([-1 if a == axis else 1 for a in range(4)])
-        high = (low + 1).clamp(max=length - 1)
-        coarse = torch.lerp(coarse.index_select(axis, low), coarse.index_select(axis, high), share)
-    return coarse
+    labels = torch.from_numpy(found)
+    scores = torch.stack([labels == value for value in range(AIRWAY + 1)]).half()
+    follow_hu(scores, found, hu, LUNGS, np.isin(found, LUNGS) & ~np.isin(known, LUNGS))
+    return scores
 
 
 def refused_pieces(pieces: np.ndarray, accepted: np.ndarray) -> np.ndarray:
