@@ -26,6 +26,7 @@ from medseg.bundle import (
     weights_files,
 )
 from medseg.case import NOTE, WARNING, Case
+from medseg.deferred import import_monai
 from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
@@ -95,6 +96,7 @@ class Segmenter:
         weights: str | Path | None = None,
         weights_fold: int | None = None,
     ) -> None:
+        import_monai()
         from medseg.inference import pick_device
 
         if mode not in MODES:

@@ -46,7 +46,6 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.bundle import import_monai_without
     from medseg.io import case_names, search_inputs
     from medseg.io.atomic import require_folder
     from medseg.outputs import check_formats
@@ -58,7 +57,6 @@ def run(options: argparse.Namespace) -> int:
     names = case_names(inputs).values()
     for name in names:
         require_folder(Path(options.output, name))
-    import_monai_without("jsonschema", "matplotlib", "mlflow", "pandas")
     from tqdm import tqdm
 
     from medseg.pipeline import Segmenter
