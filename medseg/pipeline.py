@@ -247,10 +247,10 @@ class ResultBuilder:
 
 def _absent(mask: Mask) -> list[str]:
     """A warning on the labels that no voxel has."""
-    found = set(np.unique(mask.array).tolist())
-    missing = [name.replace("_", " ") for value, name in mask.labels.items() if value and value not in found]
-    if not found - {0}:
+    if not mask.array.any():
         return ["nothing was found: the mask is empty"]
+    absent = [name for value, name in mask.labels.items() if value and not (mask.array == value).any()]
+    missing = [name.replace("_", " ") for name in absent]
     return [f"not found: {', '.join(missing)}"] if missing else []
 
 
