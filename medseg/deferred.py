@@ -32,7 +32,11 @@ _WAITING: Mapping[str, Sequence[str]] = {
     "pandas": ("DataFrame",),
     "pydicom": (),
     "requests": ("get",),
+    "scipy.optimize": ("linear_sum_assignment",),
     "scipy.signal": ("hilbert", "iirnotch"),
+    "scipy.sparse": ("csc_matrix", "csr_matrix"),
+    "scipy.sparse.csgraph": ("dijkstra",),
+    "scipy.sparse.linalg": ("cg", "spsolve"),
     "scipy.spatial": ("KDTree",),
     "skimage.exposure": (),
     "skimage.measure": ("centroid", "find_contours"),
@@ -49,12 +53,18 @@ _WAITING: Mapping[str, Sequence[str]] = {
 _PATIENT = ("monai", "ignite")
 
 
-def import_monai() -> None:
-    """Import what of MONAI a segmentation takes, with the libraries of _WAITING left for later."""
-    if "monai" not in sys.modules:
-        with _deferred(_WAITING), _uncollected():
-            import monai.bundle
-            import monai.inferers  # noqa: F401
+def import_monai() -> bool:
+    """Import what of MONAI a segmentation takes, with the libraries of _WAITING left for later.
+
+    Returns:
+        False where MONAI was there already, and nothing was done.
+    """
+    if "monai" in sys.modules:
+        return False
+    with _deferred(_WAITING), _uncollected():
+        import monai.bundle
+        import monai.inferers  # noqa: F401
+    return True
 
 
 class Deferred:
@@ -128,16 +138,24 @@ def _asked_by_patient() -> bool:
 
 
 def _give_way(deferred: Deferred) -> Any:
-    """Import what a Deferred stands in for, and put it and others of its library in their places.
+    """Import what a Deferred stands in for, and put in their places it and what else of its library is there.
 
-    All at once, because `except` takes no Deferred: whoever could raise an error of a library has used it.
+    With all else, because `except` takes no Deferred: whoever could raise an error of a library has used it.
     """
     real = _real(deferred)
     for holder in [module for name, module in list(sys.modules.items()) if _library(name) in _PATIENT]:
         for name, value in list(vars(holder).items()):
             if type(value) is Deferred and _library(value._module) == _library(deferred._module):
-                setattr(holder, name, _real(value))
+                setattr(holder, name, _if_imported(value))
     return real
+
+
+def _if_imported(deferred: Deferred) -> Any:
+    """What a Deferred stands in for where that is imported already, else the Deferred."""
+    module = sys.modules.get(deferred._module, deferred)
+    if isinstance(module, Deferred) or deferred._name is None:
+        return module
+    return getattr(module, deferred._name, deferred)
 
 
 def _real(deferred: Deferred) -> Any:

@@ -46,7 +46,7 @@ ALLOWED = {
         *("bundle", "classical", "grid", "inference", "io", "metrics", "phantoms", "reports", "statistics"),
         *("calibration", "pipeline", "roc", "surface"),
     },
-    "cli": {"bundle", "io", "outputs", "pipeline", "quality", "terminal", "training"},
+    "cli": {"bundle", "deferred", "io", "outputs", "pipeline", "quality", "terminal", "training"},
 }
 
 # Library to the modules that may import it.
