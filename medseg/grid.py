@@ -24,6 +24,7 @@ from medseg.volume import nearest_axes
 SQUARE = 1e-3
 SLAB = 16  # slices at a time, so that no full-size float copy is made
 UNKNOWN = 255  # no label yet
+_CACHED = 4  # planes of scores that a processor's cache holds
 Box: TypeAlias = "tuple[slice, ...]"
 
 
@@ -193,7 +194,7 @@ def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid, box: Box) -> N
     neighbours on the grid agree takes their label; the others, at borders, are some hundredths of a scan.
     """
     best = _slices_first(best_labels(scores)[None], grid)[:, 0].contiguous()
-    known = best.masked_fill(_at_border(best), UNKNOWN)
+    known = _without_borders(best)
     voxels = scores.permute(1, 2, 3, 0).contiguous().movedim(grid.slices, 0)  # a voxel's scores side by side
     order = (grid.slices, *grid.in_plane)
     ways = [
@@ -217,7 +218,7 @@ def finer_labels(scores: torch.Tensor, shape: Sequence[int], box: Box) -> torch.
         uint8 of the box's shape.
     """
     best = best_labels(scores)
-    known = best.masked_fill(_at_border(best), UNKNOWN)
+    known = _without_borders(best)
     voxels = scores.permute(1, 2, 3, 0).contiguous()
     places: list[_Places] = []
     for count, length, part in zip(shape, best.shape, box, strict=True):
@@ -241,21 +242,24 @@ def _mix(labels: torch.Tensor, known: torch.Tensor, voxels: torch.Tensor, places
 
 def best_labels(scores: torch.Tensor) -> torch.Tensor:
     """(label, ...) scores to the first label with the highest one, uint8; faster than argmax."""
-    highest, best = scores[0], torch.zeros(scores.shape[1:], dtype=torch.uint8)
-    for label, score in enumerate(scores[1:], start=1):
-        best.masked_fill_(score > highest, label)
-        highest = torch.maximum(highest, score)
+    best = torch.zeros(scores.shape[1:], dtype=torch.uint8)
+    for planes, found in zip(scores.split(_CACHED, dim=1), best.split(_CACHED), strict=True):
+        highest = planes[0]
+        for label, score in enumerate(planes[1:], start=1):
+            found.masked_fill_(score > highest, label)
+            highest = torch.maximum(highest, score)
     return best
 
 
-def _at_border(labels: torch.Tensor) -> torch.Tensor:
-    """Whether a voxel and the seven that follow it along the axes have more than one label."""
-    least = most = labels
+def _without_borders(labels: torch.Tensor) -> torch.Tensor:
+    """The labels, UNKNOWN where a voxel and the seven that follow it along the axes have more than one.
+
+    Changes what it is given.
+    """
     for axis, length in enumerate(labels.shape):
-        following = torch.arange(1, length + 1).clamp(max=length - 1)
-        least = torch.minimum(least, least.index_select(axis, following))
-        most = torch.maximum(most, most.index_select(axis, following))
-    return least != most
+        here, following = labels.narrow(axis, 0, length - 1), labels.narrow(axis, 1, length - 1)
+        here.masked_fill_(here != following, UNKNOWN)
+    return labels
 
 
 def _mixed(voxels: torch.Tensor, places: Sequence[_Places], where: tuple[torch.Tensor, ...]) -> torch.Tensor:

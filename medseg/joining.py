@@ -19,7 +19,7 @@ from medseg.case import note, warn
 from medseg.classical.border import follow_hu
 from medseg.classical.boxes import Box, hull, placed, shape_of, widened
 from medseg.classical.lungs import AIRWAY, found_lungs
-from medseg.classical.morphology import bounding_box, components, dilated
+from medseg.classical.morphology import bounding_box, chosen, dilated, numbered
 from medseg.grid import best_labels, finer_labels
 
 LUNGS = (1, 2)
@@ -113,11 +113,12 @@ def scores_of(found: np.ndarray, known: np.ndarray, hu: np.ndarray) -> torch.Ten
 
 def refused_pieces(pieces: np.ndarray, accepted: np.ndarray) -> np.ndarray:
     """The connected pieces of (x, y, z) bool of which less than half is accepted."""
-    numbers, sizes = components(pieces)
-    agreed = np.bincount(numbers[accepted & pieces], minlength=len(sizes))
+    numbers, count = numbered(pieces)
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)
+    agreed = np.bincount(numbers[accepted & pieces], minlength=count + 1)
     refused = agreed < 0.5 * sizes
     refused[0] = False
-    return refused[numbers]
+    return chosen(numbers, refused)
 
 
 def disagreements(

@@ -26,6 +26,7 @@ from medseg.bundle import (
     weights_files,
 )
 from medseg.case import NOTE, WARNING, Case
+from medseg.deferred import import_monai
 from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
@@ -95,6 +96,7 @@ class Segmenter:
         weights: str | Path | None = None,
         weights_fold: int | None = None,
     ) -> None:
+        import_monai()
         from medseg.inference import pick_device
 
         if mode not in MODES:
@@ -245,10 +247,10 @@ class ResultBuilder:
 
 def _absent(mask: Mask) -> list[str]:
     """A warning on the labels that no voxel has."""
-    found = set(np.unique(mask.array).tolist())
-    missing = [name.replace("_", " ") for value, name in mask.labels.items() if value and value not in found]
-    if not found - {0}:
+    if not mask.array.any():
         return ["nothing was found: the mask is empty"]
+    absent = [name for value, name in mask.labels.items() if value and not (mask.array == value).any()]
+    missing = [name.replace("_", " ") for name in absent]
     return [f"not found: {', '.join(missing)}"] if missing else []
 
 

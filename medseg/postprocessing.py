@@ -15,6 +15,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from medseg.case import note
+from medseg.classical.morphology import bounding_box, holes, numbered
 from medseg.grid import best_labels
 
 AIRY_SHARE = 0.05  # of a piece of lung, below which it is dense
@@ -78,10 +79,10 @@ class CleanLabelsd(MapTransform):
     def _fill(self, scores: torch.Tensor, labels: np.ndarray, voxel_ml: float) -> Iterator[str]:
         for name in self.filled:
             value = self.values[name]
-            holes = holes_of(labels == value) & (labels == 0)
-            if holes.any():
-                _never(scores, 0, holes)
-                yield f"{name}: holes of {holes.sum() * voxel_ml:.1f} ml filled"
+            inner = holes_of(labels == value) & (labels == 0)
+            if inner.any():
+                _never(scores, 0, inner)
+                yield f"{name}: holes of {inner.sum() * voxel_ml:.1f} ml filled"
 
 
 class CleanLesionsd(MapTransform):
@@ -120,8 +121,9 @@ def _box(meta: Mapping[str, Any]) -> tuple[slice, ...]:
 
 def _never(scores: torch.Tensor, value: int, mask: np.ndarray) -> None:
     """Take a label from voxels: its score becomes the lowest that a label has there."""
-    where = torch.from_numpy(mask)
-    scores[value][where] = scores[:, where].amin(0)
+    box = bounding_box(mask)
+    part, where = scores[(slice(None), *box)], torch.from_numpy(mask[box])
+    part[value][where] = part[:, where].amin(0)
 
 
 def small_pieces(
@@ -135,28 +137,24 @@ def small_pieces(
         airy: (x, y, z) bool; a piece with less than AIRY_SHARE of it is dense.
         least_dense_voxels: that a dense piece has.
     """
-    from scipy.ndimage import find_objects, label
-
-    boxes = find_objects(mask.astype(np.uint8))
     small = np.zeros_like(mask)
-    if not boxes:
+    box = bounding_box(mask)
+    numbers, count = numbered(mask[box], corners=True)
+    if count < 2:
         return small, 0
-    box = boxes[0]
-    numbers, _ = label(mask[box], np.ones((3, 3, 3)))
     sizes = np.bincount(numbers.ravel())
     sizes[0] = 0
     dense = np.bincount(numbers[airy[box]], minlength=len(sizes)) < AIRY_SHARE * sizes
     goes = sizes < np.where(dense, least_dense_voxels, least_voxels)
     goes[0] = goes[sizes.argmax()] = False
-    small[box] = goes[numbers]
+    if goes.any():
+        small[box] = goes[numbers]
     return small, int(goes.sum())
 
 
 def holes_of(mask: np.ndarray) -> np.ndarray:
     """Voxels not in (x, y, z) bool from which no way by faces leads out of it."""
-    from scipy.ndimage import binary_fill_holes, find_objects
-
-    holes = np.zeros_like(mask)
-    for box in find_objects(mask.astype(np.uint8)):
-        holes[box] = binary_fill_holes(mask[box]) & ~mask[box]
-    return holes
+    found = np.zeros_like(mask)
+    box = bounding_box(mask)
+    found[box] = holes(mask[box])
+    return found

@@ -15,6 +15,7 @@ ALLOWED = {
     "errors": set(),
     "volume": set(),
     "terminal": set(),
+    "deferred": set(),
     "colours": set(),
     "instances": set(),
     "io": {"colours"},
@@ -40,12 +41,12 @@ ALLOWED = {
     "transforms": {"ct", "fundus", "grid", "io", "ultrasound"},
     "reports": {"colours", "io"},
     "outputs": {"instances", "io", "reports"},
-    "pipeline": {"bundle", "inference", "io", "outputs", "quality"},
+    "pipeline": {"bundle", "deferred", "inference", "io", "outputs", "quality"},
     "training": {
         *("bundle", "classical", "grid", "inference", "io", "metrics", "phantoms", "reports", "statistics"),
         *("calibration", "pipeline", "roc", "surface"),
     },
-    "cli": {"bundle", "io", "outputs", "pipeline", "quality", "terminal", "training"},
+    "cli": {"bundle", "deferred", "io", "outputs", "pipeline", "quality", "terminal", "training"},
 }
 
 # Library to the modules that may import it.

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter
 
 from medseg.errors import MedsegError, UnsuitableError
 from medseg.io.atomic import atomic_path
@@ -20,6 +21,7 @@ from medseg.reports.overlay import (
     MISSED,
     colour_of,
     draw_errors,
+    grow,
     to_display,
 )
 from medseg.volume import Mask
@@ -91,6 +93,14 @@ class TestOverlay:
         assert (overlay[29, 20] == COLOURS[0]).all()
         assert (overlay[9, 60] == COLOURS[1]).all()
         assert np.isin(overlay[line], COLOURS[:2]).all()
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
+    def test_labels_grow_as_by_a_maximum_filter(self, dtype):
+        random = np.random.default_rng(0)
+        for shape in ((1, 1), (1, 5), (7, 2), (40, 53)):
+            labels = (random.integers(0, 60, shape) * (random.random(shape) < 0.05)).astype(dtype)
+            for width in (1, 2, 3):
+                np.testing.assert_array_equal(grow(labels, width), maximum_filter(labels, 2 * width + 1))
 
     def test_touching_labels_are_parted_by_a_line(self, photograph):
         array = np.ones((ROWS, COLUMNS), np.uint16)

@@ -159,6 +159,15 @@ class TestTellingSlices:
                     others = tuple({0, 1, 2} - {axis})
                     np.testing.assert_array_equal(profile[axis], (array == value).sum(axis=others))
 
+    @pytest.mark.parametrize("highest", [1, 40])
+    def test_profiles_of_many_slices_and_labels(self, highest):
+        labels = np.random.default_rng(2).integers(0, highest + 1, (600, 7, 3)).astype(np.uint16)
+        labels[100:] *= labels[100:] == 1
+        profiles = label_profiles(labels)
+        assert list(profiles[1][0]) == [(plane == 1).sum() for plane in labels]
+        assert profiles[1][1].sum() == profiles[1][2].sum() == (labels == 1).sum()
+        assert set(profiles) == set(np.unique(labels).tolist()) - {0}
+
     def test_most_of_the_labels_win(self):
         labels = np.zeros((20, 10, 10), np.uint8)
         labels[2:9, 2:8, 2:5] = 1

@@ -16,7 +16,7 @@ from medseg.bundle.lineage import Lineage, learnt_from, lineage_of, write_lineag
 from medseg.bundle.methods import Method, inference_files, method_names, read_method, training_files
 from medseg.bundle.steps import describe_steps
 from medseg.bundle.weights import load_network, load_weights, sha256, weights_files
-from medseg.bundle.workflow import check_arguments, import_monai_without, run_workflow, typed_errors
+from medseg.bundle.workflow import check_arguments, run_workflow, typed_errors
 
 __all__ = [
     "Bundle",
@@ -29,7 +29,6 @@ __all__ = [
     "describe_steps",
     "find",
     "given_path",
-    "import_monai_without",
     "inference_files",
     "inference_keys",
     "inference_overrides",

@@ -87,14 +87,3 @@ def typed_errors() -> Iterator[None]:
         if found := _first(MedsegError, error):
             raise found from error
         raise
-
-
-def import_monai_without(*names: str) -> None:
-    """Import MONAI as if these libraries, which it takes where they are installed, were not."""
-    hidden = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import of it fails
-    try:
-        import monai  # noqa: F401
-    finally:
-        for name in hidden:
-            del sys.modules[name]

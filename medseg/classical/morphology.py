@@ -57,14 +57,20 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, np.flatnonzero(last) - starts + 1
 
 
-def numbered(mask: np.ndarray, *, in_plane: bool = False) -> tuple[np.ndarray, int]:
-    """As components, with the count of components in place of their sizes."""
+def numbered(mask: np.ndarray, *, in_plane: bool = False, corners: bool = False) -> tuple[np.ndarray, int]:
+    """As components, with the count of components in place of their sizes.
+
+    Args:
+        mask: (i, j, k) bool.
+        in_plane: each axial slice by itself.
+        corners: voxels that share an edge or a corner hang together too.
+    """
     import cc3d
 
     mask = np.ascontiguousarray(mask)
     if in_plane:  # voxels with different values don't hang together
         mask = mask * (1 + np.arange(mask.shape[2]) % 2).astype(np.uint8)
-    return cc3d.connected_components(mask, connectivity=6, return_N=True)
+    return cc3d.connected_components(mask, connectivity=26 if corners else 6, return_N=True)
 
 
 def chosen(numbers: np.ndarray, which: np.ndarray) -> np.ndarray:

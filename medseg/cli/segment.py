@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.bundle import import_monai_without
+    from medseg.deferred import import_monai
     from medseg.io import case_names, search_inputs
     from medseg.io.atomic import require_folder
     from medseg.outputs import check_formats
@@ -58,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
     names = case_names(inputs).values()
     for name in names:
         require_folder(Path(options.output, name))
-    import_monai_without("jsonschema", "matplotlib", "mlflow", "pandas")
+    if import_monai():
+        gc.freeze()  # what was imported is no garbage: it isn't searched for any again
     from tqdm import tqdm
 
     from medseg.pipeline import Segmenter

@@ -117,7 +117,8 @@ def write_picture(pixels: np.ndarray, path: Path) -> Path:
     from PIL import Image
 
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
+        # Pillow's usual 6 takes two to four times as long for a tenth of the size.
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=3)
     return path
 
 

@@ -264,9 +264,11 @@ def _at_padding(labels: np.ndarray, image_hu: np.ndarray) -> np.ndarray:
     found = np.zeros((3, 2, len(LUNGS)), dtype=int)
     corners = image_hu[[0, 0, -1, -1], [0, -1, 0, -1]] <= PADDING_HU
     for k in (k for k in np.flatnonzero(corners.any(axis=0)) if labels[..., k].any()):
-        maybe = (image_hu[..., k] <= PADDING_HU) & (labels[..., k] == 0)
-        if not _touch(maybe, labels[..., k]):
+        around = _around(labels[..., k])
+        own = labels[(*around, k)]
+        if not _touch(np.ascontiguousarray(image_hu[(*around, k)] <= PADDING_HU) & (own == 0), own):
             continue
+        maybe = (image_hu[..., k] <= PADDING_HU) & (labels[..., k] == 0)
         numbers, count = label(maybe)
         is_padding = np.zeros(count + 1, dtype=bool)
         is_padding[numbers[[0, 0, -1, -1], [0, -1, 0, -1]]] = True
@@ -278,7 +280,15 @@ def _at_padding(labels: np.ndarray, image_hu: np.ndarray) -> np.ndarray:
     return found
 
 
+def _around(labels: np.ndarray) -> tuple[slice, slice]:
+    """The box of the labels in (i, j), not all 0, with a pixel on each side."""
+    found = (np.flatnonzero((labels > 0).any(axis=1 - axis)) for axis in range(2))
+    first, second = (slice(max(0, places[0] - 1), places[-1] + 2) for places in found)
+    return first, second
+
+
 def _touch(mask: np.ndarray, labels: np.ndarray) -> bool:
     """Whether a pixel of (i, j) bool lies beside one with a label."""
+    labels = labels > 0
     pairs = ((mask[1:], labels[:-1]), (mask[:-1], labels[1:]), (mask[:, 1:], labels[:, :-1]))
-    return any((own & (other > 0)).any() for own, other in (*pairs, (mask[:, :-1], labels[:, 1:])))
+    return any((own & other).any() for own, other in (*pairs, (mask[:, :-1], labels[:, 1:])))

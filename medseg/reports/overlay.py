@@ -128,9 +128,15 @@ def _stretch(image: np.ndarray) -> np.ndarray:
 
 def grow(labels: np.ndarray, width: int) -> np.ndarray:
     """Each pixel's largest label within `width` pixels; (row, column), same dtype."""
-    from scipy.ndimage import maximum_filter
-
-    return maximum_filter(labels, 2 * width + 1)
+    # By hand: scipy's maximum_filter goes through float64.
+    for _ in range(width):
+        rows = labels.copy()
+        np.maximum(rows[1:], labels[:-1], out=rows[1:])
+        np.maximum(rows[:-1], labels[1:], out=rows[:-1])
+        labels = rows.copy()
+        np.maximum(labels[:, 1:], rows[:, :-1], out=labels[:, 1:])
+        np.maximum(labels[:, :-1], rows[:, 1:], out=labels[:, :-1])
+    return labels
 
 
 def _dotted(field: np.ndarray, width: int) -> np.ndarray:

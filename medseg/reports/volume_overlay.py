@@ -78,7 +78,7 @@ def contours(labels: np.ndarray, line_px: int = LINE_PX) -> np.ndarray:
     grown = grow(labels, line_px)
     line = grown != labels
     drawing = np.zeros(labels.shape, np.uint8)
-    drawing[(grow(labels, line_px + CASING_PX) > 0) & (labels == 0)] = CASING
+    drawing[(grow(grown, CASING_PX) > 0) & (labels == 0)] = CASING
     drawing[line] = (grown[line].astype(np.int64) - 1) % len(COLOURS) + 1
     return drawing
 

@@ -21,7 +21,7 @@ from medseg.reports.volume_overlay import (
     three_views,
     window_text,
 )
-from medseg.reports.volume_views import Displayed, View, cut, label_profiles, to_displayed
+from medseg.reports.volume_views import Displayed, View, cut, label_profiles, to_displayed, values_in
 from medseg.volume import Mask
 
 MAX_SLICES = 60  # in the scroll
@@ -80,16 +80,18 @@ def _slices(volume: Displayed, mask: Mask, shown: Sequence[int]) -> list[dict[st
     """The axial slices as pictures, in the largest of the sizes in which they fit."""
     side_mm = float(volume.extent_mm[1:].max())
     sample = shown[:: max(1, len(shown) // 5)]
+    for long_side, quality in _STEPS:
 
-    def pictures(indices: Sequence[int], long_side: int, quality: int) -> list[dict[str, Any]]:
-        views = (cut(volume, "axial", index, side_mm / long_side) for index in indices)
-        return [_picture(view, mask, quality, line_px=1) for view in views]
+        def picture(
+            index: int, mm_per_px: float = side_mm / long_side, quality: int = quality
+        ) -> dict[str, Any]:
+            return _picture(cut(volume, "axial", index, mm_per_px), mask, quality, line_px=1)
 
-    for step in _STEPS[:-1]:
-        characters = sum(len(some["grey"]) + len(some["drawing"]) for some in pictures(sample, *step))
+        drawn = {index: picture(index) for index in sample}
+        characters = sum(len(some["grey"]) + len(some["drawing"]) for some in drawn.values())
         if characters * len(shown) <= SCROLL_CHARACTERS * len(sample):
-            return pictures(shown, *step)
-    return pictures(shown, *_STEPS[-1])
+            break
+    return [drawn.get(index) or picture(index) for index in shown]
 
 
 def _picture(view: View, mask: Mask, quality: int, line_px: int) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _picture(view: View, mask: Mask, quality: int, line_px: int) -> dict[str, An
     width_mm = columns * view.mm_per_px
     length_mm = bar_mm(width_mm)
     towards = _SIDES[view.letters[0]], _SIDES[view.letters[2]]
-    seen = [mask.labels.get(value, f"label {value}") for value in np.unique(view.labels).tolist() if value]
+    seen = [mask.labels.get(value, f"label {value}") for value in values_in(view.labels)]
     return {
         "grey": _data_url("jpeg", _jpeg(view.grey, quality)),
         "drawing": _data_url("png", _png(contours(view.labels, line_px))),

@@ -174,9 +174,11 @@ def _rescale(stored: np.ndarray, scale: tuple[float, float], out: np.ndarray, is
         if is_ct:
             np.maximum(out, AIR_HU, out=out)
         return
-    wide = stored.astype(np.int64 if stored.dtype.itemsize > 2 else np.int32)
-    values = (wide if slope == 1 else wide * int(slope)) + int(intercept)
-    out[:] = np.clip(values, AIR_HU if is_ct else _INT16.min, _INT16.max)
+    values = stored.astype(np.int64 if stored.dtype.itemsize > 2 else np.int32)
+    if slope != 1:
+        np.multiply(values, int(slope), out=values)
+    np.add(values, int(intercept), out=values)
+    out[:] = np.clip(values, AIR_HU if is_ct else _INT16.min, _INT16.max, out=values)
 
 
 def _padding(raw: np.ndarray, stored: np.ndarray, values: dict[str, Any]) -> np.ndarray | None:
