@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from medseg.case import note, warn
@@ -51,8 +50,7 @@ class JoinLungsd(MapTransform):
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         joined = dict(data)
         image = joined[self.image_key]
-        plain = image[0].as_tensor() if isinstance(image, MetaTensor) else image[0]
-        hu, spacing_mm = plain.cpu().numpy(), float(image.meta["grid_spacing_mm"])
+        hu, spacing_mm = np.asarray(image[0]), float(image.meta["grid_spacing_mm"])
         rules, where = found_lungs(hu, (spacing_mm,) * 3)
         for key in self.key_iterator(joined):
             coarse = torch.as_tensor(joined[key]).cpu().float()

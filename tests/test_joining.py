@@ -1,0 +1,136 @@
+"""A network and the classical method joined: who has the say on what."""
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from torch.nn import functional
+
+from medseg.case import Origin
+from medseg.grid import plan, to_grid
+from medseg.joining import JoinLungsd, disagreements, join, refused_pieces
+
+LUNGS = (1, 2)
+
+
+@pytest.fixture(scope="module")
+def phantom(chest_phantom):
+    """HU and labels on a grid of 2 mm in RAS order."""
+    grid = plan(chest_phantom.array.shape, chest_phantom.affine, 2.0)
+    hu = to_grid(torch.as_tensor(np.maximum(chest_phantom.array, -1024))[None], grid)
+    shares = [to_grid(torch.as_tensor(chest_phantom.labels == v)[None].float(), grid)[0] for v in range(4)]
+    return hu, torch.stack(shares).argmax(0).to(torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def upper(phantom):
+    half = torch.zeros_like(phantom[1], dtype=torch.bool)
+    half[..., phantom[1].shape[2] // 2 :] = True
+    return half
+
+
+def joined(hu, labels):
+    """Labels of the whole grid, scores, notes and warnings, of a network on half the grid that says `labels`."""
+    one_hot = functional.one_hot(labels.long(), 4).movedim(-1, 0).float()
+    size = [round(length / 2) for length in labels.shape]
+    logits = functional.interpolate(one_hot[None], size=size, mode="area")[0]
+    origin = Origin().warned("reader", "the slices lean")
+    image = MetaTensor(hu, meta={"grid_spacing_mm": 2.0, "origin": origin})
+    data = JoinLungsd("pred", 250)({"pred": logits, "image": image})
+    meta = data["image"].meta
+    box = tuple(slice(*ends) for ends in meta["grid_box"].tolist())
+    found = np.zeros(labels.shape, np.uint8)
+    found[box] = data["pred"].float().argmax(0).numpy()
+    return found, (data["pred"], box), meta["origin"].texts("note"), meta["origin"].texts("warning")
+
+
+def dice(found, truth):
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+def test_little_changes_where_both_agree(phantom):
+    hu, labels = phantom
+    found, _, notes, warnings = joined(hu, labels)
+    assert warnings == ["the slices lean"]
+    assert notes == []
+    for value in LUNGS:
+        assert dice(found == value, (labels == value).numpy()) > 0.985
+
+
+def test_dense_lung_is_the_networks(phantom, upper):
+    hu, labels = phantom
+    dense = torch.where((labels == 2) & upper, 30.0, hu[0])[None]
+    found, _, _, [_, sentence] = joined(dense, labels)
+    assert "ml of the right lung are lung to the network alone" in sentence
+    assert dice((found == 2) & upper.numpy(), ((labels == 2) & upper).numpy()) > 0.96
+
+
+def test_a_thin_layer_is_no_dense_lung(phantom):
+    """A network on 4 mm is that unsure of each border."""
+    hu, labels = phantom
+    known = torch.where(labels == 3, 0, labels).numpy()
+    wide = functional.max_pool3d((labels == 1)[None].float(), 3, stride=1, padding=1)[0] > 0
+    own = np.where(wide.numpy() & (known == 0), 1, known).astype(np.uint8)
+    found, _ = join(own, known, hu[0].numpy(), 2.0)
+    assert np.array_equal(found > 0, known > 0)
+
+
+def test_air_filled_lung_on_the_wrong_side_or_missing_is_put_right(phantom, upper):
+    hu, labels = phantom
+    wrong = torch.where((labels == 1) & upper, 2, labels).to(torch.uint8)
+    top = torch.arange(labels.shape[2]) > 0.7 * labels.shape[2]
+    wrong[(labels == 2) & top & (hu[0] < -700)] = 0
+    found, _, _, warnings = joined(hu, wrong)
+    for value in LUNGS:
+        assert dice(found == value, (labels == value).numpy()) > 0.97
+    assert "ml are left lung to thresholds, not to the network" in warnings[1]
+
+
+def test_what_the_network_calls_no_lung_is_none(phantom):
+    """Bowel, or foam beside a body: all of it, not a part."""
+    hu, labels = phantom
+    found, _, notes, warnings = joined(hu, torch.zeros_like(labels))
+    assert not np.isin(found, LUNGS).any()
+    assert "ml of air left out that is no lung to the network" in notes[0]
+    assert len(warnings) == 3
+
+
+def test_nothing_anywhere(phantom):
+    hu, labels = phantom
+    found, (scores, _), _, _ = joined(torch.full_like(hu, 40.0), torch.zeros_like(labels))
+    assert not found.any()
+    assert scores.shape[0] == 4
+
+
+def test_border_follows_the_hu(phantom):
+    """Of a border between two voxels, the scores tell where between them -400 HU lies."""
+    hu, labels = phantom
+    _, (scores, box), _, _ = joined(hu, labels)
+    lead = (scores[1:3].amax(0) - scores[0]).float().numpy()
+    best, values = scores.float().argmax(0).numpy(), hu[0].numpy()[box]
+    inside, outside = np.isin(best, LUNGS) & (values < -400), (best == 0) & (values > -400)
+    pairs = inside[:-1] & outside[1:]
+    ahead, behind = lead[:-1][pairs], lead[1:][pairs]
+    expected = (values[:-1][pairs] + 400) / (values[:-1][pairs] - values[1:][pairs])
+    assert (np.abs(ahead / (ahead - behind) - expected) < 0.02).mean() > 0.8
+
+
+def test_refused_pieces():
+    pieces = np.zeros((7, 1, 1), bool)
+    pieces[:3] = pieces[4:] = True
+    accepted = np.zeros_like(pieces)
+    accepted[1:3] = accepted[4] = True
+    assert refused_pieces(pieces, accepted)[:, 0, 0].tolist() == [False] * 4 + [True] * 3
+
+
+@pytest.mark.parametrize("most_ml", [250, 1e6])
+def test_words_on_dense_and_on_missing_lung(phantom, upper, most_ml):
+    _, labels = phantom
+    whole, lower = labels.numpy(), torch.where((labels == 2) & upper, 0, labels).numpy()
+    words = [
+        *disagreements(whole, whole, lower, 2.0, most_ml),
+        *disagreements(lower, lower, whole, 2.0, most_ml),
+    ]
+    assert [("network alone" in word, "to thresholds, not" in word) for word in words] == (
+        [(True, False), (False, True)] if most_ml == 250 else []
+    )
