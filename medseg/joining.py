@@ -15,15 +15,19 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from medseg.case import note, warn
+from medseg.classical.body import inside_body
 from medseg.classical.border import follow_hu
 from medseg.classical.boxes import Box, hull, placed, shape_of, widened
 from medseg.classical.lungs import AIRWAY, found_lungs
-from medseg.classical.morphology import bounding_box, chosen, dilated, numbered
+from medseg.classical.morphology import bounding_box, chosen, dilated, numbered, repeated
+from medseg.classical.morphology import coarse as mean_blocks
 from medseg.grid import best_labels, finer_labels
 
 LUNGS = (1, 2)
 LAYER_MM = 3.0  # of lung that only the network sees: a thinner layer is its uncertainty at a border
 LUMEN_HU = -600
+BODY_MM = 4.5  # the grid on which the body is found
+AERATED_HU = (-950, -500)  # of lung, not of the air of a room
 MARGIN = 2  # voxels around all that is found, so that its border is inside the box
 
 
@@ -33,7 +37,8 @@ class JoinLungsd(MapTransform):
     What the classical method calls lung gets its label, except for pieces that the network mostly calls no
     lung (bowel, or air beside a body); its border follows the HU between the voxels. The airway is the
     classical method's where it finds one. Lung that only the network finds is dense (consolidation, effusion,
-    tumour) or was missed by thresholds, or is an error: where it is more than a volume, a warning says so.
+    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body and hangs together
+    with air-filled lung or the airway; where it is more than a volume, a warning says so.
 
     Args:
         keys: coarse logits of (background, left lung, right lung, airway), whose outer faces are the grid's.
@@ -57,12 +62,27 @@ class JoinLungsd(MapTransform):
             box = _box(where, coarse, hu.shape)
             known = placed(rules, where, box) if rules.size else np.zeros(shape_of(box), dtype=np.uint8)
             own = finer_labels(coarse, hu.shape, box).numpy()
+            own[~possible(hu, box, spacing_mm)] = 0
             found, notes = join(own, known, hu[box], spacing_mm)
             warn(image.meta, self, *disagreements(own, found, known, spacing_mm, self.most_ml))
             note(image.meta, self, *notes)
             image.meta["grid_box"] = torch.tensor([[part.start, part.stop] for part in box])
             joined[key] = scores_of(found, known, hu[box])
         return joined
+
+
+def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
+    """Where lung can be in a box of an image: inside the body, or of the density of lung where its wall is cut.
+
+    Args:
+        hu: (i, j, k) in HU, the whole image.
+        box: the part that is wanted.
+        spacing_mm: size of a voxel.
+    """
+    step = [max(1, round(BODY_MM / spacing_mm))] * 3
+    inside = inside_body(mean_blocks(hu, step), [step[0] * spacing_mm] * 3)
+    can_be = repeated(inside, step, hu.shape)[box]
+    return can_be | ((hu[box] > AERATED_HU[0]) & (hu[box] < AERATED_HU[1]))
 
 
 def join(
@@ -86,6 +106,13 @@ def join(
     turns = max(1, round(LAYER_MM / spacing_mm))
     dense = np.isin(own, LUNGS) & ~lung & ~dilated(airway)
     dense &= dilated(~dilated(~dense, turns), turns + 1)
+    numbers, count = numbered(dense)
+    if count:
+        near = dilated(lung | airway | np.isin(own, LUNGS) & (hu < LUMEN_HU), turns + 1)
+        kept = np.zeros(count + 1, dtype=bool)
+        kept[np.unique(numbers[near])] = True
+        kept[0] = False
+        dense = kept[numbers]
     found = np.where(lung, known, 0).astype(np.uint8)
     found[dense] = own[dense]
     found[airway] = AIRWAY

@@ -38,7 +38,7 @@ ALLOWED = {
     "postprocessing": {"classical", "grid"},
     "bundle": {"io", "networks"},
     "inference": {"io"},
-    "transforms": {"classical", "ct", "fundus", "grid", "io", "ultrasound"},
+    "transforms": {"ct", "fundus", "grid", "io", "ultrasound"},
     "reports": {"colours", "io"},
     "outputs": {"instances", "io", "reports"},
     "pipeline": {"bundle", "deferred", "inference", "io", "outputs", "quality"},

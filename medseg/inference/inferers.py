@@ -66,20 +66,13 @@ class CoarseInferer(Inferer):
         spacing_mm: size of a voxel of the volume.
         network_spacing_mm: size of a voxel that the network has learnt; each is the mean of what lies in it.
         value_range: what becomes 0 and 1; what lies beyond is cut.
-        prepare: makes what the network takes of the coarse volumes (B, C, i', j', k').
     """
 
     def __init__(
-        self,
-        inferer: Inferer,
-        spacing_mm: float,
-        network_spacing_mm: float,
-        value_range: Sequence[float],
-        prepare: Callable[[torch.Tensor], torch.Tensor],
+        self, inferer: Inferer, spacing_mm: float, network_spacing_mm: float, value_range: Sequence[float]
     ) -> None:
         super().__init__()
         self.inferer = inferer
-        self.prepare = prepare
         self.share = spacing_mm / network_spacing_mm
         self.low, self.high = value_range
 
@@ -90,8 +83,7 @@ class CoarseInferer(Inferer):
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         size = [max(1, round(length * self.share)) for length in plain.shape[2:]]
         coarse = functional.interpolate(plain.float(), size=size, mode="area")
-        scaled = ((coarse - self.low) / (self.high - self.low)).clamp(0, 1)
-        return self.inferer(self.prepare(scaled), network)
+        return self.inferer(((coarse - self.low) / (self.high - self.low)).clamp(0, 1), network)
 
 
 def _subsets(axes: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -7,13 +7,11 @@ from medseg.transforms.lesion_answers import JoinMalignancyd, SplitMalignancyd
 from medseg.transforms.letterbox import FromSquared, ToSquared
 from medseg.transforms.load import LoadVolumed
 from medseg.transforms.lung_disease import RandLungDiseased
-from medseg.transforms.lung_rules import AddClassicald, RandForgetClassicald
 from medseg.transforms.scan import CheckChestCTd, RestoreGridd, ToGridd
 from medseg.transforms.ultrasound import FindScand
 from medseg.transforms.ultrasound_looks import RandBackgroundd, RandCalipersd, RandShadowd, RandSpeckled
 
 __all__ = [
-    "AddClassicald",
     "CheckChestCTd",
     "FindFieldd",
     "FindScand",
@@ -24,7 +22,6 @@ __all__ = [
     "RandBackgroundd",
     "RandCalipersd",
     "RandColourMixd",
-    "RandForgetClassicald",
     "RandLesionsd",
     "RandLungDiseased",
     "RandShadowd",
