@@ -37,8 +37,8 @@ class JoinLungsd(MapTransform):
     What the classical method calls lung gets its label, except for pieces that the network mostly calls no
     lung (bowel, or air beside a body); its border follows the HU between the voxels. The airway is the
     classical method's where it finds one. Lung that only the network finds is dense (consolidation, effusion,
-    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body and hangs together
-    with air-filled lung or the airway; where it is more than a volume, a warning says so.
+    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body and hangs
+    together with air-filled lung or the airway; where it is more than a volume, a warning says so.
 
     Args:
         keys: coarse logits of (background, left lung, right lung, airway), whose outer faces are the grid's.
@@ -72,7 +72,7 @@ class JoinLungsd(MapTransform):
 
 
 def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
-    """Where lung can be in a box of an image: inside the body, or of the density of lung where its wall is cut.
+    """Where lung can be: inside the body, or where the body's wall is cut and the density is that of lung.
 
     Args:
         hu: (i, j, k) in HU, the whole image.

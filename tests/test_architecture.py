@@ -35,6 +35,7 @@ ALLOWED = {
     "statistics": {"metrics"},
     "quality": {"ct", "fundus", "io", "ultrasound"},
     "networks": set(),
+    "joining": {"classical", "grid"},
     "postprocessing": {"classical", "grid"},
     "bundle": {"io", "networks"},
     "inference": {"io"},

@@ -212,10 +212,10 @@ def test_misspelt_key_gets_the_near_one():
 def test_a_step_can_be_switched_off():
     lung = bundles.open_bundle("lung_ct")
     files = bundles.inference_files(lung, "residual_unet")
-    parser = bundles.parse(lung, *files, overrides={"preprocessing::intensity::_disabled_": True})
+    parser = bundles.parse(lung, *files, overrides={"preprocessing::gate::_disabled_": True})
     names = [type(step).__name__ for step in parser.get_parsed_content("preprocessing").transforms]
-    assert names == ["LoadVolumed", "CheckChestCTd", "ToGridd"]
-    for key in ("labels::_disabled_", "_disabled_", "preprocessing::intensty::_disabled_"):
+    assert names == ["LoadVolumed", "ToGridd"]
+    for key in ("labels::_disabled_", "_disabled_", "preprocessing::gaet::_disabled_"):
         with pytest.raises(UsageError):
             bundles.parse(lung, *files, overrides={key: True})
 

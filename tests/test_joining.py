@@ -30,7 +30,7 @@ def upper(phantom):
 
 
 def joined(hu, labels):
-    """Labels of the whole grid, scores, notes and warnings, of a network on half the grid that says `labels`."""
+    """Labels, scores with their box, notes and warnings, where a network on 4 mm says `labels`."""
     one_hot = functional.one_hot(labels.long(), 4).movedim(-1, 0).float()
     size = [round(length / 2) for length in labels.shape]
     logits = functional.interpolate(one_hot[None], size=size, mode="area")[0]

@@ -12,11 +12,11 @@ from medseg.training.past_runs import read_rows
 
 TASK, METHOD = "lung_ct", "residual_unet"
 SMALL = [
-    "network_def::channels=[4, 8]", "network_def::strides=[2]", "network_def::num_res_units=0",
-    "spacing_mm=6.0", "crop_voxels=[40, 40, 40]", "patch_voxels=[32, 32, 32]", "num_workers=0",
+    "network_def::channels=[4, 8]", "network_def::strides=[2]", "network_def::num_res_units=0", "beside=null",
+    "crop_voxels=[40, 40, 40]", "patch_voxels=[32, 32, 32]", "num_workers=0",
     "cache_dir=null", "validate::inferer::roi_size=[32, 32, 32]",
 ]  # fmt: skip
-OF_THE_NETWORK = [pair for pair in SMALL if pair.startswith(("network_def", "spacing_mm"))]
+OF_THE_NETWORK = [pair for pair in SMALL if pair.startswith("network_def")]
 
 
 def config(name):
@@ -27,7 +27,7 @@ def sets(*pairs):
     return [part for pair in pairs for part in ("--set", pair)]
 
 
-@pytest.mark.parametrize("key", ["network_def", "spacing_mm", "range_hu", "labels"])
+@pytest.mark.parametrize("key", ["network_def", "network_spacing_mm", "range_hu", "labels"])
 def test_training_and_inference_share(key):
     assert config("train.yaml")[key] == network()[key]
 
@@ -37,25 +37,27 @@ def network():
     return parse(open_bundle(TASK), *inference_files(open_bundle(TASK), METHOD)).config
 
 
-@pytest.mark.parametrize("name", ["load", "grid", "intensity"])
-def test_training_validation_and_inference_prepare_images_alike(name):
-    train, theirs = config("train.yaml"), network()["preprocessing"][name]
-    assert "_target_" in theirs
+def test_training_validation_and_inference_prepare_images_alike():
+    train, theirs = config("train.yaml"), network()
     for section in (train["train"]["deterministic_transforms"], train["validate"]["preprocessing"]):
-        of_training_alone = ("label_keys", "labels", "source_key")
-        ours = {key: value for key, value in section[name].items() if key not in of_training_alone}
-        assert ours == theirs
+        load = {key: value for key, value in section["load"].items() if key not in ("label_keys", "labels")}
+        assert load == theirs["preprocessing"]["load"]
+        assert (
+            section["grid"]["spacing_mm"] == theirs["inferer"]["network_spacing_mm"] == "@network_spacing_mm"
+        )
+        assert section["intensity"] == train["validate"]["preprocessing"]["intensity"]
+    assert theirs["inferer"]["value_range"] == "@range_hu"
 
 
 def test_validation_infers_as_inference():
     """But for the thresholds that the method joins its network with."""
     train, inference = config("train.yaml"), network()
-    assert train["validate"]["inferer"] == inference["inferer"]
-    theirs = inference["postprocessing"]
+    assert train["validate"]["inferer"] == inference["inferer"]["inferer"]
+    theirs, ours = inference["postprocessing"], train["validate"]["postprocessing"]
     assert set(theirs) == {"_target_", "join", "clean", "restore"}
-    assert train["validate"]["postprocessing"] == {
-        key: theirs[key] for key in ("_target_", "clean", "restore")
-    }
+    assert set(ours) == {"_target_", "clean", "restore"}
+    assert ours["restore"] == theirs["restore"]
+    assert {**ours["clean"], "air": None} == {**theirs["clean"], "air": None}
     assert list(train["validate"]["key_metric"]) == ["val_dice_network_alone"]
 
 
