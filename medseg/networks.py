@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.networks.nets import SegResNet, UNet
+from monai.networks.nets import SegResNet
 from torch.nn import functional
 
 
@@ -20,28 +20,6 @@ class Ensemble(torch.nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, C, spatial...) to the mean of the members' outputs."""
         return torch.stack([member(inputs) for member in self.members]).mean(dim=0)
-
-
-class CoordinateUNet(torch.nn.Module):
-    """A UNet that knows where in its input a voxel lies: left and right look alike to convolutions.
-
-    One channel an axis, from -1 to 1, goes in beside the image's: Liu et al., "An intriguing failing of
-    convolutional neural networks and the CoordConv solution", NeurIPS 2018.
-
-    Args:
-        in_channels: of the image.
-        arguments: MONAI's UNet's.
-    """
-
-    def __init__(self, in_channels: int, spatial_dims: int, **arguments: Any) -> None:
-        super().__init__()
-        self.unet = UNet(spatial_dims=spatial_dims, in_channels=in_channels + spatial_dims, **arguments)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, spatial...) to (B, out_channels, spatial...)."""
-        places = [torch.linspace(-1, 1, size, dtype=x.dtype, device=x.device) for size in x.shape[2:]]
-        grid = torch.stack(torch.meshgrid(*places, indexing="ij"))
-        return self.unet(torch.cat([x, grid.expand(len(x), *grid.shape)], dim=1))
 
 
 class ClassifyingSegResNet(SegResNet):

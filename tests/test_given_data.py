@@ -26,7 +26,7 @@ LABELS = {0: "background", 1: "vessel"}
 SMALL = {
     "retinal_vessel": {"patches_per_image": 4, "patch_px": 64, "batch_size": 4, "field_diameter_px": 128},
     "breast_ultrasound": {"batch_size": 4, "size_px": 64},
-    "lung_ct": {"crop_voxels": [40, 40, 40], "patch_voxels": [32, 32, 32], "batch_size": 2},
+    "lung_ct": {"crop_voxels": [40, 40, 40], "patch_voxels": [32, 32, 32]},
 }
 
 

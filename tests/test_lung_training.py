@@ -13,10 +13,10 @@ from medseg.training.past_runs import read_rows
 TASK, METHOD = "lung_ct", "residual_unet"
 SMALL = [
     "network_def::channels=[4, 8]", "network_def::strides=[2]", "network_def::num_res_units=0", "beside=null",
-    "crop_voxels=[40, 40, 40]", "patch_voxels=[32, 32, 32]", "num_workers=0",
+    "network_spacing_mm=6.0", "crop_voxels=[40, 40, 40]", "patch_voxels=[32, 32, 32]", "num_workers=0",
     "cache_dir=null", "validate::inferer::roi_size=[32, 32, 32]",
 ]  # fmt: skip
-OF_THE_NETWORK = [pair for pair in SMALL if pair.startswith("network_def")]
+OF_THE_NETWORK = [pair for pair in SMALL if pair.startswith("network")]
 
 
 def config(name):
@@ -93,22 +93,24 @@ def test_train_evaluate_and_segment(lung_data, mlflow_client, run_medseg, tmp_pa
 
 
 @pytest.mark.slow
-def test_weights_know_lungs_and_random_ones_do_not(lung_data, run_medseg, tmp_path):
-    """Not the scores of a finished network: the weights are those of a training that was ended early."""
-
-    def lungs(name, *arguments):
-        folder = tmp_path / name
-        options = ("--manifest", lung_data, "--method", METHOD, "--output_dir", folder)
-        assert run_medseg("evaluate", TASK, *options, *arguments) == 0
-        return json.loads((folder / "scores.json").read_text())["scores"]["dice_lungs"]["mean"]
+def test_weights_know_dense_lung_and_random_ones_do_not(chest_phantom, tmp_path):
+    """Half of each lung is painted dense: thresholds alone can't find it."""
+    from medseg import Segmenter
+    from medseg.training.lung_trials import lung_dice, painted
+    from medseg.volume import Volume
 
     torch.manual_seed(0)
     network = parse(open_bundle(TASK), "train.yaml").get_parsed_content("network_def")
     torch.save(network.state_dict(), tmp_path / "random.pt")
-    # Without the thresholds, which know lungs by themselves.
-    alone = sets("postprocessing::join::_disabled_=true")
-    assert lungs("kept", *alone) > 0.85
-    assert lungs("random", "--weights", tmp_path / "random.pt", *alone) < 0.6
+    known, affine = chest_phantom.labels, chest_phantom.affine
+    dense = Volume(painted(chest_phantom.array, known, affine, "lower_half")[None], affine)
+
+    def lungs(**options):
+        return lung_dice(Segmenter(TASK, "cpu", **options).case(dense).mask.array, known)["lungs"]
+
+    kept, rules = lungs(method=METHOD), lungs(method="classical")
+    assert kept > rules + 0.1
+    assert lungs(method=METHOD, weights=tmp_path / "random.pt") < rules
 
 
 def test_the_mask_has_every_label(lung_folder, segment_with_network):

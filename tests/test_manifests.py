@@ -30,7 +30,7 @@ CSV_SPLIT = {"training": "train", "validation": "val", "test": "test"}
 
 def test_the_shipped_ones():
     retinas = {"chase_db1", "drive", "hrf", "les_av", "stare"}
-    lungs = {"lung_phantoms", "lung_silver", "cip_64", "elastix"}
+    lungs = {"lung_phantoms", "lung_silver", "lung_slices", "cip_64", "elastix"}
     assert {"bus_bra", *retinas, *lungs} == set(SHIPPED)
 
 

@@ -68,8 +68,6 @@ class WindowInferer(Inferer):
         margin: voxels around what is not air that are looked at too.
         dtype: of the result.
         device: of blending and result; None takes that of the image.
-        multiple: where an axis of what is not air is shorter than a window, the window is only as long as the
-            next multiple of this; None keeps it as long as roi_size says.
         autocast: compute in float16 where the image is on a GPU; faster, and good to half a thousandth.
     """
 
@@ -83,7 +81,6 @@ class WindowInferer(Inferer):
         margin: int = 8,
         dtype: torch.dtype = torch.float16,
         device: str | torch.device | None = None,
-        multiple: int | None = None,
         autocast: bool = False,
     ) -> None:
         super().__init__()
@@ -94,7 +91,7 @@ class WindowInferer(Inferer):
             raise UsageError("an overlap from 0 to below 1", came=str(overlap), do="Set overlap.")
         self.overlap, self.sw_batch_size, self.mode = overlap, sw_batch_size, mode
         self.air, self.margin = air, margin
-        self.dtype, self.device, self.multiple, self.autocast = dtype, device, multiple, autocast
+        self.dtype, self.device, self.autocast = dtype, device, autocast
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -124,8 +121,7 @@ class WindowInferer(Inferer):
     def _volume(self, image: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         cells = _cells_with_something(image, self.air)
         box = _box(cells, image.shape[1:], self.margin)
-        window = _fitting(self.roi_size, box, self.multiple)
-        layout = _layout(box, image.shape[1:], window, self.overlap)
+        layout = _layout(box, image.shape[1:], self.roi_size, self.overlap)
         part, before = _padded(image[(slice(None), *layout.box)], layout.shape)
         wanted = _wanted(layout, cells, self.margin)
         device = torch.device(self.device or image.device)
@@ -175,14 +171,6 @@ def _box(cells: torch.Tensor, shape: Sequence[int], margin: int) -> Box:
         ends.append((int(found[0]) * CELL - margin, (int(found[-1]) + 1) * CELL + margin))
         ends[-1] = (max(0, ends[-1][0]), min(size, ends[-1][1]))
     return _slices(ends)
-
-
-def _fitting(window: tuple[int, ...], box: Box, multiple: int | None) -> tuple[int, ...]:
-    """A window no longer than the box, rounded up to the next multiple."""
-    if multiple is None:
-        return window
-    lengths = (math.ceil((part.stop - part.start) / multiple) * multiple for part in box)
-    return tuple(min(pair) for pair in zip(window, lengths, strict=True))
 
 
 def _layout(box: Box, shape: Sequence[int], window: tuple[int, ...], overlap: float) -> Layout:

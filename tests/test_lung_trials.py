@@ -1,0 +1,84 @@
+"""What is known exactly of lungs that nobody has drawn."""
+
+import numpy as np
+import pytest
+
+from medseg.training.lung_trials import PAINTS, agreement, lung_dice, painted, stray_ml
+
+
+@pytest.fixture(scope="module")
+def chest(chest_phantom):
+    return np.maximum(chest_phantom.array, -1024).astype(np.int16), chest_phantom.labels, chest_phantom.affine
+
+
+def test_known_lungs_are_no_stray_lung(chest):
+    hu, known, affine = chest
+    assert stray_ml(known, hu, known, affine) == 0
+    assert stray_ml(np.zeros_like(known), hu, known, affine) == 0
+
+
+def test_air_beside_the_body_is_stray_lung(chest):
+    hu, known, affine = chest
+    mask = known.copy()
+    mask[:4, :8, 40:50] = 1
+    voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
+    assert stray_ml(mask, hu, known, affine) == pytest.approx(4 * 8 * 10 * voxel_ml, rel=0.2)
+
+
+def test_tissue_far_from_lung_is_stray_and_between_the_lungs_is_not(chest):
+    hu, known, affine = chest
+    voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
+    soft = (hu > 0) & (hu < 150) & (known == 0)
+    lung = np.isin(known, (1, 2))
+    low = np.flatnonzero(lung.any((0, 1)))[0]
+    below = soft.copy()
+    below[..., max(0, low - 12) :] = False
+    mask = known.copy()
+    mask[below] = 2
+    assert below.any()
+    assert stray_ml(mask, hu, known, affine) > 0.9 * below.sum() * voxel_ml
+    # The heart lies in the hull of the lungs: a method may be wrong there, but it can't be told from a white lung.
+    middle = known.copy()
+    slices = slice(low + 20, low + 25)
+    inner = soft[..., slices] & _hull(lung[..., slices])
+    middle[..., slices][inner] = 1
+    assert stray_ml(middle, hu, known, affine) < 0.02 * inner.sum() * voxel_ml
+
+
+def _hull(lung):
+    from skimage.morphology import convex_hull_image
+
+    return np.stack([convex_hull_image(plane) for plane in np.moveaxis(lung, 2, 0)], axis=2)
+
+
+@pytest.mark.parametrize("paint", PAINTS)
+def test_paint_is_in_known_lung_alone(chest, paint):
+    hu, known, affine = chest
+    dense = painted(hu, known, affine, paint)
+    changed = dense != hu
+    assert np.isin(known[changed], (1, 2)).all()
+    assert dense[changed].mean() == pytest.approx(35, abs=1)
+    assert dense[changed].std() == pytest.approx(20, abs=1)
+    share = changed.sum() / np.isin(known, (1, 2)).sum()
+    assert 0.4 < share < 0.6
+    assert np.array_equal(dense, painted(hu, known, affine, paint))
+
+
+def test_the_lower_half_is_below_whatever_the_order_of_slices(chest):
+    hu, known, affine = chest
+    upside_down = affine @ np.diag([1, 1, -1, 1.0])
+    upside_down[:3, 3] += affine[:3, 2] * (hu.shape[2] - 1)
+    one = painted(hu, known, affine, "lower_half") != hu
+    other = painted(hu[..., ::-1], known[..., ::-1], upside_down, "lower_half") != hu[..., ::-1]
+    heights = [np.nonzero(changed)[2].mean() for changed in (one, other[..., ::-1])]
+    assert heights[0] == pytest.approx(heights[1], abs=1)
+    assert heights[0] < np.nonzero(np.isin(known, (1, 2)))[2].mean()
+
+
+def test_scores():
+    known = np.array([[[1, 1, 2, 2, 0, 3]]])
+    mask = np.array([[[1, 0, 2, 2, 0, 3]]])
+    assert lung_dice(mask, known) == {
+        "left_lung": pytest.approx(2 / 3), "right_lung": 1, "lungs": pytest.approx(5 / 6)
+    }  # fmt: skip
+    assert agreement(mask, known, np.array([[[0, 1, 1, 0, 0, 0]]])) == {"corrected": 2, "right": 0.5}
