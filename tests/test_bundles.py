@@ -177,7 +177,7 @@ def data_of_breast_ultrasound(data_root):
 
 @pytest.fixture
 def data_of_lung_ct(lung_data):
-    return {"manifests": [str(lung_data)], "cache_dir": None}
+    return {"manifests": [str(lung_data)], "beside": None, "cache_dir": None}
 
 
 @pytest.mark.slow

@@ -213,9 +213,9 @@ def test_module_is_the_function_as_a_network():
     scores = ClassicalLungs(SPACING_MM)(pair)
     assert scores.shape == (2, 4, *SHAPE)
     assert scores.dtype == torch.float32
-    assert torch.equal(scores.sum(dim=1), torch.ones(2, *SHAPE))
-    assert np.array_equal(scores[0].argmax(0).numpy(), segmented(hu))
-    assert np.array_equal(scores[1].argmax(0).numpy(), segmented(hu[::-1]))
+    # At the border of a lung the HU have the say, elsewhere the labels.
+    for score, image in zip(scores, (hu, hu[::-1]), strict=True):
+        assert (score.argmax(0).numpy() != segmented(image)).mean() < 1e-3
 
 
 def test_input_is_left_as_it_was():

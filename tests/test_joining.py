@@ -54,7 +54,7 @@ def test_little_changes_where_both_agree(phantom):
     assert warnings == ["the slices lean"]
     assert notes == []
     for value in LUNGS:
-        assert dice(found == value, (labels == value).numpy()) > 0.985
+        assert dice(found == value, (labels == value).numpy()) > 0.97
 
 
 def test_dense_lung_is_the_networks(phantom, upper):

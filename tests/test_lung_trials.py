@@ -30,14 +30,14 @@ def test_tissue_far_from_lung_is_stray_and_between_the_lungs_is_not(chest):
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     soft = (hu > 0) & (hu < 150) & (known == 0)
     lung = np.isin(known, (1, 2))
-    low = np.flatnonzero(lung.any((0, 1)))[0]
-    below = soft.copy()
-    below[..., max(0, low - 12) :] = False
+    low, high = np.flatnonzero(lung.any((0, 1)))[[0, -1]]
+    far = soft.copy()
+    far[..., max(0, low - 12) : high + 13] = False  # slices of 3.2 mm, so more than 35 mm away
     mask = known.copy()
-    mask[below] = 2
-    assert below.any()
-    assert stray_ml(mask, hu, known, affine) > 0.9 * below.sum() * voxel_ml
-    # The heart lies in the hull of the lungs: a method may be wrong there, but it can't be told from a white lung.
+    mask[far] = 2
+    assert far.any()
+    assert stray_ml(mask, hu, known, affine) > 0.8 * far.sum() * voxel_ml
+    # The heart lies in the hull of the lungs: what is wrong there can not be told from dense lung.
     middle = known.copy()
     slices = slice(low + 20, low + 25)
     inner = soft[..., slices] & _hull(lung[..., slices])

@@ -192,9 +192,9 @@ def test_info_leaves_out_what_a_method_switches_off():
     bundle = open_bundle(LUNG)
     rule, network = (describe_steps(bundle, name) for name in ("classical", "residual_unet"))
     assert "postprocessing::join" in network
-    assert "preprocessing::intensity" in network
+    assert "postprocessing::clean" in network
     assert "postprocessing::join" not in rule
-    assert "preprocessing::intensity" not in rule
+    assert "postprocessing::clean" not in rule
     assert "medseg.classical.ClassicalLungs" in rule
 
 

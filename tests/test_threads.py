@@ -57,7 +57,7 @@ def test_scans(chest_phantom, tmp_path, monkeypatch, backend):
         "network": "$accelerate(@network_def, [1, 1, 16, 16, 16], @backend, @device)",
         "backend": backend,
         "spacing_mm": 6.0,
-        "inferer::roi_size": [32, 32, 32],
+        "inferer::inferer::roi_size": [32, 32, 32],
     }
     assert_alike(medseg.Segmenter("lung_ct", "cpu", overrides, "residual_unet"), sources)
 
