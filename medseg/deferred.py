@@ -62,8 +62,8 @@ def import_monai() -> bool:
     if "monai" in sys.modules:
         return False
     with _deferred(_WAITING), _uncollected():
-        import monai.bundle
-        import monai.inferers  # noqa: F401
+        for part in ("monai.bundle", "monai.inferers"):
+            import_module(part)
     return True
 
 
@@ -106,7 +106,8 @@ class Deferred:
 def _deferred(names: Iterable[str]) -> Iterator[None]:
     """Meanwhile an import of a module that is installed and not yet imported gives a Deferred."""
     waiting = {name: Deferred(name) for name in names if name not in sys.modules and _is_installed(name)}
-    sys.modules.update(waiting)  # type: ignore[arg-type]  # the import system takes any object
+    modules: dict[str, Any] = sys.modules  # the import system takes any object
+    modules.update(waiting)
     try:
         yield
     finally:
