@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from medseg.boxes import Box, bounding_box
 from medseg.errors import UnsuitableError
 from medseg.volume import nearest_axes
 
@@ -25,7 +25,6 @@ SQUARE = 1e-3
 SLAB = 16  # slices at a time, so that no full-size float copy is made
 UNKNOWN = 255  # no label yet
 _CACHED = 4  # planes of scores that a processor's cache holds
-Box: TypeAlias = "tuple[slice, ...]"
 
 
 @dataclass(frozen=True)
@@ -192,9 +191,13 @@ def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid, box: Box) -> N
 
     A mixture of voxels in which the same label has the highest score has it too. So a voxel whose eight
     neighbours on the grid agree takes their label; the others, at borders, are some hundredths of a scan.
+    For the same reason no voxel counts beyond those next to a label other than 0.
     """
-    best = _slices_first(best_labels(scores)[None], grid)[:, 0].contiguous()
-    known = _without_borders(best)
+    best = best_labels(scores)
+    part = bounding_box(best.numpy() > 0, (1, 1, 1))
+    scores, best = scores[(slice(None), *part)], best[part]
+    box = tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, part, strict=True))
+    known = _without_borders(_slices_first(best[None], grid)[:, 0].contiguous())
     voxels = scores.permute(1, 2, 3, 0).contiguous().movedim(grid.slices, 0)  # a voxel's scores side by side
     order = (grid.slices, *grid.in_plane)
     ways = [

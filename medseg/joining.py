@@ -14,12 +14,12 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from medseg.boxes import Box, bounding_box, hull, placed, shape_of, widened
 from medseg.case import note, warn
 from medseg.classical.body import inside_body
 from medseg.classical.border import follow_hu
-from medseg.classical.boxes import Box, hull, placed, shape_of, widened
 from medseg.classical.lungs import AIRWAY, found_lungs
-from medseg.classical.morphology import bounding_box, chosen, dilated, numbered, repeated
+from medseg.classical.morphology import chosen, dilated, numbered, repeated
 from medseg.classical.morphology import coarse as mean_blocks
 from medseg.grid import best_labels, finer_labels
 

@@ -14,8 +14,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from medseg.boxes import bounding_box
 from medseg.case import note
-from medseg.classical.morphology import bounding_box, holes, numbered
+from medseg.classical.morphology import holes, numbered
 from medseg.grid import best_labels
 
 AIRY_SHARE = 0.05  # of a piece of lung, below which it is dense

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from medseg.boxes import moved, placed, within
 from medseg.classical import ClassicalLungs
-from medseg.classical.boxes import moved, placed, within
 from medseg.classical.lungs import found_lungs, lungs
 from medseg.classical.morphology import (
     big_components,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.boxes import Box, moved, placed, widened
-from medseg.classical.morphology import big_components, bounding_box, components, dilated, numbered
+from medseg.boxes import Box, bounding_box, moved, placed, widened
+from medseg.classical.morphology import big_components, components, dilated, numbered
 
 AIR_HU = -700  # above, a voxel holds more wall than lumen
 LUMEN_HU = -850  # the mean of a trachea is below

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from medseg.boxes import Box, bounding_box, common, hull, moved, placed, shape_of, widened, within
 from medseg.classical.airway import airway
 from medseg.classical.body import inside_body
 from medseg.classical.border import follow_hu
-from medseg.classical.boxes import Box, common, hull, moved, placed, shape_of, widened, within
 from medseg.classical.morphology import (
     big_components,
-    bounding_box,
     closing_depth_mm,
     coarse,
     dilated,

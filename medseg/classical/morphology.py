@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.classical.boxes import Box, widened
+from medseg.boxes import Box
 
 FAR = 2**14  # voxels squared: beyond any distance that is looked for
 MOST_STEPS = 40  # in which a distance is looked for
@@ -163,17 +163,6 @@ def repeated(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np
             part[...] = before[: len(part)]
         array = copy
     return array
-
-
-def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> Box:
-    """The smallest box that holds all of mask and a margin in voxels, inside the array."""
-    seen = np.logical_or.reduce(mask)  # one pass for two axes
-    box = []
-    for along in (mask.any(axis=(1, 2)), seen.any(axis=1), seen.any(axis=0)):
-        where = np.flatnonzero(along)
-        low, high = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
-        box.append(slice(low, high))
-    return widened(box, margin, mask.shape)
 
 
 def mean_plane(mask: np.ndarray) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medseg.boxes import bounding_box
 from medseg.classical.morphology import (
-    bounding_box,
     components,
     dilated,
     distance_mm,

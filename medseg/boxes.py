@@ -9,6 +9,17 @@ import numpy as np
 Box = tuple[slice, ...]
 
 
+def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> Box:
+    """The smallest box that holds all of mask and a margin in voxels, inside the array."""
+    seen = np.logical_or.reduce(mask)  # one pass for two axes
+    box = []
+    for along in (mask.any(axis=(1, 2)), seen.any(axis=1), seen.any(axis=0)):
+        where = np.flatnonzero(along)
+        low, high = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+        box.append(slice(low, high))
+    return widened(box, margin, mask.shape)
+
+
 def widened(box: Sequence[slice], margin: Sequence[int], shape: Sequence[int]) -> Box:
     """A box with a margin in voxels, inside an array of `shape`."""
     return tuple(
