@@ -17,17 +17,17 @@ from monai.transforms import MapTransform
 from medseg.boxes import Box, bounding_box, hull, placed, shape_of, widened
 from medseg.case import note, warn
 from medseg.classical.body import inside_body
-from medseg.classical.border import follow_hu
-from medseg.classical.lungs import AIRWAY, found_lungs
-from medseg.classical.morphology import chosen, dilated, numbered, repeated
+from medseg.classical.border import AIRWAY, LUNGS, scores_of
+from medseg.classical.lungs import found_lungs
+from medseg.classical.morphology import chosen, dilated, mean_plane, numbered, repeated
 from medseg.classical.morphology import coarse as mean_blocks
 from medseg.grid import best_labels, finer_labels
 
-LUNGS = (1, 2)
 LAYER_MM = 3.0  # of lung that only the network sees: a thinner layer is its uncertainty at a border
+ABOVE_MM = 15.0  # how far above all air-filled lung the network's may reach: beyond lie neck and head
+BESIDE_MM = 10.0  # and beside it, seen from above
 LUMEN_HU = -600
 BODY_MM = 4.5  # the grid on which the body is found
-AERATED_HU = (-950, -500)  # of lung, not of the air of a room
 MARGIN = 2  # voxels around all that is found, so that its border is inside the box
 
 
@@ -37,8 +37,9 @@ class JoinLungsd(MapTransform):
     What the classical method calls lung gets its label, except for pieces that the network mostly calls no
     lung (bowel, or air beside a body); its border follows the HU between the voxels. The airway is the
     classical method's where it finds one. Lung that only the network finds is dense (consolidation, effusion,
-    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body and hangs
-    together with air-filled lung or the airway; where it is more than a volume, a warning says so.
+    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body, not far above
+    all air-filled lung nor before or beside the rib cage, and hangs together with air-filled lung or the
+    airway; where it is more than a volume, a warning says so.
 
     Args:
         keys: coarse logits of (background, left lung, right lung, airway), whose outer faces are the grid's.
@@ -62,17 +63,16 @@ class JoinLungsd(MapTransform):
             box = _box(where, coarse, hu.shape)
             known = placed(rules, where, box) if rules.size else np.zeros(shape_of(box), dtype=np.uint8)
             own = finer_labels(coarse, hu.shape, box).numpy()
-            own[~possible(hu, box, spacing_mm)] = 0
-            found, notes = join(own, known, hu[box], spacing_mm)
+            found, notes = join(own, known, hu[box], possible(hu, box, spacing_mm), spacing_mm)
             warn(image.meta, self, *disagreements(own, found, known, spacing_mm, self.most_ml))
             note(image.meta, self, *notes)
             image.meta["grid_box"] = torch.tensor([[part.start, part.stop] for part in box])
-            joined[key] = scores_of(found, known, hu[box])
+            joined[key] = scores_of(found, hu[box], is_lung(found) & ~is_lung(known))
         return joined
 
 
 def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
-    """Where lung can be: inside the body, or where the body's wall is cut and the density is that of lung.
+    """Where the network's lung can be: inside the body, not in the foam of a table.
 
     Args:
         hu: (i, j, k) in HU, the whole image.
@@ -81,12 +81,11 @@ def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
     """
     step = [max(1, round(BODY_MM / spacing_mm))] * 3
     inside = inside_body(mean_blocks(hu, step), [step[0] * spacing_mm] * 3)
-    can_be = repeated(inside, step, hu.shape)[box]
-    return can_be | ((hu[box] > AERATED_HU[0]) & (hu[box] < AERATED_HU[1]))
+    return repeated(inside, step, hu.shape)[box]
 
 
 def join(
-    own: np.ndarray, known: np.ndarray, hu: np.ndarray, spacing_mm: float
+    own: np.ndarray, known: np.ndarray, hu: np.ndarray, body: np.ndarray, spacing_mm: float
 ) -> tuple[np.ndarray, list[str]]:
     """Labels of a network and of the classical method joined, and what of the latter was left out.
 
@@ -94,21 +93,26 @@ def join(
         own: (i, j, k) labels of the network.
         known: those of the classical method.
         hu: the image in HU.
+        body: where the network's lung can be, bool.
         spacing_mm: size of a voxel.
     """
     voxel_ml = spacing_mm**3 / 1000
     airway = known == AIRWAY
     if not airway.any():
         airway = (own == AIRWAY) & (hu < LUMEN_HU)
-    lung = np.isin(known, LUNGS)
+    lung = is_lung(known)
     refused = refused_pieces(lung, own > 0)
     lung &= ~refused & ~airway
     turns = max(1, round(LAYER_MM / spacing_mm))
-    dense = np.isin(own, LUNGS) & ~lung & ~dilated(airway)
+    dense = is_lung(own) & body & ~lung & ~dilated(airway)
+    if lung.any():
+        top = bounding_box(lung)[2].stop + round(ABOVE_MM / spacing_mm)
+        dense[..., top:] = False
+        dense &= column(lung, airway if airway.any() else body, spacing_mm)
     dense &= dilated(~dilated(~dense, turns), turns + 1)
     numbers, count = numbered(dense)
     if count:
-        near = dilated(lung | airway | np.isin(own, LUNGS) & (hu < LUMEN_HU), turns + 1)
+        near = dilated(lung | airway | dense & (hu < LUMEN_HU), turns + 1)
         kept = np.zeros(count + 1, dtype=bool)
         kept[np.unique(numbers[near])] = True
         kept[0] = False
@@ -122,18 +126,31 @@ def join(
     return found, notes
 
 
-def scores_of(found: np.ndarray, known: np.ndarray, hu: np.ndarray) -> torch.Tensor:
-    """(4, i, j, k) float16, highest at the label found; the border of air-filled lung follows the HU.
+def column(lung: np.ndarray, middle: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """(i, j, 1) bool: where, seen from above, lung can be: not in the muscles before and beside the rib cage.
+
+    The convex hull of air-filled lung and its mirror image, for where one side is dense, with all behind it.
 
     Args:
-        found: (i, j, k) labels.
-        known: those of the classical method; lung that it does not find has its border between two voxels.
-        hu: the image in HU.
+        lung: (i, j, k) bool, air-filled, not empty.
+        middle: (i, j, k) bool, what the mirror goes through.
+        spacing_mm: size of a voxel.
     """
-    labels = torch.from_numpy(found)
-    scores = torch.stack([labels == value for value in range(AIRWAY + 1)]).half()
-    follow_hu(scores, found, hu, LUNGS, np.isin(found, LUNGS) & ~np.isin(known, LUNGS))
-    return scores
+    from skimage.morphology import convex_hull_image
+
+    seen = lung.any(axis=2)
+    places = np.argwhere(seen)
+    mirrored = round(2 * mean_plane(middle)) - places[:, 0]
+    inside = (mirrored >= 0) & (mirrored < len(seen))
+    seen[mirrored[inside], places[inside, 1]] = True
+    hull_ = convex_hull_image(seen)
+    behind = np.logical_or.accumulate(hull_[:, ::-1], axis=1)[:, ::-1]
+    return dilated(behind[..., None], round(BESIDE_MM / spacing_mm))
+
+
+def is_lung(labels: np.ndarray) -> np.ndarray:
+    """Where a label is that of a lung, bool."""
+    return (labels > 0) & (labels < AIRWAY)
 
 
 def refused_pieces(pieces: np.ndarray, accepted: np.ndarray) -> np.ndarray:
@@ -152,7 +169,7 @@ def disagreements(
     """Sentences on the lungs on which network and classical method disagree by more than `most_ml`."""
     voxel_ml = spacing_mm**3 / 1000
     for value, name in zip(LUNGS, ("left lung", "right lung"), strict=True):
-        dense_ml = float(((found == value) & ~np.isin(known, LUNGS)).sum()) * voxel_ml
+        dense_ml = float(((found == value) & ~is_lung(known)).sum()) * voxel_ml
         missed_ml = float(((known == value) & (own != value)).sum()) * voxel_ml
         if dense_ml > most_ml:
             yield (

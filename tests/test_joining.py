@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medseg.case import Origin
 from medseg.grid import plan, to_grid
-from medseg.joining import JoinLungsd, disagreements, join, refused_pieces
+from medseg.joining import JoinLungsd, column, disagreements, join, refused_pieces
 
 LUNGS = (1, 2)
 
@@ -71,8 +71,45 @@ def test_a_thin_layer_is_no_dense_lung(phantom):
     known = torch.where(labels == 3, 0, labels).numpy()
     wide = functional.max_pool3d((labels == 1)[None].float(), 3, stride=1, padding=1)[0] > 0
     own = np.where(wide.numpy() & (known == 0), 1, known).astype(np.uint8)
-    found, _ = join(own, known, hu[0].numpy(), 2.0)
+    found, _ = join(own, known, hu[0].numpy(), np.ones(hu.shape[1:], bool), 2.0)
     assert np.array_equal(found > 0, known > 0)
+
+
+def test_no_lung_far_above_all_air(phantom, upper):
+    """A neck or a head: what hangs together with a lung there is none."""
+    hu, labels = phantom
+    known = np.where(upper | (labels == 3), 0, labels).astype(np.uint8)
+    dense = np.where(known > 0, hu[0], 30.0)
+    found, _ = join(
+        np.where(labels == 3, 0, labels).astype(np.uint8), known, dense, np.ones(hu.shape[1:], bool), 2.0
+    )
+    top = np.nonzero(known)[2].max()
+    assert (found[..., top + 1 : top + 8] > 0).sum() > 500
+    assert not found[..., top + 9 :].any()
+
+
+def test_no_lung_in_the_foam_of_a_table(phantom):
+    """It has the density of lung, and the network may call it that."""
+    hu, labels = phantom
+    foam = hu.clone()
+    foam[:, 40:80, :8] = -800
+    own = labels.clone()
+    own[40:80, :8] = 1
+    found, *_ = joined(foam, own)
+    assert not found[40:80, :8].any()
+
+
+def test_column():
+    """Half a chest dense: its place is known by the other half, and by its own front."""
+    lung = np.zeros((40, 30, 5), bool)
+    lung[4:12, 15:20] = True
+    middle = np.zeros_like(lung)
+    middle[20, 10] = True
+    inside = column(lung, middle, 5.0)[..., 0]
+    assert inside[30:36, :20].all()
+    assert not inside[:, 23:].any()
+    assert not inside[:1].any()
+    assert not inside[39:].any()
 
 
 def test_air_filled_lung_on_the_wrong_side_or_missing_is_put_right(phantom, upper):

@@ -12,7 +12,7 @@ import torch
 from medseg.boxes import Box, bounding_box, common, hull, moved, placed, shape_of, widened, within
 from medseg.classical.airway import airway
 from medseg.classical.body import inside_body
-from medseg.classical.border import follow_hu
+from medseg.classical.border import AIRWAY, scores_of
 from medseg.classical.morphology import (
     big_components,
     closing_depth_mm,
@@ -25,7 +25,6 @@ from medseg.classical.morphology import (
 )
 from medseg.classical.sides import LEFT, RIGHT, cores, side_if_alone, split
 
-AIRWAY = 3
 RANGE_HU = (-1024, 1024)
 THRESHOLD_HU = (-500.0, -300.0)
 COARSE_MM = 3.0  # the grid for bodies, sides and closings: shapes of centimetres
@@ -59,10 +58,7 @@ class ClassicalLungs(torch.nn.Module):
         scores[:, 0] = 1
         for image, score in zip(x.cpu().numpy(), scores, strict=True):
             labels, box = found_lungs(image[0], self.spacing_mm)
-            part = score[(slice(None), *box)]
-            for value in range(AIRWAY + 1):
-                part[value] = torch.from_numpy(labels == value)
-            follow_hu(part, labels, image[0][box], (LEFT, RIGHT))
+            score[(slice(None), *box)] = scores_of(labels, image[0][box])
         return scores.to(x.device)
 
     def load_state_dict(
