@@ -98,6 +98,7 @@ def join(
     """
     voxel_ml = spacing_mm**3 / 1000
     airway = known == AIRWAY
+    middle = airway if airway.any() else body
     if not airway.any():
         airway = (own == AIRWAY) & (hu < LUMEN_HU)
     lung = is_lung(known)
@@ -108,7 +109,7 @@ def join(
     if lung.any():
         top = bounding_box(lung)[2].stop + round(ABOVE_MM / spacing_mm)
         dense[..., top:] = False
-        dense &= column(lung, airway if airway.any() else body, spacing_mm)
+        dense &= column(lung, middle, spacing_mm)
     dense &= dilated(~dilated(~dense, turns), turns + 1)
     numbers, count = numbered(dense)
     if count:
@@ -138,7 +139,7 @@ def column(lung: np.ndarray, middle: np.ndarray, spacing_mm: float) -> np.ndarra
     """
     from skimage.morphology import convex_hull_image
 
-    seen = lung.any(axis=2)
+    seen = np.asarray(lung.any(axis=2))
     places = np.argwhere(seen)
     mirrored = round(2 * mean_plane(middle)) - places[:, 0]
     inside = (mirrored >= 0) & (mirrored < len(seen))
