@@ -98,7 +98,7 @@ def join(
     """
     voxel_ml = spacing_mm**3 / 1000
     airway = known == AIRWAY
-    middle = airway if airway.any() else body
+    middle = airway if airway.any() else body | is_lung(known)  # never empty where there is lung
     if not airway.any():
         airway = (own == AIRWAY) & (hu < LUMEN_HU)
     lung = is_lung(known)
