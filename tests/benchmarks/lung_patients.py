@@ -4,7 +4,7 @@
 
 TRAININGS is the output_dir of `medseg train lung_ct --folds 4`, WEIGHTS a file for cases that train nothing.
 With - for TRAININGS that file is for all: name cases that it did not learn from. Abdomens are left out,
-because they are refused.
+because they are refused, or their painted lungs are.
 MEDSEG_DATA names the folder with lung_made/. A line of JSON a case and method, and a table at the end.
 """
 
