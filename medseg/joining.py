@@ -27,7 +27,10 @@ LAYER_MM = 3.0  # of lung that only the network sees: a thinner layer is its unc
 ABOVE_MM = 15.0  # how far above all air-filled lung the network's may reach: beyond lie neck and head
 BESIDE_MM = 10.0  # and beside it, seen from above
 LUMEN_HU = -600
-BODY_MM = 4.5  # the grid on which the body is found
+BODY_MM = 3.0  # the grid on which the body is found; its fat and its rib cage are found on twice that
+FAT_HU = (-150, -30)  # means of blocks; consolidation and effusion are denser, what holds air is below
+BONE_HU = 150
+RIB_MM = 15.0  # ribs slope: each slice has those of the slices so far above and below
 MARGIN = 2  # voxels around all that is found, so that its border is inside the box
 
 
@@ -37,9 +40,9 @@ class JoinLungsd(MapTransform):
     What the classical method calls lung gets its label, except for pieces that the network mostly calls no
     lung (bowel, or air beside a body); its border follows the HU between the voxels. The airway is the
     classical method's where it finds one. Lung that only the network finds is dense (consolidation, effusion,
-    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body, not far above
-    all air-filled lung nor before or beside the rib cage, and hangs together with air-filled lung or the
-    airway; where it is more than a volume, a warning says so.
+    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body and the rib cage
+    and no fat, not far above all air-filled lung nor before or beside it, and hangs together with air-filled
+    lung or the airway; where it is more than a volume, a warning says so.
 
     Args:
         keys: coarse logits of (background, left lung, right lung, airway), whose outer faces are the grid's.
@@ -72,7 +75,7 @@ class JoinLungsd(MapTransform):
 
 
 def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
-    """Where the network's lung can be: inside the body, not in the foam of a table.
+    """Where the network's lung can be: in the body and the rib cage, neither in fat nor in a table's foam.
 
     Args:
         hu: (i, j, k) in HU, the whole image.
@@ -80,8 +83,32 @@ def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
         spacing_mm: size of a voxel.
     """
     step = [max(1, round(BODY_MM / spacing_mm))] * 3
-    inside = inside_body(mean_blocks(hu, step), [step[0] * spacing_mm] * 3)
-    return repeated(inside, step, hu.shape)[box]
+    means = mean_blocks(hu, step)
+    inside = inside_body(means, [step[0] * spacing_mm] * 3)
+    broad = mean_blocks(means, [2] * 3)  # less noise
+    fat = (broad > FAT_HU[0]) & (broad < FAT_HU[1])
+    thick = dilated(~dilated(~fat))  # not the blocks at a border between lung and tissue
+    bone = (broad > BONE_HU) & (mean_blocks(inside, [2] * 3) > 0.5)
+    lean = rib_cage(bone, 2 * step[0] * spacing_mm) & ~thick
+    return repeated(inside & repeated(lean, [2] * 3, inside.shape), step, hu.shape)[box]
+
+
+def rib_cage(bone: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """(i, j, k) bool: the convex hull of the bones of each axial slice and its neighbours; all without bones.
+
+    Args:
+        bone: (i, j, k) bool.
+        spacing_mm: size of a voxel.
+    """
+    from skimage.morphology import convex_hull_image
+
+    cage = np.ones(bone.shape, dtype=bool)
+    reach = round(RIB_MM / spacing_mm)
+    for k in range(bone.shape[2]):
+        near = bone[..., max(0, k - reach) : k + reach + 1].any(axis=2)
+        if near.any():
+            cage[..., k] = convex_hull_image(near)
+    return cage
 
 
 def join(

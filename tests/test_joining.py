@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medseg.case import Origin
 from medseg.grid import plan, to_grid
-from medseg.joining import JoinLungsd, column, disagreements, join, refused_pieces
+from medseg.joining import JoinLungsd, column, disagreements, join, possible, refused_pieces, rib_cage
 
 LUNGS = (1, 2)
 
@@ -97,6 +97,31 @@ def test_no_lung_in_the_foam_of_a_table(phantom):
     own[40:80, :8] = 1
     found, *_ = joined(foam, own)
     assert not found[40:80, :8].any()
+
+
+def test_no_lung_in_fat_nor_beyond_the_ribs():
+    """A trunk of muscle in fat, with a ring of bone in the muscle and a pad of fat inside the ring."""
+    x, y = np.meshgrid(np.arange(100.0), np.arange(100.0), indexing="ij")
+    radius = np.hypot(x - 50, y - 50)
+    plane = np.select([radius < 34, radius < 37, radius < 40, radius < 46], [40, 700, 40, -100], -1000)
+    plane[40:60, 40:60] = -100
+    hu = np.repeat(plane[..., None], 12, axis=2).astype(np.int16)
+    allowed = possible(hu, (slice(0, 100), slice(0, 100), slice(0, 12)), 3.0)
+    assert allowed[25:35, 50].all()
+    assert not allowed[44:56, 44:56].any()
+    assert not allowed[radius > 41].any()
+    unribbed = np.where(hu == 700, 40, hu)
+    assert possible(unribbed, (slice(0, 100), slice(0, 100), slice(0, 12)), 3.0)[50, 88].all()
+
+
+def test_rib_cage():
+    """Ribs slope: those of the neighbours count; without any, nothing is cut."""
+    bone = np.zeros((20, 20, 9), bool)
+    bone[[4, 16, 10, 10], [10, 10, 4, 16], 0] = True
+    cage = rib_cage(bone, 5.0)
+    assert cage[8:13, 8:13].all()
+    assert not cage[:3, :, :4].any()
+    assert cage[..., 4:].all()
 
 
 def test_column():
