@@ -18,7 +18,7 @@ from medseg.boxes import Box, bounding_box, hull, placed, shape_of, widened
 from medseg.case import note, warn
 from medseg.classical.body import inside_body
 from medseg.classical.border import AIRWAY, LUNGS, scores_of
-from medseg.classical.lungs import found_lungs
+from medseg.classical.lungs import LOWER_PART, found_lungs
 from medseg.classical.morphology import chosen, dilated, mean_plane, numbered, repeated
 from medseg.classical.morphology import coarse as mean_blocks
 from medseg.grid import best_labels, finer_labels
@@ -125,17 +125,17 @@ def join(
     """
     voxel_ml = spacing_mm**3 / 1000
     airway = known == AIRWAY
-    middle = airway if airway.any() else body | is_lung(known)  # never empty where there is lung
-    if not airway.any():
-        airway = (own == AIRWAY) & (hu < LUMEN_HU)
     lung = is_lung(known)
+    middle = airway if airway.any() else body | lung  # never empty where there is lung
+    if not airway.any():
+        airway = own_airway(own, hu, lung)
     refused = refused_pieces(lung, own > 0)
     lung &= ~refused & ~airway
     turns = max(1, round(LAYER_MM / spacing_mm))
     dense = is_lung(own) & body & ~lung & ~dilated(airway)
     if lung.any():
-        top = bounding_box(lung)[2].stop + round(ABOVE_MM / spacing_mm)
-        dense[..., top:] = False
+        height = bounding_box(lung)[2]
+        dense[..., height.stop + round(ABOVE_MM / spacing_mm) :] = False
         dense &= column(lung, middle, spacing_mm)
     dense &= dilated(~dilated(~dense, turns), turns + 1)
     numbers, count = numbered(dense)
@@ -152,6 +152,15 @@ def join(
     if refused.any():
         notes.append(f"{refused.sum() * voxel_ml:.1f} ml of air left out that is no lung to the network")
     return found, notes
+
+
+def own_airway(own: np.ndarray, hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """The network's airway, (i, j, k) bool: what holds air in it, and no bowel at the lung bases or below."""
+    airway = (own == AIRWAY) & (hu < LUMEN_HU)
+    if lung.any():
+        height = bounding_box(lung)[2]
+        airway[..., : height.start + round(LOWER_PART * (height.stop - height.start))] = False
+    return airway
 
 
 def column(lung: np.ndarray, middle: np.ndarray, spacing_mm: float) -> np.ndarray:

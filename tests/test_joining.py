@@ -157,6 +157,19 @@ def test_what_the_network_calls_no_lung_is_none(phantom):
     assert len(warnings) == 3
 
 
+def test_no_airway_in_the_bowel(phantom, upper):
+    """Where thresholds find no airway, the network's counts, but not at the lung bases."""
+    hu, labels = phantom
+    known = torch.where(labels == 3, 0, labels).numpy()
+    own = labels.clone()
+    own[70:74, 70:74, 6:10] = 3
+    gas = hu[0].clone()
+    gas[70:74, 70:74, 6:10] = -1000
+    found, _ = join(own.numpy(), known, gas.numpy(), np.ones(hu.shape[1:], bool), 2.0)
+    assert not (found[..., :12] == 3).any()
+    assert dice((found == 3) & upper.numpy(), ((labels == 3) & (hu[0] < -600) & upper).numpy()) > 0.9
+
+
 def test_nothing_anywhere(phantom):
     hu, labels = phantom
     found, (scores, _), _, _ = joined(torch.full_like(hu, 40.0), torch.zeros_like(labels))

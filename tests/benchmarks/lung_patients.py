@@ -3,8 +3,8 @@
     python tests/benchmarks/lung_patients.py TRAININGS WEIGHTS [CASE ...]
 
 TRAININGS is the output_dir of `medseg train lung_ct --folds 4`, WEIGHTS a file for cases that train nothing.
-With - for TRAININGS that file is for all: name cases that it did not learn from. Abdomens are left out,
-because they are refused, or their painted lungs are.
+With - for TRAININGS that file is for all: name cases that it did not learn from. What is refused, as abdomens
+and their painted lungs are, has no figure.
 MEDSEG_DATA names the folder with lung_made/. A line of JSON a case and method, and a table at the end.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medseg.errors import UnsuitableError
 from medseg.io import read_mask, read_volume
 from medseg.pipeline import Segmenter
 from medseg.training.lung_trials import PAINTS, agreement, lung_dice, painted, stray_ml
@@ -28,8 +29,10 @@ def trial(segment, item):
     known = read_mask(item["label"], item["labels"]).array
     corrected = read_volume(data_root() / item["corrected"]).array[0]
     hu = np.maximum(scan.array[0], -1024).astype(np.int16)
-    case = segment.case(scan)
-    mask = case.mask.array
+    try:
+        mask = segment.case(scan).mask.array
+    except UnsuitableError:
+        return {}
     row = {
         "stray_ml": stray_ml(mask, hu, known, scan.affine),
         **{f"dice_{name}": value for name, value in lung_dice(mask, known).items()},
@@ -39,7 +42,10 @@ def trial(segment, item):
         row["dice_airway"] = 2 * ((mask == 3) & (known == 3)).sum() / ((mask == 3).sum() + (known == 3).sum())
     for paint in PAINTS:
         diseased = painted(hu, known, scan.affine, paint)
-        found = segment.case(Volume(diseased[None], scan.affine, source=item["image"])).mask.array
+        try:
+            found = segment.case(Volume(diseased[None], scan.affine, source=item["image"])).mask.array
+        except UnsuitableError:
+            continue
         row[paint] = lung_dice(found, known)["lungs"]
         row[f"{paint}_stray_ml"] = stray_ml(found, hu, known, scan.affine)
     return {key: round(float(value), 4) for key, value in row.items()}
@@ -52,7 +58,7 @@ def main():
     rows = {}
     for item in items:
         name = Path(item["image"]).name.removesuffix(".nii.gz")
-        if "trains_only" in item or (wanted and name not in wanted):
+        if wanted and name not in wanted:
             continue
         held_out = "fold" in item and str(trainings) != "-"
         own = trainings / f"fold_{item['fold'] - 1}" / "models" / "model.pt" if held_out else weights
