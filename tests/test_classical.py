@@ -125,6 +125,17 @@ def test_round_field_of_view_that_cuts_a_lung_keeps_it(padding_hu):
     assert not found[outside].any()
 
 
+def test_padding_of_the_value_of_water():
+    """A program that pads with 0 makes a dense frame around the air of the room."""
+    hu, truth = torso()
+    around = ((14, 14), (14, 14), (5, 5))
+    found = segmented(np.pad(hu, around))
+    inner = found[14:-14, 14:-14, 5:-5]
+    assert found.sum() == inner.sum()
+    assert dice(inner, truth, 1) > 0.96
+    assert dice(inner, truth, 2) > 0.96
+
+
 @pytest.mark.parametrize(("half", "label"), [(np.s_[:52], 1), (np.s_[58:], 2)])
 def test_crop_with_one_lung_has_the_right_side(half, label):
     hu, truth = torso()

@@ -33,10 +33,10 @@ def inside_body(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
         (i, j, k) bool.
     """
     turns = max(1, round(3 / max(spacing_mm)))
-    tissue = hu > TISSUE_HU
+    field = ~_reaching(_padding(hu))
+    tissue = (hu > TISSUE_HU) & field
     trunk = largest(~dilated(~tissue, turns))
     tissue &= dilated(trunk, turns + 1)
-    field = ~_reaching(hu <= PADDING_HU)
     air = field & ~tissue
     regions, count = numbered(_reaching(air | ~field) & air)
     outline = _faces(air, air)
@@ -48,6 +48,15 @@ def inside_body(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     outside = shares[0] > MAX_OPEN * shares[1]
     outside[0] = False
     return field & ~chosen(regions, outside)
+
+
+def _padding(hu: np.ndarray) -> np.ndarray:
+    """What was not imaged, (i, j, k) bool: below all air, or of the one dense value that is all around."""
+    frame = np.concatenate([side.ravel() for side in (hu[0], hu[-1], hu[:, 0], hu[:, -1])])
+    value = frame[0]
+    if value > TISSUE_HU and np.ptp(frame) < 1:  # a body may reach some of the frame, with other values
+        return (hu <= PADDING_HU) | (np.abs(hu - value) < 1)
+    return hu <= PADDING_HU
 
 
 def _reaching(mask: np.ndarray) -> np.ndarray:
