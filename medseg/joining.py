@@ -85,19 +85,21 @@ def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
     step = [max(1, round(BODY_MM / spacing_mm))] * 3
     means = mean_blocks(hu, step)
     inside = inside_body(means, [step[0] * spacing_mm] * 3)
-    broad = mean_blocks(means, [2] * 3)  # less noise
+    broad, within = mean_blocks(means, [2] * 3), mean_blocks(inside, [2] * 3) > 0.5  # less noise
     fat = (broad > FAT_HU[0]) & (broad < FAT_HU[1])
     thick = dilated(~dilated(~fat))  # not the blocks at a border between lung and tissue
-    bone = (broad > BONE_HU) & (mean_blocks(inside, [2] * 3) > 0.5)
-    lean = rib_cage(bone, 2 * step[0] * spacing_mm) & ~thick
+    cage = rib_cage(within & (broad > BONE_HU), within & (broad < LUMEN_HU), 2 * step[0] * spacing_mm)
+    lean = cage & ~thick
     return repeated(inside & repeated(lean, [2] * 3, inside.shape), step, hu.shape)[box]
 
 
-def rib_cage(bone: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """(i, j, k) bool: the convex hull of the bones of each axial slice and its neighbours; all without bones.
+def rib_cage(bone: np.ndarray, aerated: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """(i, j, k) bool: in each axial slice the hull of its air and of bones in and near it; all without bones.
+
+    Air is in it because a soft, thin or cut rib may not be seen as bone.
 
     Args:
-        bone: (i, j, k) bool.
+        bone, aerated: (i, j, k) bool, inside the body.
         spacing_mm: size of a voxel.
     """
     from skimage.morphology import convex_hull_image
@@ -107,7 +109,7 @@ def rib_cage(bone: np.ndarray, spacing_mm: float) -> np.ndarray:
     for k in range(bone.shape[2]):
         near = bone[..., max(0, k - reach) : k + reach + 1].any(axis=2)
         if near.any():
-            cage[..., k] = convex_hull_image(near)
+            cage[..., k] = convex_hull_image(near | aerated[..., k])
     return cage
 
 

@@ -118,10 +118,13 @@ def test_rib_cage():
     """Ribs slope: those of the neighbours count; without any, nothing is cut."""
     bone = np.zeros((20, 20, 9), bool)
     bone[[4, 16, 10, 10], [10, 10, 4, 16], 0] = True
-    cage = rib_cage(bone, 5.0)
+    air = np.zeros_like(bone)
+    cage = rib_cage(bone, air, 5.0)
     assert cage[8:13, 8:13].all()
     assert not cage[:3, :, :4].any()
     assert cage[..., 4:].all()
+    air[1:3, 5:16, 0] = True  # a lung beyond the ribs that are seen is not cut off
+    assert rib_cage(bone, air, 5.0)[1:17, 10, 0].all()
 
 
 def test_column():

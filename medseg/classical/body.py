@@ -9,10 +9,8 @@ import numpy as np
 from medseg.classical.morphology import chosen, dilated, largest, numbered
 
 TISSUE_HU = -300  # fat is -100; foam and dry cloth are below
-PADDING_HU = (
-    -1023
-)  # or lower: what lies around a round field of view, within the rounding of a grid; noise keeps
-# air from being that even
+# Or lower: what lies around a round field of view, within the rounding of a grid; air has noise.
+PADDING_HU = -1023
 # The share of its outline at which air meets the end of the field of view, measured on public scans: 0.48 to
 # 0.56 around a body and under it, 0.29 at most for lungs that the field of view cuts.
 MAX_OPEN = 0.4
