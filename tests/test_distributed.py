@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,18 @@ SETTINGS = {
 }
 
 
+# Registered before all else, so it runs after all else that a program does at its end.
+LAST_WORDS = """
+import atexit, os, pathlib
+def say():
+    tasks = pathlib.Path("/proc/self/task").iterdir()
+    threads = [task.joinpath("comm").read_text().strip() for task in tasks]
+    pathlib.Path(f"threads_{os.environ['RANK']}").write_text(" ".join(threads))
+if "RANK" in os.environ:
+    atexit.register(say)
+"""
+
+
 def command(processes, *files):
     names = str([str(CONFIGS / name) for name in files])
     pairs = [part for key, value in SETTINGS.items() for part in (f"--{key}", str(value))]
@@ -60,7 +73,9 @@ def run(folder, data, processes, files, *more):
     # A second validation case: each process needs one.
     content["validation"].append(content["test"].pop())
     (folder / "manifest.json").write_text(json.dumps(content))
+    (folder / "sitecustomize.py").write_text(LAST_WORDS)
     environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
         "MEDSEG_DATA": str(data),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "OMP_NUM_THREADS": "1",
@@ -103,6 +118,15 @@ def test_the_same_weights(trained):
     for curve in ("train_loss", "train_dice", "val_dice"):
         expected = [value for _, value in one["standing"]["history"][curve]]
         assert [value for _, value in two["standing"]["history"][curve]] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed on Linux alone")
+def test_no_thread_outlives_the_interpreter(trained):
+    for rank in (0, 1):
+        threads = (trained[2] / f"threads_{rank}").read_text()
+        assert "python" in threads
+        assert "gloo" not in threads
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +32,9 @@ def start_processes() -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The network holds the group's threads in a ring of references. While the interpreter is taken down,
+    # such a thread aborts the process (pytorch/pytorch#179291).
+    atexit.register(gc.collect)
 
 
 def own_device() -> torch.device:
