@@ -80,7 +80,8 @@ class Case:
         mask: on the image's own grid.
         image: (C, row, column) or (C, i, j, k), as it was read.
         field_of_view: (row, column) bool, where a picture was analysed; None for everywhere.
-        extras: what the method says besides: `probability`, (row, column), and `malignancy`, a number.
+        extras: what the method says besides: `probability`, (row, column), and the numbers `malignancy` and
+            `lesion_probability`.
         findings: warnings and notes, in their order.
     """
 

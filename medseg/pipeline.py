@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
 MODES = ("semantic", "instance")
+EXTRAS = ("probability", "malignancy", "lesion_probability")  # what a method may say besides a mask
 # A path, or an image in memory; see medseg.transforms.load.as_volume.
 Source: TypeAlias = "Input | Volume | torch.Tensor | np.ndarray"
 
@@ -192,7 +193,7 @@ class ResultBuilder:
 
         Args:
             data: `pred`, (1, spatial...), on the source's grid; `image`, whose meta data has the origin;
-                `source_image`; `source_field`, `probability` and `malignancy` where there are any.
+                `source_image`; `source_field` and those of EXTRAS where there are any.
             pixel_spacing_mm: see segment.
         """
         meta = data["image"].meta
@@ -209,7 +210,7 @@ class ResultBuilder:
             mask,
             np.asarray(data["source_image"]),
             _first_channel(data["source_field"]) > 0 if "source_field" in data else None,
-            {name: _first_channel(data[name]) for name in ("probability", "malignancy") if name in data},
+            {name: _first_channel(data[name]) for name in EXTRAS if name in data},
             origin.findings,
         )
 

@@ -25,6 +25,7 @@ ROUND = 0.95  # short over long axis, above which the raster decides where the l
 UNKNOWN_SPACING = "the pixel size is not known: give it with --pixel-spacing-mm"
 NO_LESION = "no lesion was found"
 NOT_ESTIMATED = "the probability of malignancy was not estimated"
+NOT_ASKED = "the method does not say whether there is a lesion"
 SQUARE = ", pixels taken as square"
 PER_LESION = "per lesion"
 Spacing = tuple[float, float] | None
@@ -56,6 +57,7 @@ def measure_lesions(case: Case) -> Measures:
     largest = each[0] if each else _nothing(spacing_mm)
     return {
         **entry("lesion_count", len(each), "count"),
+        **_lesion_probability(case.extras.get("lesion_probability")),
         **_malignancy(malignancy, bool(each)),
         **_prefixed("lesion_", _total_area(numbers, spacing_mm)),
         **_prefixed("largest_lesion_", largest),
@@ -245,6 +247,11 @@ def _malignancy(malignancy: np.ndarray | None, has_lesion: bool) -> Measures:
     value = None if malignancy is None or not has_lesion else float(np.asarray(malignancy).item())
     reason = NOT_ESTIMATED if has_lesion else NO_LESION
     return entry("malignancy_probability", value, "probability, no diagnosis", reason)
+
+
+def _lesion_probability(probability: np.ndarray | None) -> Measures:
+    value = None if probability is None else float(np.asarray(probability).item())
+    return entry("lesion_probability", value, "probability", NOT_ASKED)
 
 
 def _prefixed(prefix: str, measures: Measures) -> Measures:

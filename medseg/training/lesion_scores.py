@@ -15,6 +15,7 @@ from medseg.training.references import Reference
 from medseg.volume import Mask
 
 PATHOLOGIES = {"benign": 0.0, "malignant": 1.0}
+NORMAL = "normal"  # without a lesion
 # The least overlap of a lesion that counts as found: as nnDetection (Baumgartner et al., MICCAI 2021) and
 # PI-CAI (Saha et al., Lancet Oncol. 25:879, 2024) have it.
 HIT_IOU = 0.1
@@ -30,12 +31,13 @@ def score_lesions(case: Case, reference: Reference) -> Scores:
     (see medseg.surface) is then None. Lesions are pieces whose pixels touch by a side or corner.
     lesion_sensitivity is the share of the reference's that one predicted piece overlaps by an IoU of at
     least 0.1, None without any; false_positives is the number of predicted pieces that overlap none so far.
-    A lesion predicted in many small pieces is thus a miss. brier is the squared error of the probability;
+    A lesion predicted in many small pieces is thus a miss; touched is 1 where any predicted pixel lies in a
+    lesion, else 0. has_lesion is 1 or 0, lesion_probability what the method says of the whole picture. brier is the squared error of the probability;
     is_malignant is 1, 0, or None where the pathology is not known.
 
     Args:
-        case: its mask, (row, column), 0 or 1; `malignancy` among its extras, one probability.
-        reference: the same; `pathology`, "benign" or "malignant", where it is known.
+        case: its mask, (row, column), 0 or 1; `malignancy` and `lesion_probability` among its extras.
+        reference: the same; `pathology`, "benign", "malignant" or "normal", where it is known.
 
     Raises:
         LabelError: masks of two shapes or with other values.
@@ -45,13 +47,16 @@ def score_lesions(case: Case, reference: Reference) -> Scores:
     counts = confusion(prediction, truth)
     union = counts.tp + counts.fp + counts.fn
     hits, lesions, false_positives = _found(prediction == 1, truth == 1)
-    probability, malignant = _probability(case), _is_malignant(reference.about.get("pathology"))
+    probability, malignant = _probability(case, "malignancy"), _is_malignant(reference.about.get("pathology"))
     scores = {
         "dice": counts.dice,
         "iou": counts.tp / union if union else 1.0,
         "hd95_px": surface_scores(prediction == 1, truth == 1, (1.0, 1.0))[1],
         "lesion_sensitivity": hits / lesions if lesions else None,
+        "touched": float(counts.tp > 0) if lesions else None,
         "false_positives": float(false_positives),
+        "has_lesion": float(lesions > 0),
+        "lesion_probability": _probability(case, "lesion_probability"),
         "malignancy_probability": probability,
         "is_malignant": malignant,
         "brier": None if malignant is None or probability is None else (probability - malignant) ** 2,
@@ -87,20 +92,20 @@ def _found(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
     return int(hit.any(axis=1).sum()), lesions, int(pieces - hit.any(axis=0).sum())
 
 
-def _probability(case: Case) -> float | None:
-    if "malignancy" not in case.extras:
+def _probability(case: Case, name: str) -> float | None:
+    if name not in case.extras:
         return None
-    value = float(case.extras["malignancy"])
+    value = float(case.extras[name])
     if not 0 <= value <= 1:  # NaN fails too
         do = "Apply the sigmoid to the network's output first."
-        raise DataError("a probability of malignancy in [0, 1]", came=str(value), do=do)
+        raise DataError(f"a probability ({name}) in [0, 1]", came=str(value), do=do)
     return value
 
 
 def _is_malignant(pathology: str | None) -> float | None:
-    if pathology is None:
+    if pathology in (None, NORMAL):
         return None
     if pathology not in PATHOLOGIES:
         do = "Correct the manifest, or leave the entry out where it is not known."
-        raise DataError(f"a pathology of {', '.join(PATHOLOGIES)}", came=str(pathology), do=do)
+        raise DataError(f"a pathology of {', '.join((*PATHOLOGIES, NORMAL))}", came=str(pathology), do=do)
     return PATHOLOGIES[pathology]

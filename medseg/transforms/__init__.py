@@ -3,24 +3,25 @@
 from medseg.transforms.augmentation import RandColourMixd, RandLesionsd
 from medseg.transforms.compose import steps
 from medseg.transforms.field import FindFieldd, NormalizeFieldd, ResizeFieldd, RestoreFieldd
-from medseg.transforms.lesion_answers import JoinMalignancyd, SplitMalignancyd
+from medseg.transforms.lesion_answers import JoinAnswersd, NoLesiond, SplitAnswersd
 from medseg.transforms.letterbox import FromSquared, ToSquared
 from medseg.transforms.load import LoadVolumed
 from medseg.transforms.lung_disease import RandLungDiseased
 from medseg.transforms.scan import CheckChestCTd, RestoreGridd, ToGridd
 from medseg.transforms.ultrasound import FindScand
-from medseg.transforms.ultrasound_looks import RandBackgroundd, RandCalipersd, RandShadowd, RandSpeckled
+from medseg.transforms.ultrasound_looks import RandCalipersd, RandPartd, RandShadowd, RandSpeckled
 
 __all__ = [
     "CheckChestCTd",
     "FindFieldd",
     "FindScand",
     "FromSquared",
-    "JoinMalignancyd",
+    "JoinAnswersd",
     "LoadVolumed",
+    "NoLesiond",
     "NormalizeFieldd",
-    "RandBackgroundd",
     "RandCalipersd",
+    "RandPartd",
     "RandColourMixd",
     "RandLesionsd",
     "RandLungDiseased",
@@ -29,7 +30,7 @@ __all__ = [
     "ResizeFieldd",
     "RestoreFieldd",
     "RestoreGridd",
-    "SplitMalignancyd",
+    "SplitAnswersd",
     "ToGridd",
     "ToSquared",
     "steps",

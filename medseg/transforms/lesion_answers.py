@@ -1,4 +1,4 @@
-"""Two answers in one tensor: the mask of a lesion, and whether it is malignant."""
+"""The answers of one network on a picture: the mask of a lesion, whether it is malignant, and whether there is one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from medseg.case import note
 from medseg.errors import UsageError
 from medseg.transforms.load import Data
 
@@ -17,8 +18,8 @@ MALIGNANT = {"benign": 0.0, "malignant": 1.0}
 UNKNOWN = -1.0
 
 
-class JoinMalignancyd(MapTransform):
-    """Append the pathology to a label as a channel: 0 benign, 1 malignant, -1 not known.
+class JoinAnswersd(MapTransform):
+    """Append two channels to a label: malignant (0 or 1, -1 where it is not known), and whether it has a lesion.
 
     Args:
         keys: labels (1, row, column).
@@ -31,38 +32,80 @@ class JoinMalignancyd(MapTransform):
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         joined = dict(data)
-        value = MALIGNANT.get(str(joined.get(self.pathology_key)), UNKNOWN)
         for key in self.key_iterator(joined):
             mask = torch.as_tensor(joined[key]).float()
-            joined[key] = MetaTensor(torch.cat([mask, torch.full_like(mask[:1], value)]))
+            there = float((mask > 0.5).any())
+            malignant = MALIGNANT.get(str(joined.get(self.pathology_key)), UNKNOWN) if there else UNKNOWN
+            answers = [torch.full_like(mask, value) for value in (malignant, there)]
+            joined[key] = MetaTensor(torch.cat([mask, *answers]))
         return joined
 
 
-class SplitMalignancyd(MapTransform):
-    """Logits (2, row, column) to a probability map of the lesion (1, row, column) and one number.
+class SplitAnswersd(MapTransform):
+    """Logits (3, row, column) to a probability map of the lesion (1, row, column) and two numbers.
 
     Args:
         keys: of the network's answers; afterwards the map.
-        temperature: by which the logit of malignancy is divided (Guo et al., On Calibration of Modern Neural
-            Networks, ICML 2017).
-        malignancy_key: gets the probability, (1,).
+        temperatures: by which the logits of malignancy and of a lesion are divided (Guo et al., On Calibration
+            of Modern Neural Networks, ICML 2017).
+        names: of the entries that get the probabilities, (1,).
 
     Raises:
         UsageError: a temperature that is not positive.
     """
 
     def __init__(
-        self, keys: KeysCollection, temperature: float = 1.0, malignancy_key: str = "malignancy"
+        self,
+        keys: KeysCollection,
+        temperatures: tuple[float, float],
+        names: tuple[str, str] = ("malignancy", "lesion_probability"),
     ) -> None:
         super().__init__(keys)
-        if not 0 < temperature < float("inf"):
-            raise UsageError("a temperature above 0", came=f"{temperature:g}", do="Set temperature.")
-        self.temperature, self.malignancy_key = temperature, malignancy_key
+        for temperature in temperatures:
+            if not 0 < temperature < float("inf"):
+                raise UsageError("temperatures above 0", came=f"{temperature:g}", do="Set temperatures.")
+        self.temperatures, self.names = temperatures, names
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         split = dict(data)
         for key in self.key_iterator(split):
             answer = torch.as_tensor(split[key]).float()
-            split[self.malignancy_key] = torch.sigmoid(answer[1].mean() / self.temperature)[None]
+            for name, logit, temperature in zip(self.names, answer[1:], self.temperatures, strict=True):
+                split[name] = torch.sigmoid(logit.mean() / temperature)[None]
             split[key] = MetaTensor(torch.sigmoid(answer[:1]))
         return split
+
+
+class NoLesiond(MapTransform):
+    """Empty a mask where the picture as a whole shows no lesion.
+
+    Args:
+        keys: masks (1, row, column).
+        threshold: the probability below which there is none.
+        probability_key: of the picture, (1,).
+        image_key: its meta data gets a note where a lesion was drawn all the same.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        threshold: float,
+        probability_key: str = "lesion_probability",
+        image_key: str = "image",
+    ) -> None:
+        super().__init__(keys)
+        self.threshold, self.probability_key, self.image_key = threshold, probability_key, image_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        judged = dict(data)
+        probability = float(judged[self.probability_key][0])
+        if probability >= self.threshold:
+            return judged
+        for key in self.key_iterator(judged):
+            mask = torch.as_tensor(judged[key])
+            if (mask > 0).any():
+                meta = getattr(judged[self.image_key], "meta", {})
+                px, least = int((mask > 0).sum()), self.threshold
+                note(meta, self, f"{px} px left out: lesion probability {probability:.2f}, below {least:g}")
+            judged[key] = torch.zeros_like(mask)
+        return judged

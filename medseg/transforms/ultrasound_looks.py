@@ -1,4 +1,4 @@
-"""Random looks of ultrasound pictures, for training: speckle, shadows, calipers, and no lesion at all."""
+"""Random looks of ultrasound pictures, for training: speckle, shadows, calipers, and parts without a lesion."""
 
 from __future__ import annotations
 
@@ -121,52 +121,61 @@ class RandCalipersd(_RandLook):
         image[0, row, max(0, column - arm) : column + arm + 1] = value
 
 
-class RandBackgroundd(RandomizableTransform, MapTransform):
-    """Show a part of the picture that has no lesion, as large as the whole: nothing is there to be found.
+class RandPartd(RandomizableTransform, MapTransform):
+    """Show a square part of a picture, as large as the whole: now one without the lesion, now one with it.
 
-    The largest of the four strips beside, above and below the lesion is taken, unless it is narrower than a
-    quarter of the picture. The pathology is then not known.
+    Parts with and without are cut alike, so that nearness is no sign of either. A part without has no known
+    pathology. Where no part fits, the picture stays as it is.
 
     Args:
         keys: (1, row, column) image.
-        label_key: (1, row, column), above 0 in lesions; becomes 0.
+        label_key: (1, row, column), above 0 in lesions; is cut too.
         prob: of doing so.
+        empty: share of parts that are without.
+        sides: smallest and largest side of a part, as shares of the picture's.
     """
 
-    def __init__(self, keys: KeysCollection, label_key: str = "label", prob: float = 0.1) -> None:
+    TRIES = 12
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: str = "label",
+        prob: float = 0.5,
+        empty: float = 0.5,
+        sides: tuple[float, float] = (0.35, 0.8),
+    ) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
-        self.label_key = label_key
+        self.label_key, self.empty, self.sides = label_key, empty, sides
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         shown = dict(data)
         self.randomize(None)
+        if not self._do_transform:
+            return shown
         label = torch.as_tensor(shown[self.label_key])
-        if not self._do_transform or not (label > 0).any():
+        part = self._part(np.asarray(label)[0] > 0.5, np.asarray(shown[self.keys[0]])[0] > 0)
+        if part is None:
             return shown
-        strip = _largest_strip(np.asarray(label)[0] > 0)
-        if strip is None:
-            return shown
-        for key in self.key_iterator(shown):
-            image = shown[key]
-            part = torch.as_tensor(image)[None, :, strip[0], strip[1]]
-            image = image.clone()
-            image[:] = functional.interpolate(part, size=image.shape[1:], mode="bilinear")[0]
-            shown[key] = image
-        shown[self.label_key] = torch.zeros_like(shown[self.label_key])
-        return shown | {"pathology": "none"}
+        for key in (*self.key_iterator(shown), self.label_key):
+            image = torch.as_tensor(shown[key])
+            near = functional.interpolate(image[None, :, *part].float(), size=image.shape[1:], mode="bilinear")
+            cut = shown[key].clone()
+            cut[:] = near[0] if key != self.label_key else (near[0] > 0.5)
+            shown[key] = cut
+        return shown if (shown[self.label_key] > 0).any() else shown | {"pathology": "none"}
 
-
-def _largest_strip(lesion: np.ndarray) -> tuple[slice, slice] | None:
-    """Rows and columns of the largest strip of (row, column) bool without any; None for narrow ones."""
-    rows, columns = (np.flatnonzero(lesion.any(axis=axis)) for axis in (1, 0))
-    height, width = lesion.shape
-    everything = slice(None)
-    strips = [
-        (rows[0] / height, (slice(0, rows[0]), everything)),
-        (1 - (rows[-1] + 1) / height, (slice(rows[-1] + 1, height), everything)),
-        (columns[0] / width, (everything, slice(0, columns[0]))),
-        (1 - (columns[-1] + 1) / width, (everything, slice(columns[-1] + 1, width))),
-    ]
-    share, strip = max(strips, key=lambda pair: pair[0])
-    return strip if share >= 0.25 else None
+    def _part(self, lesion: np.ndarray, scan: np.ndarray) -> tuple[slice, slice] | None:
+        """A place that is mostly scan, and holds nothing of the lesion or most of it."""
+        without = not lesion.any() or self.R.uniform() < self.empty
+        least = 0.7 * lesion.sum()
+        for _ in range(self.TRIES):
+            share = self.R.uniform(*self.sides)
+            size = [round(share * length) for length in lesion.shape]
+            start = [self.R.randint(length - part + 1) for length, part in zip(lesion.shape, size, strict=True)]
+            part = slice(start[0], start[0] + size[0]), slice(start[1], start[1] + size[1])
+            inside = lesion[part].sum()
+            if scan[part].mean() > 0.6 and (inside == 0 if without else inside >= least):
+                return part
+        return None
