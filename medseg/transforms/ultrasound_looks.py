@@ -135,7 +135,7 @@ class RandPartd(RandomizableTransform, MapTransform):
         sides: smallest and largest side of a part, as shares of the picture's.
     """
 
-    TRIES = 12
+    TRIES = 24
 
     def __init__(
         self,
