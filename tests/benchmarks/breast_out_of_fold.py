@@ -3,11 +3,11 @@
     python tests/benchmarks/breast_out_of_fold.py TRAININGS OUT.jsonl.gz [MANIFEST ...]
 
 TRAININGS is the output_dir of `medseg train breast_ultrasound --folds 4`; a file of weights answers for all
-cases, which it should not have learnt from. A line of JSON a case: data set, case, subject, device, pathology,
-fold, `lesion_probability` and `malignancy` (both before any temperature), the scores of the mask, and the
-mask before the picture's own answer empties it, run-length coded: `size` (rows, columns) and `counts`, lengths
-of 0s and 1s in turn, row by row. For each picture with a lesion, a line more for the largest square part of its
-scan that has none (`part`: first row and column, and side; at least 128 px).
+cases, which it should not have learnt from. A line of JSON a case: data set, case, subject, device,
+pathology, fold, `lesion_probability` and `malignancy` (both before any temperature), the scores of the mask,
+and the mask before the picture's own answer empties it, run-length coded: `size` (rows, columns) and `counts`,
+lengths of 0s and 1s in turn, row by row. For each picture with a lesion, a line more for the largest square
+part of its scan that has none (`part`: first row and column, and side; at least 128 px).
 MEDSEG_DATA names the folder with breast/.
 """
 
@@ -52,7 +52,7 @@ def largest_square(free: np.ndarray) -> tuple[int, int, int]:
 
 
 def part_without(picture: np.ndarray, lesion: np.ndarray) -> tuple[int, int, int] | None:
-    """The largest square of the scan without the lesion, on a grid of 4 px; the picture is (C, row, column)."""
+    """The largest square of the scan without the lesion, on a grid of 4 px; of (C, row, column)."""
     from scipy.ndimage import binary_dilation
 
     free = find_scan(picture).mask & ~binary_dilation(lesion, iterations=MARGIN_PX)
@@ -78,7 +78,9 @@ def lines(trainings: Path, manifests: list[str]):
                 "breast_ultrasound", "cpu", RAW, weights=trainings, weights_fold=fold
             )
         segment = segmenters[fold]
-        about = {key: item[key] for key in ("data_set", "subject", "device", "pathology", "fold") if key in item}
+        about = {
+            key: item[key] for key in ("data_set", "subject", "device", "pathology", "fold") if key in item
+        }
         about["case"] = Path(item["image"]).stem
         try:
             found, case = answers(segment, item["image"])

@@ -1,0 +1,172 @@
+"""Figures of the breast network from what it said of cases that it did not learn from.
+
+    python tests/benchmarks/breast_figures.py FILE.jsonl.gz [--threshold T]
+
+FILE is of breast_out_of_fold.py. Prints, by hospital and scanner with 95% intervals over subjects: Dice, the
+area under the ROC curve of malignancy, lesions kept (touched by the mask) and pictures without a lesion
+that are marked, at the threshold T of the lesion's probability, or at the one that keeps 95% of the lesions of
+the other folds. Then the logistic regression of malignancy on the network's logit and the mask's
+shape, fitted on all cases, and its area fitted on the other folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+
+import numpy as np
+
+from medseg.case import Case
+from medseg.measurements import measure_lesions
+from medseg.roc import roc_area
+from medseg.volume import Mask
+
+KEPT = 0.95
+SHAPE = ("solidity", "depth_to_width_ratio", "margin_irregularity", "circularity", "log_area_share")
+
+
+def read(path: str) -> list[dict]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def decoded(row: dict) -> np.ndarray:
+    """(row, column) bool, of its run lengths."""
+    values = np.arange(len(row["counts"])) % 2
+    return np.repeat(values, row["counts"]).reshape(row["size"]).astype(bool)
+
+
+def interval(values: np.ndarray, subjects: np.ndarray, statistic=np.mean, times: int = 1000) -> tuple:
+    """The statistic, and the 2.5th and 97.5th percentile over draws of subjects."""
+    draw = np.random.default_rng(0)
+    places = [np.flatnonzero(subjects == subject) for subject in np.unique(subjects)]
+    found = []
+    for _ in range(times):
+        chosen = draw.integers(len(places), size=len(places))
+        found.append(statistic(values[np.concatenate([places[number] for number in chosen])]))
+    return statistic(values), *np.nanpercentile(found, [2.5, 97.5])
+
+
+def shape_of(mask: np.ndarray) -> list[float]:
+    """SHAPE of the largest lesion; of an even disc where there is none."""
+    measures = measure_lesions(Case(Mask(mask.astype(np.uint8), {0: "background", 1: "lesion"}), None))
+    values = [measures[f"largest_lesion_{name}"]["value"] for name in SHAPE[:-1]]
+    usual = [1.0, 0.7, 1.02, 0.8]
+    area = measures["largest_lesion_area_px"]["value"] or 0.05 * mask.size
+    values = [default if value is None else value for value, default in zip(values, usual, strict=True)]
+    return [*values, float(np.log(area / mask.size))]
+
+
+def logit(probability) -> np.ndarray:
+    clipped = np.clip(np.asarray(probability, float), 1e-5, 1 - 1e-5)
+    return np.log(clipped / (1 - clipped))
+
+
+def column(rows: list[dict], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows])
+
+
+def print_line(title: str, values, subjects) -> None:
+    if len(values):
+        mean, low, high = interval(np.asarray(values, float), subjects)
+        print(f"| {title} | {len(values)} | {mean:.3f} ({low:.3f} to {high:.3f}) |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file")
+    parser.add_argument("--threshold", type=float)
+    options = parser.parse_args()
+    rows = read(options.file)
+    print(
+        sum("refused" in row for row in rows), "refused:", {row["case"] for row in rows if "refused" in row}
+    )
+    rows = [row for row in rows if "refused" not in row]
+    for row in rows:
+        row["is_lesion"] = row["pathology"] != "normal" and "part" not in row
+        row["drawn"] = sum(row["counts"][1::2]) > 0
+    mark(rows, options.threshold)
+    whole = [row for row in rows if row["is_lesion"]]
+    groups = [("all", whole)]
+    for key in ("data_set", "device", "pathology"):
+        for value in sorted({row.get(key) for row in whole} - {None}):
+            groups.append((value, [row for row in whole if row.get(key) == value]))
+    print("\n| Dice of lesions, before the gate | n | mean |\n|---|---|---|")
+    for title, members in groups:
+        print_line(title, column(members, "dice"), column(members, "subject"))
+    print("\n| Dice, emptied below the threshold | n | mean |\n|---|---|---|")
+    for title, members in groups:
+        print_line(title, [row["dice"] * row["marked"] for row in members], column(members, "subject"))
+    print("\n| lesions kept | n | share |\n|---|---|---|")
+    for title, members in groups:
+        print_line(title, [row["marked"] * row["touched"] for row in members], column(members, "subject"))
+    print("\n| marked without a lesion | n | share |\n|---|---|---|")
+    for title in ("busi", "bus_bra"):
+        for kind, parts in (("healthy", False), ("part without a lesion", True)):
+            members = [
+                row for row in rows
+                if not row["is_lesion"] and row["data_set"] == title and ("part" in row) == parts
+            ]  # fmt: skip
+            print_line(f"{title}: {kind}", column(members, "marked"), column(members, "subject"))
+    print("\nAUC of 'a lesion', lesions against healthy pictures:", end=" ")
+    told = [row for row in rows if "part" not in row and row["data_set"] == "busi"]
+    print(roc_area(*(column(told, key).tolist() for key in ("lesion_probability", "is_lesion", "subject"))))
+    malignancy(groups)
+
+
+def mark(rows: list[dict], threshold: float | None) -> None:
+    """Say of each row whether the gate leaves its mask."""
+    there = [row for row in rows if row["is_lesion"]]
+    thresholds = {}
+    for fold in sorted({row["fold"] for row in rows}):
+        others = [row["lesion_probability"] for row in there if row["fold"] != fold]
+        thresholds[fold] = threshold or float(np.quantile(others, 1 - KEPT))
+    of_all = float(np.quantile(column(there, "lesion_probability"), 1 - KEPT))
+    print("thresholds by fold:", thresholds, "of all:", of_all)
+    for row in rows:
+        row["marked"] = row["drawn"] and row["lesion_probability"] >= thresholds[row["fold"]]
+
+
+def malignancy(groups: list[tuple[str, list[dict]]]) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = groups[0][1]
+    network = logit(column(rows, "malignancy"))
+    shape = np.array([shape_of(decoded(row)) for row in rows])
+    truth = column(rows, "pathology") == "malignant"
+    folds, subjects = column(rows, "fold"), column(rows, "subject")
+    joined = np.column_stack([network, shape])
+
+    def held_out(features: np.ndarray) -> np.ndarray:
+        scores = np.zeros(len(features))
+        for fold in np.unique(folds):
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+            model.fit(features[folds != fold], truth[folds != fold])
+            scores[folds == fold] = model.predict_proba(features[folds == fold])[:, 1]
+        return scores
+
+    answers = {"network": 1 / (1 + np.exp(-network))}
+    if len(np.unique(folds)) > 1:
+        answers |= {"shape": held_out(shape), "network and shape": held_out(joined)}
+    print("\n| AUC of malignancy |", " | ".join(answers), "|\n|---" + "|---" * len(answers) + "|")
+    for title, members in groups:
+        own = np.isin(column(rows, "case"), column(members, "case"))
+        if len(set(truth[own])) == 2:
+            areas = [roc_area(list(a[own]), list(truth[own]), list(subjects[own])) for a in answers.values()]
+            print(
+                f"| {title} |", " | ".join(f"{a.area:.3f} ({a.low:.3f} to {a.high:.3f})" for a in areas), "|"
+            )
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(joined, truth)
+    names = ("logit", *SHAPE)
+    print(
+        "coefficients:",
+        dict(zip(names, model.coef_[0].round(4).tolist(), strict=True)),
+        model.intercept_.round(4),
+    )
+
+
+if __name__ == "__main__":
+    main()
