@@ -33,8 +33,8 @@ class EfficientUNet(torch.nn.Module):
 
     Args:
         answers: questions about the whole picture.
-        decoder: channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the picture's size; the mask's logits are
-            interpolated from there.
+        decoder: channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the picture's size; from there the
+            mask's logits are interpolated.
         features: width of the perceptron.
         dropout: share of its inputs that training leaves out.
     """
@@ -111,7 +111,6 @@ class EfficientNetLite0(torch.nn.Module):
             features.append(x)
         return [features[number] for number in (0, 1, 2, 4, 5)]
 
-
     def train(self, mode: bool = True) -> EfficientNetLite0:
         """As torch's; what is frozen keeps the norms that it came with."""
         super().train(mode)
@@ -127,7 +126,9 @@ class _Inverted(torch.nn.Module):
     def __init__(self, before: int, after: int, kernel: int, stride: int, wider: int) -> None:
         super().__init__()
         inner = before * wider
-        layers = [_convolved(before, inner, 1, like_tensorflow=True)] if wider > 1 else []
+        layers: list[torch.nn.Module] = (
+            [_convolved(before, inner, 1, like_tensorflow=True)] if wider > 1 else []
+        )
         layers.append(_convolved(inner, inner, kernel, stride=stride, groups=inner, like_tensorflow=True))
         layers.append(_convolved(inner, after, 1, like_tensorflow=True)[:2])  # no activation
         self.layers = torch.nn.Sequential(*layers)

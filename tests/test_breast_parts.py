@@ -92,7 +92,10 @@ def test_field_is_cut_out_and_outside_is_nothing():
 
 @pytest.mark.parametrize(
     ("pathology", "mask", "malignant", "there"),
-    [("malignant", 1, 1, 1), ("benign", 1, 0, 1), ("none", 1, -1, 1), ("normal", 0, -1, 0), ("benign", 0, -1, 0)],
+    [
+        *(("malignant", 1, 1, 1), ("benign", 1, 0, 1), ("none", 1, -1, 1)),
+        *(("normal", 0, -1, 0), ("benign", 0, -1, 0)),
+    ],
 )
 def test_answers_are_joined(pathology, mask, malignant, there):
     label = torch.full((1, 4, 4), float(mask))

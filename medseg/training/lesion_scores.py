@@ -32,8 +32,8 @@ def score_lesions(case: Case, reference: Reference) -> Scores:
     lesion_sensitivity is the share of the reference's that one predicted piece overlaps by an IoU of at
     least 0.1, None without any; false_positives is the number of predicted pieces that overlap none so far.
     A lesion predicted in many small pieces is thus a miss; touched is 1 where any predicted pixel lies in a
-    lesion, else 0. has_lesion is 1 or 0, lesion_probability what the method says of the whole picture. brier is the squared error of the probability;
-    is_malignant is 1, 0, or None where the pathology is not known.
+    lesion, else 0. has_lesion is 1 or 0, lesion_probability what the method says of the whole picture. brier
+    is the squared error of the probability; is_malignant is 1, 0, or None where the pathology is not known.
 
     Args:
         case: its mask, (row, column), 0 or 1; `malignancy` and `lesion_probability` among its extras.

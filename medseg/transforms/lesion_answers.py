@@ -1,4 +1,4 @@
-"""The answers of one network on a picture: the mask of a lesion, whether it is malignant, and whether there is one."""
+"""Three answers in one tensor: the mask of a lesion, whether it is malignant, and whether there is one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNKNOWN = -1.0
 
 
 class JoinAnswersd(MapTransform):
-    """Append two channels to a label: malignant (0 or 1, -1 where it is not known), and whether it has a lesion.
+    """Append two channels to a label: malignant (0 or 1, -1 for not known), and whether it has a lesion.
 
     Args:
         keys: labels (1, row, column).
@@ -46,8 +46,8 @@ class SplitAnswersd(MapTransform):
 
     Args:
         keys: of the network's answers; afterwards the map.
-        temperatures: by which the logits of malignancy and of a lesion are divided (Guo et al., On Calibration
-            of Modern Neural Networks, ICML 2017).
+        temperatures: by which the logits of malignancy and of a lesion are divided (Guo et al., On
+            Calibration of Modern Neural Networks, ICML 2017).
         names: of the entries that get the probabilities, (1,).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Random looks of ultrasound pictures, for training: speckle, shadows, calipers, and parts without a lesion."""
+"""Random looks of ultrasound pictures, for training: speckle, shadows, calipers, parts without a lesion."""
 
 from __future__ import annotations
 
@@ -159,10 +159,10 @@ class RandPartd(RandomizableTransform, MapTransform):
         if part is None:
             return shown
         for key in (*self.key_iterator(shown), self.label_key):
-            image = torch.as_tensor(shown[key])
-            near = functional.interpolate(image[None, :, *part].float(), size=image.shape[1:], mode="bilinear")
             cut = shown[key].clone()
-            cut[:] = near[0] if key != self.label_key else (near[0] > 0.5)
+            near = torch.as_tensor(shown[key])[None, :, *part].float()
+            near = functional.interpolate(near, size=cut.shape[1:], mode="bilinear")[0]
+            cut[:] = near > 0.5 if key == self.label_key else near
             shown[key] = cut
         return shown if (shown[self.label_key] > 0).any() else shown | {"pathology": "none"}
 
@@ -173,8 +173,9 @@ class RandPartd(RandomizableTransform, MapTransform):
         for _ in range(self.TRIES):
             share = self.R.uniform(*self.sides)
             size = [round(share * length) for length in lesion.shape]
-            start = [self.R.randint(length - part + 1) for length, part in zip(lesion.shape, size, strict=True)]
-            part = slice(start[0], start[0] + size[0]), slice(start[1], start[1] + size[1])
+            room = np.subtract(lesion.shape, size)
+            top, left = (self.R.randint(length + 1) for length in room)
+            part = slice(top, top + size[0]), slice(left, left + size[1])
             inside = lesion[part].sum()
             if scan[part].mean() > 0.6 and (inside == 0 if without else inside >= least):
                 return part

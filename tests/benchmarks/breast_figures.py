@@ -4,8 +4,8 @@
 
 FILE is of breast_out_of_fold.py. Prints, by hospital and scanner with 95% intervals over subjects: Dice, the
 area under the ROC curve of malignancy, lesions kept (touched by the mask) and pictures without a lesion
-that are marked, at the threshold T of the lesion's probability, or at the one that keeps 95% of the lesions of
-the other folds. Then the logistic regression of malignancy on the network's logit and the mask's
+that are marked, at the threshold T of the lesion's probability, or at the one that keeps 95% of the lesions
+of the other folds. Then the logistic regression of malignancy on the network's logit and the mask's
 shape, fitted on all cases, and its area fitted on the other folds.
 """
 
