@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from medseg.case import Origin
 from medseg.losses import MaskAndAnswersLoss
 from medseg.networks import EfficientUNet, pretrained
-from medseg.postprocessing import CleanLesionsd
+from medseg.postprocessing import CleanLesionsd, DropSpecksd
 from medseg.transforms import (
     FromSquared,
     JoinAnswersd,
@@ -157,6 +157,19 @@ def test_parts_with_and_without_a_lesion(empty):
 def test_no_part_without_a_lesion_that_is_everywhere():
     full = {"image": torch.ones(1, 8, 8), "label": torch.ones(1, 8, 8), "pathology": "benign"}
     assert RandPartd("image", prob=1.0, empty=1.0)(full)["pathology"] == "benign"
+
+
+def test_specks_of_vessels_go():
+    """What a speck is, the field's diameter decides."""
+    mask = torch.zeros(1, 100, 100)
+    mask[0, 10:90, 50] = 1
+    mask[0, 20:22, 20:22] = 1
+    for diameter, left in ((800.0, 80), (400.0, 84)):
+        image = MetaTensor(torch.zeros(1, 100, 100), meta={"field_diameter_px": diameter, "origin": Origin()})
+        cleaned = DropSpecksd("pred", least_share=0.00001)({"pred": mask, "image": image})
+        assert int(cleaned["pred"].sum()) == left
+        notes = cleaned["image"].meta["origin"].texts("note")
+        assert notes == (["1 specks of 4 px removed"] if left == 80 else [])
 
 
 def test_specks_go_and_holes_are_filled():
