@@ -64,10 +64,11 @@ class EfficientUNet(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1 or 3, row, column), sizes multiples of 32, to (B, 1 + answers, row, column) of logits."""
-        *skipped, features = self.encoder(x)
+        skipped = self.encoder(x)
+        features = skipped.pop()
         mask = features
-        for block, skip in zip(self.up, reversed(skipped), strict=True):
-            mask = block(torch.cat([functional.interpolate(mask, scale_factor=2.0), skip], dim=1))
+        for block in self.up:  # nothing here that TorchScript can't take
+            mask = block(torch.cat([functional.interpolate(mask, scale_factor=2.0), skipped.pop()], dim=1))
         mask = functional.interpolate(self.mask(mask), scale_factor=2.0, mode="bilinear")
         # Without a way back: what is foreground is learnt from masks alone.
         where = torch.sigmoid(mask.detach())
@@ -75,7 +76,7 @@ class EfficientUNet(torch.nn.Module):
         inside = (features * where).sum((2, 3)) / where.sum((2, 3))
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3)), inside], dim=1)
         answers = self.classifier(pooled)[:, :, None, None]
-        return torch.cat([mask, answers.expand(-1, -1, *mask.shape[2:])], dim=1)
+        return torch.cat([mask, answers.expand(-1, -1, mask.shape[2], mask.shape[3])], dim=1)
 
 
 class EfficientNetLite0(torch.nn.Module):
@@ -90,7 +91,6 @@ class EfficientNetLite0(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.frozen = 0  # stages that don't learn, and the stem with them
         self.stem = _convolved(3, 32, 3, stride=2, like_tensorflow=True)
         self.stages = torch.nn.ModuleList()
         before = 32
@@ -102,20 +102,24 @@ class EfficientNetLite0(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """(B, 1 or 3, row, column) from 0 to 1 to the features, the finest first."""
-        features = []
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            x = self.stem(2 * x.expand(-1, 3, -1, -1) - 1)  # what ImageNet's weights have learnt from
-        for number, stage in enumerate(self.stages):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and number >= self.frozen):
-                x = stage(x)
+        features: list[torch.Tensor] = []
+        x = self.stem(2 * x.expand(-1, 3, -1, -1) - 1)  # what ImageNet's weights have learnt from
+        for stage in self.stages:
+            x = stage(x)
             features.append(x)
-        return [features[number] for number in (0, 1, 2, 4, 5)]
+        return [features[0], features[1], features[2], features[4], features[5]]
+
+    def freeze(self, stages: int) -> None:
+        """The stem and so many stages learn no more; see train."""
+        for part in (self.stem, *self.stages[:stages]):
+            part.requires_grad_(False)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
         """As torch's; what is frozen keeps the norms that it came with."""
         super().train(mode)
-        if self.frozen:
-            for part in (self.stem, *self.stages[: self.frozen]):
+        for part in (self.stem, *self.stages):
+            if not any(weights.requires_grad for weights in part.parameters()):
                 part.eval()
         return self
 
@@ -177,5 +181,5 @@ def pretrained(network: EfficientUNet, frozen: int) -> EfficientUNet:
     # The same layers in the same order, under other names; what comes after them is left out.
     encoder = dict(zip(own, theirs.values(), strict=False))
     network.encoder.load_state_dict(encoder)
-    network.encoder.frozen = frozen
-    return network.train()
+    network.encoder.freeze(frozen)
+    return network

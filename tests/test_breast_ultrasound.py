@@ -112,6 +112,6 @@ def test_an_impossible_size_carries_a_warning(segmenter, tmp_path):
 
 
 @pytest.mark.parametrize("temperature", [0, -1, float("nan")])
-def test_a_temperature_is_positive(temperature):
-    with pytest.raises(UsageError, match="a temperature above 0"):
-        medseg.Segmenter(TASK, "cpu", {"temperature": temperature})
+def test_temperatures_are_positive(temperature):
+    with pytest.raises(UsageError, match="temperatures above 0"):
+        medseg.Segmenter(TASK, "cpu", {"temperatures": [1.0, temperature]})

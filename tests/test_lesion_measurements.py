@@ -186,6 +186,7 @@ def test_more_than_255_lesions_have_numbers_of_their_own():
 def test_no_lesion():
     entries = entries_of(Mask(np.zeros((20, 30), np.uint8), pixel_spacing_mm=(0.1, 0.1)), np.array([0.7]))
     assert entries.pop("lesion_count")["value"] == 0
+    assert entries.pop("lesion_probability")["reason"] == lesions.NOT_ASKED
     assert {(entry["value"], entry["reason"]) for entry in entries.values()} == {(None, lesions.NO_LESION)}
     assert entries.keys() < entries_of(Mask(rectangle(3, 4).astype(np.uint8))).keys()
 
@@ -233,7 +234,7 @@ def test_unknown_pixel_size():
     entries = entries_of(Mask(rectangle(20, 40).astype(np.uint8)))
     for name, entry in entries.items():
         in_mm = name.endswith(("_mm", "_mm2"))
-        assert (entry["value"] is None) == (in_mm or name == "malignancy_probability")
+        assert (entry["value"] is None) == (in_mm or name in ("malignancy_probability", "lesion_probability"))
         assert not in_mm or entry["reason"] == lesions.UNKNOWN_SPACING
     assert entries["largest_lesion_depth_to_width_ratio"]["unit"] == "ratio, pixels taken as square"
     assert entries["largest_lesion_orientation_angle"]["unit"] == "degrees, pixels taken as square"

@@ -27,8 +27,8 @@ from medseg.volume import Mask
 SHAPE = (40, 50)
 LABELS = {0: "background", 1: "lesion"}
 SCORES = [
-    *("dice", "iou", "hd95_px", "lesion_sensitivity", "false_positives"),
-    *("malignancy_probability", "is_malignant", "brier"),
+    *("dice", "iou", "hd95_px", "lesion_sensitivity", "touched", "false_positives"),
+    *("has_lesion", "lesion_probability", "malignancy_probability", "is_malignant", "brier"),
 ]
 
 
@@ -56,7 +56,8 @@ LESION = box((10, 20, 10, 20))
 
 def test_perfect():
     assert scored(LESION, LESION, pathology="malignant") == {
-        "dice": 1, "iou": 1, "hd95_px": 0, "lesion_sensitivity": 1, "false_positives": 0,
+        "dice": 1, "iou": 1, "hd95_px": 0, "lesion_sensitivity": 1, "touched": 1, "false_positives": 0,
+        "has_lesion": 1, "lesion_probability": None,
         "malignancy_probability": 0.75, "is_malignant": 1, "brier": 0.0625,
     }  # fmt: skip
 
@@ -111,9 +112,9 @@ def test_empty():
 
 
 def test_refused():
-    with pytest.raises(DataError, match="probability of malignancy"):
+    with pytest.raises(DataError, match=r"a probability \(malignancy\)"):
         scored(LESION, LESION, 2.5)
-    with pytest.raises(DataError, match="probability of malignancy"):
+    with pytest.raises(DataError, match=r"a probability \(malignancy\)"):
         scored(LESION, LESION, float("nan"))
     with pytest.raises(DataError, match="benign, malignant"):
         scored(LESION, LESION, pathology="Malign")
