@@ -106,10 +106,10 @@ def test_answers_are_joined(pathology, mask, malignant, there):
 
 def test_answers_are_split():
     answer = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 2.0), torch.full((4, 4), -3.0)])
-    split = SplitAnswersd("pred", temperatures=(2.0, 3.0))({"pred": answer})
+    split = SplitAnswersd("pred", temperatures=(2.0, 3.0), offsets=(0.0, -1.5))({"pred": answer})
     assert split["pred"].shape == (1, 4, 4)
     assert float(split["malignancy"][0]) == pytest.approx(1 / (1 + np.exp(-1)))
-    assert float(split["lesion_probability"][0]) == pytest.approx(1 / (1 + np.exp(1)))
+    assert float(split["lesion_probability"][0]) == pytest.approx(1 / (1 + np.exp(1.5)))
 
 
 @pytest.mark.parametrize(("probability", "left"), [(0.29, 0), (0.3, 4)])

@@ -46,7 +46,8 @@ class SplitAnswersd(MapTransform):
 
     Args:
         keys: of the network's answers; afterwards the map.
-        temperatures: by which the logits of malignancy and of a lesion are divided (Guo et al., On
+        temperatures: what the logits of malignancy and of a lesion are divided by, after
+        offsets: are added to them (Platt scaling; without an offset the temperature of Guo et al., On
             Calibration of Modern Neural Networks, ICML 2017).
         names: of the entries that get the probabilities, (1,).
 
@@ -58,20 +59,21 @@ class SplitAnswersd(MapTransform):
         self,
         keys: KeysCollection,
         temperatures: tuple[float, float],
+        offsets: tuple[float, float] = (0.0, 0.0),
         names: tuple[str, str] = ("malignancy", "lesion_probability"),
     ) -> None:
         super().__init__(keys)
         for temperature in temperatures:
             if not 0 < temperature < float("inf"):
                 raise UsageError("temperatures above 0", came=f"{temperature:g}", do="Set temperatures.")
-        self.temperatures, self.names = temperatures, names
+        self.scales, self.names = tuple(zip(offsets, temperatures, strict=True)), names
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         split = dict(data)
         for key in self.key_iterator(split):
             answer = torch.as_tensor(split[key]).float()
-            for name, logit, temperature in zip(self.names, answer[1:], self.temperatures, strict=True):
-                split[name] = torch.sigmoid(logit.mean() / temperature)[None]
+            for name, logit, (offset, temperature) in zip(self.names, answer[1:], self.scales, strict=True):
+                split[name] = torch.sigmoid((logit.mean() + offset) / temperature)[None]
             split[key] = MetaTensor(torch.sigmoid(answer[:1]))
         return split
 

@@ -5,7 +5,8 @@
 FILE is of breast_out_of_fold.py. Prints, by hospital and scanner with 95% intervals over subjects: Dice, the
 area under the ROC curve of malignancy, lesions kept (touched by the mask) and pictures without a lesion
 that are marked, at the threshold T of the lesion's probability, or at the one that keeps 95% of the lesions
-of the other folds. Then the logistic regression of malignancy on the network's logit and the mask's
+of the other folds; and the same at other thresholds. Then temperatures and calibration, cross-fitted by
+subject, and the logistic regression of malignancy on the network's logit and the mask's
 shape, fitted on all cases, and its area fitted on the other folds.
 """
 
@@ -17,6 +18,7 @@ import json
 
 import numpy as np
 
+from medseg.calibration import cross_fitted, expected_calibration_error, fit_temperature
 from medseg.case import Case
 from medseg.measurements import measure_lesions
 from medseg.roc import roc_area
@@ -109,10 +111,48 @@ def main() -> None:
                 if not row["is_lesion"] and row["data_set"] == title and ("part" in row) == parts
             ]  # fmt: skip
             print_line(f"{title}: {kind}", column(members, "marked"), column(members, "subject"))
-    print("\nAUC of 'a lesion', lesions against healthy pictures:", end=" ")
     told = [row for row in rows if "part" not in row and row["data_set"] == "busi"]
-    print(roc_area(*(column(told, key).tolist() for key in ("lesion_probability", "is_lesion", "subject"))))
+    if told:
+        print("\nAUC of 'a lesion', lesions against healthy pictures:", end=" ")
+        values = (column(told, key).tolist() for key in ("lesion_probability", "is_lesion", "subject"))
+        print(roc_area(*values))
+    grid(rows)
+    print("\n| probability of | temperature | calibration error | with the temperature |\n|---|---|---|---|")
+    calibration("malignancy", whole, [row["pathology"] == "malignant" for row in whole], "malignancy")
+    calibration("a lesion", rows, column(rows, "is_lesion").tolist(), "lesion_probability")
     malignancy(groups)
+
+
+def grid(rows: list[dict]) -> None:
+    """Lesions kept, and what is marked without one, threshold by threshold."""
+    kinds = {
+        f"{data_set}: {title}": [
+            row for row in rows
+            if (row["data_set"], row["is_lesion"], "part" in row) == (data_set, there, part)
+        ]
+        for data_set in ("bus_bra", "busi")
+        for title, there, part in (
+            ("lesions kept", True, False), ("healthy marked", False, False), ("parts marked", False, True)
+        )
+    }  # fmt: skip
+    kinds = {title: members for title, members in kinds.items() if members}
+    print("\n| threshold |", " | ".join(kinds), "|\n|---" + "|---" * len(kinds) + "|")
+    for threshold in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95):
+        shares = [
+            np.mean([
+                row["drawn"] and row["lesion_probability"] >= threshold and row.get("touched", 1)
+                for row in members
+            ])
+            for members in kinds.values()
+        ]  # fmt: skip
+        print(f"| {threshold} |", " | ".join(f"{share:.3f}" for share in shares), "|")
+
+
+def calibration(title: str, rows: list[dict], truths: list[bool], name: str) -> None:
+    values = column(rows, name).tolist()
+    fitted = cross_fitted(values, truths, column(rows, "subject").tolist())
+    errors = [expected_calibration_error(list(shares), truths) for shares in (values, fitted)]
+    print(f"| {title} | {fit_temperature(values, truths):.2f} | {errors[0]:.3f} | {errors[1]:.3f} |")
 
 
 def mark(rows: list[dict], threshold: float | None) -> None:

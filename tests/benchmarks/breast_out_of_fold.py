@@ -4,7 +4,7 @@
 
 TRAININGS is the output_dir of `medseg train breast_ultrasound --folds 4`; a file of weights answers for all
 cases, which it should not have learnt from. A line of JSON a case: data set, case, subject, device,
-pathology, fold, `lesion_probability` and `malignancy` (both before any temperature), the scores of the mask,
+pathology, fold, `lesion_probability` and `malignancy` (both before any temperature and offset), the scores of the mask,
 and the mask before the picture's own answer empties it, run-length coded: `size` (rows, columns) and
 `counts`, lengths of 0s and 1s in turn, row by row. For each picture with a lesion, a line more for the
 largest square part of its scan that has none (`part`: first row and column, and side; at least 128 px).
@@ -28,7 +28,7 @@ from medseg.training.references import read_reference
 from medseg.ultrasound import find_scan
 
 LEAST_PX, MARGIN_PX = 128, 6
-RAW = {"temperatures": [1.0, 1.0], "lesion_threshold": 0.0}
+RAW = {"temperatures": [1.0, 1.0], "offsets": [0.0, 0.0], "lesion_threshold": 0.0}
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
