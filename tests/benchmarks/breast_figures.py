@@ -140,7 +140,9 @@ def grid(rows: list[dict]) -> None:
     for threshold in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95):
         shares = [
             np.mean([
-                row["drawn"] and row["lesion_probability"] >= threshold and row.get("touched", 1)
+                row["drawn"]
+                and row["lesion_probability"] >= threshold
+                and (not row["is_lesion"] or row["touched"])
                 for row in members
             ])
             for members in kinds.values()
