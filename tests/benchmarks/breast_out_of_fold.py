@@ -4,8 +4,8 @@
 
 TRAININGS is the output_dir of `medseg train breast_ultrasound --folds 4`; a file of weights answers for all
 cases, which it should not have learnt from. A line of JSON a case: data set, case, subject, device,
-pathology, fold, `lesion_probability` and `malignancy` (both before any temperature and offset), the scores of the mask,
-and the mask before the picture's own answer empties it, run-length coded: `size` (rows, columns) and
+pathology, fold, `lesion_probability` and `malignancy` (before offsets and temperatures), the scores of the
+mask, and the mask before the picture's own answer empties it, run-length coded: `size` (rows, columns) and
 `counts`, lengths of 0s and 1s in turn, row by row. For each picture with a lesion, a line more for the
 largest square part of its scan that has none (`part`: first row and column, and side; at least 128 px).
 MEDSEG_DATA names the folder with breast/.
