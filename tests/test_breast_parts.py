@@ -118,10 +118,12 @@ def test_no_lesion_is_an_answer(probability, left):
     mask = torch.zeros(1, 4, 4)
     mask[0, 1:3, 1:3] = 1
     data = {"pred": mask, "image": image, "lesion_probability": torch.tensor([probability])}
-    judged = NoLesiond("pred", threshold=0.3)(data)
+    judged = NoLesiond("pred", threshold=0.3, uncertain=(0.1, 0.3))(data)
     assert int(judged["pred"].sum()) == left
     notes = judged["image"].meta["origin"].texts("note")
     assert notes == ([] if left else ["4 px left out: lesion probability 0.29, below 0.3"])
+    warnings = judged["image"].meta["origin"].texts("warning")
+    assert warnings == ([] if left else ["whether there is a lesion is uncertain: its probability is 0.29"])
 
 
 @pytest.mark.parametrize("transform", [RandSpeckled, RandShadowd, RandCalipersd])

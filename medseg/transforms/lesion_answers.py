@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from medseg.case import note
+from medseg.case import note, warn
 from medseg.errors import UsageError
 from medseg.transforms.load import Data
 
@@ -79,34 +79,39 @@ class SplitAnswersd(MapTransform):
 
 
 class NoLesiond(MapTransform):
-    """Empty a mask where the picture as a whole shows no lesion.
+    """Empty a mask where the picture as a whole shows no lesion, and warn where that is uncertain.
 
     Args:
         keys: masks (1, row, column).
         threshold: the probability below which there is none.
+        uncertain: from the first to below the second probability there is a warning.
         probability_key: of the picture, (1,).
-        image_key: its meta data gets a note where a lesion was drawn all the same.
+        image_key: its meta data gets the warning, and a note where a lesion was drawn all the same.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
         threshold: float,
+        uncertain: tuple[float, float],
         probability_key: str = "lesion_probability",
         image_key: str = "image",
     ) -> None:
         super().__init__(keys)
-        self.threshold, self.probability_key, self.image_key = threshold, probability_key, image_key
+        self.threshold, self.uncertain = threshold, uncertain
+        self.probability_key, self.image_key = probability_key, image_key
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         judged = dict(data)
         probability = float(judged[self.probability_key][0])
+        meta = getattr(judged[self.image_key], "meta", {})
+        if self.uncertain[0] <= probability < self.uncertain[1]:
+            warn(meta, self, f"whether there is a lesion is uncertain: its probability is {probability:.2f}")
         if probability >= self.threshold:
             return judged
         for key in self.key_iterator(judged):
             mask = torch.as_tensor(judged[key])
             if (mask > 0).any():
-                meta = getattr(judged[self.image_key], "meta", {})
                 px, least = int((mask > 0).sum()), self.threshold
                 note(meta, self, f"{px} px left out: lesion probability {probability:.2f}, below {least:g}")
             judged[key] = torch.zeros_like(mask)
