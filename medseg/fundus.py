@@ -11,6 +11,7 @@ from medseg.errors import UnsuitableError
 THUMBNAIL_PX = 384
 MIN_DIAMETER_PX = 200
 OTHER_FIELD = 0.1  # of the largest region's area: smaller ones are labels and reflections
+MOST_CUT = 0.55  # of the circle's area; the frame cuts HRF's to 0.82
 DIM = 0.4  # of the bright end: most of every field is at least so bright
 
 
@@ -59,7 +60,7 @@ def find_field(picture: np.ndarray) -> Field:
     else:
         mask = _field_mask(region, circle, step, picture.shape[1:])
         diameter_px = 2 * circle[2] * step
-        warnings += _other_fields(regions[1:])
+        warnings += _cut(mask, diameter_px) + _other_fields(regions[1:])
     if diameter_px < MIN_DIAMETER_PX:
         raise UnsuitableError(
             f"a fundus photograph whose field is at least {MIN_DIAMETER_PX} px across",
@@ -131,6 +132,17 @@ def _bright_regions(brightness: np.ndarray) -> list[np.ndarray]:
     sizes = np.bincount(components.ravel())[1:]
     order = np.argsort(-sizes, kind="stable")
     return [components == 1 + label for label in order if sizes[label] >= OTHER_FIELD * sizes[order[0]]]
+
+
+def _cut(mask: np.ndarray, diameter_px: float) -> list[str]:
+    """A warning when much of the circle is black or outside the frame."""
+    share = float(mask.sum()) / (np.pi / 4 * diameter_px**2)
+    if share >= MOST_CUT:
+        return []
+    return [
+        f"only {share:.0%} of the round field of view can be seen: the mask may follow the edge of the rest, "
+        "and all numbers are of the rest"
+    ]
 
 
 def _other_fields(regions: list[np.ndarray]) -> list[str]:

@@ -141,6 +141,14 @@ class TestWarnings:
         assert find_field(255 - picture).warnings == (NO_FIELD, COLOURS)
 
     @pytest.mark.parametrize("axis", [1, 2])
+    @pytest.mark.parametrize(("black", "warned"), [(0.3, False), (0.5, True)])
+    def test_a_part_is_black(self, eye, axis, black, warned):
+        picture = np.moveaxis(eye[0], axis, 0)
+        picture[: int(black * SIDE)] = 0
+        warnings = find_field(np.moveaxis(picture, 0, axis)).warnings
+        assert [text.split()[0] for text in warnings] == ["only"] * warned
+
+    @pytest.mark.parametrize("axis", [1, 2])
     @pytest.mark.parametrize("shrink", [1, 2, 3])
     def test_two_fields(self, eye, axis, shrink):
         other = eye[0][:, ::shrink, ::shrink]
