@@ -123,7 +123,13 @@ def test_no_lesion_is_an_answer(probability, left):
     notes = judged["image"].meta["origin"].texts("note")
     assert notes == ([] if left else ["4 px left out: lesion probability 0.29, below 0.3"])
     warnings = judged["image"].meta["origin"].texts("warning")
-    assert warnings == ([] if left else ["whether there is a lesion is uncertain: its probability is 0.29"])
+    assert warnings == (
+        []
+        if left
+        else [
+            "whether there is a lesion is uncertain: its probability is 0.29, where 0.1 to 0.3 is uncertain"
+        ]
+    )
 
 
 @pytest.mark.parametrize("transform", [RandSpeckled, RandShadowd, RandCalipersd])

@@ -111,7 +111,16 @@ def test_an_impossible_size_carries_a_warning(segmenter, tmp_path):
     assert any("longest diameter mm" in warning for warning in result.warnings)
 
 
-@pytest.mark.parametrize("temperature", [0, -1, float("nan")])
-def test_temperatures_are_positive(temperature):
-    with pytest.raises(UsageError, match="temperatures above 0"):
-        medseg.Segmenter(TASK, "cpu", {"temperatures": [1.0, temperature]})
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("temperatures", [[1.0, 0], [1.0, -1], [1.0, float("nan")], [1.0], 1.0, None]),
+        ("offsets", [[0], [0, float("inf")], None, "no"]),
+        ("lesion_threshold", [-0.1, 2, float("nan"), None, "no"]),
+        ("uncertain", [[0.5], 0.5, None, [0.9, 0.05], [0.1, 2]]),
+    ],
+)
+def test_keys_of_the_answers_are_checked(key, values):
+    for value in values:
+        with pytest.raises(UsageError, match=key):
+            medseg.Segmenter(TASK, "cpu", {key: value})

@@ -251,7 +251,7 @@ def _malignancy(malignancy: np.ndarray | None, has_lesion: bool) -> Measures:
 
 def _lesion_probability(probability: np.ndarray | None) -> Measures:
     value = None if probability is None else float(np.asarray(probability).item())
-    return entry("lesion_probability", value, "probability", NOT_ASKED)
+    return entry("lesion_probability", value, "probability, no diagnosis", NOT_ASKED)
 
 
 def _prefixed(prefix: str, measures: Measures) -> Measures:

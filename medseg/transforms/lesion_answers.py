@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ class SplitAnswersd(MapTransform):
         names: of the entries that get the probabilities, (1,).
 
     Raises:
-        UsageError: a temperature that is not positive.
+        UsageError: not two temperatures above 0, or not two offsets.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class SplitAnswersd(MapTransform):
         names: tuple[str, str] = ("malignancy", "lesion_probability"),
     ) -> None:
         super().__init__(keys)
-        for temperature in temperatures:
-            if not 0 < temperature < float("inf"):
-                raise UsageError("temperatures above 0", came=f"{temperature:g}", do="Set temperatures.")
+        if not (_are_two(temperatures) and min(temperatures) > 0):
+            raise UsageError("two temperatures above 0", came=f"{temperatures}", do="Set temperatures.")
+        if not _are_two(offsets):
+            raise UsageError("two offsets, finite numbers", came=f"{offsets}", do="Set offsets.")
         self.scales, self.names = tuple(zip(offsets, temperatures, strict=True)), names
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
@@ -87,6 +89,9 @@ class NoLesiond(MapTransform):
         uncertain: from the first to below the second probability there is a warning.
         probability_key: of the picture, (1,).
         image_key: its meta data gets the warning, and a note where a lesion was drawn all the same.
+
+    Raises:
+        UsageError: a threshold that is no probability, or `uncertain` that are not two in their order.
     """
 
     def __init__(
@@ -98,6 +103,11 @@ class NoLesiond(MapTransform):
         image_key: str = "image",
     ) -> None:
         super().__init__(keys)
+        if not _are_two((threshold, 1)) or not 0 <= threshold <= 1:
+            raise UsageError("a lesion_threshold of 0 to 1", came=f"{threshold}", do="Set lesion_threshold.")
+        if not _are_two(uncertain) or not 0 <= uncertain[0] <= uncertain[1] <= 1:
+            wanted = "two probabilities, the smaller first, for `uncertain`"
+            raise UsageError(wanted, came=f"{uncertain}", do="Set uncertain.")
         self.threshold, self.uncertain = threshold, uncertain
         self.probability_key, self.image_key = probability_key, image_key
 
@@ -106,7 +116,12 @@ class NoLesiond(MapTransform):
         probability = float(judged[self.probability_key][0])
         meta = getattr(judged[self.image_key], "meta", {})
         if self.uncertain[0] <= probability < self.uncertain[1]:
-            warn(meta, self, f"whether there is a lesion is uncertain: its probability is {probability:.2f}")
+            warn(
+                meta,
+                self,
+                f"whether there is a lesion is uncertain: its probability is {probability:.2f}, where "
+                f"{self.uncertain[0]:g} to {self.uncertain[1]:g} is uncertain",
+            )
         if probability >= self.threshold:
             return judged
         for key in self.key_iterator(judged):
@@ -116,3 +131,10 @@ class NoLesiond(MapTransform):
                 note(meta, self, f"{px} px left out: lesion probability {probability:.2f}, below {least:g}")
             judged[key] = torch.zeros_like(mask)
         return judged
+
+
+def _are_two(values: Any) -> bool:
+    """Whether these are two finite numbers, as a key that a user sets may fail to be."""
+    if not isinstance(values, list | tuple) or len(values) != 2:
+        return False
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
