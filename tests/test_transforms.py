@@ -433,6 +433,11 @@ def test_a_picture_to_which_monai_has_added_an_axis():
     assert torch.equal(LoadVolumed("image", channels=1)({"image": image})["image"], image)
 
 
+def test_a_picture_with_its_channels_last():
+    with pytest.raises(UnsuitableError, match="Put the channels first"):
+        LoadVolumed("image")({"image": np.zeros((20, 30, 3), np.uint8)})
+
+
 def test_a_volume_without_an_affine():
     with pytest.raises(UnsuitableError, match="a volume with an affine"):
         LoadVolumed("image", channels=1, spatial_dims=3)({"image": np.zeros((8, 9, 10), np.int16)})

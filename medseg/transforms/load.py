@@ -85,10 +85,11 @@ class LoadVolumed(MapTransform):
         array = volume.array
         known = {1, self.channels, *self.passed_channels}
         if array.ndim - 1 != self.spatial_dims or array.shape[0] not in known:
+            last = array.ndim - 1 == self.spatial_dims and array.shape[-1] in known
             raise UnsuitableError(
                 _kind_of_image(self.spatial_dims, known),
                 came=_kind_of_image(array.ndim - 1, {array.shape[0]}),
-                do="Choose the task that fits the image.",
+                do="Put the channels first." if last else "Choose the task that fits the image.",
             )
         origin = Origin(volume.source, volume.headers, volume.pixel_spacing_mm, volume.region_box).warned(
             "reader", *volume.warnings
