@@ -169,6 +169,7 @@ class ResultBuilder:
         measure: a Case to its measurements.
         plausible: see medseg.quality.check_ranges.
         method: the name of what makes the mask; see medseg.bundle.read_method.
+        may_be_empty: an empty mask is an answer, and no warning.
     """
 
     def __init__(
@@ -179,8 +180,10 @@ class ResultBuilder:
         measure: Callable[[Case], dict[str, dict[str, Any]]],
         plausible: Mapping[str, tuple[float, float]],
         method: str,
+        may_be_empty: bool = False,
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
+        self.may_be_empty = may_be_empty
         digests = [sha256(file) for file in weights]
         self.weights_sha256 = digests[0] if len(digests) == 1 else digests or None
         self.labels = {int(value): name for value, name in labels.items()}
@@ -217,7 +220,7 @@ class ResultBuilder:
     def __call__(self, case: Case) -> SegmentationResult:
         """Measure a case, judge it, and say where it comes from."""
         measurements = self.measure(case)
-        absent = _absent(case.mask)
+        absent = [] if self.may_be_empty and not case.mask.array.any() else _absent(case.mask)
         noticed = [finding.text for finding in case.findings if finding.kind == WARNING]
         warnings = [*noticed, *absent, *check_ranges(measurements, self.plausible)]
         notes = [finding.text for finding in case.findings if finding.kind == NOTE]

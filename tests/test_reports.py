@@ -1,5 +1,6 @@
 """The overlay leaves the photograph judgeable; the page and the record say all there is, safely."""
 
+import dataclasses
 import json
 import re
 import stat
@@ -297,6 +298,12 @@ class TestPage:
         assert 'class="banner pass"' in html
         assert "checks found nothing odd" in html
         assert "Review with care" not in html
+        assert "Nothing was found" not in html
+
+    def test_nothing_found_is_said(self, tmp_path, case):
+        case["mask"] = dataclasses.replace(case["mask"], array=np.zeros_like(case["mask"].array))
+        html = _page(tmp_path, **case | {"warnings": [], "quality": {"verdict": "pass"}})
+        assert "Nothing was found, and there are no warnings" in html
 
     def test_does_not_claim_checks_that_were_not_made(self, tmp_path, case):
         html = _page(tmp_path, **case | {"warnings": [], "quality": {}})

@@ -82,6 +82,7 @@ def write_page(
         tables=[_table(name, entry["value"]) for name, entry in numbers.items() if _is_table(entry["value"])],
         unknown=_unknown(numbers),
         checked=bool(quality),
+        empty=not mask.array.any(),
         provenance=made_by,
         readable=readable,
         **pictures,
