@@ -199,7 +199,8 @@ def test_commands_of_monai_parse(page):
             assert list(ROOT.glob(name.replace("<configs>", "bundles/*/configs"))), name
         if action == "run":
             own = {name.removeprefix("--") for name in options} - {*_MONAI_OPTIONS}
-            task = "lung_ct" if "/lung_ct/" in files[0] else TASK
+            named = files[0].rpartition("/configs/")[0].rpartition("/")[2]
+            task = named if (ROOT / "bundles" / named / "configs").is_dir() else TASK
             require_keys(own, names, task)
 
 
