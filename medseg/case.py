@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from medseg.volume import Mask
+from medseg.volume import Mask, Window
 
 WARNING, NOTE = "warning", "note"
 
@@ -80,9 +80,10 @@ class Case:
         mask: on the image's own grid.
         image: (C, row, column) or (C, i, j, k), as it was read.
         field_of_view: (row, column) bool, where a picture was analysed; None for everywhere.
-        extras: what the method says besides: `probability`, (row, column), and the numbers `malignancy` and
-            `lesion_probability`.
+        extras: what the method says besides, by the names that the bundle gives: `probability`, (row,
+            column), numbers that answer questions about the whole picture.
         findings: warnings and notes, in their order.
+        window: in which a volume is shown; None where the bundle names none.
     """
 
     mask: Mask
@@ -90,6 +91,7 @@ class Case:
     field_of_view: np.ndarray | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    window: Window | None = None
 
 
 def warn(meta: dict[str, Any], step: object, *texts: str) -> None:

@@ -10,7 +10,7 @@ MedsegError                 exit code 1 at the command line
 └── BundleError             1   a bundle that is incomplete or inconsistent
     └── WeightsError        1   weights that are missing, don't fit or aren't the pinned ones
 
-Each says three things: what was required, what came, and what to do. None names a patient.
+Each says three things: what was expected, what was got, and what to do. None names a patient.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class MedsegError(Exception):
     """The base of all errors raised on purpose.
 
     Args:
-        required: what medseg needed, as a noun phrase.
-        came: what it got instead.
-        do: the next step for the user, as a sentence.
+        expected: what medseg needed, as a noun phrase.
+        got: what it got instead.
+        advice: the next step for the user, as a sentence.
     """
 
     exit_code = 1
 
-    def __init__(self, required: str, *, came: str, do: str) -> None:
-        self.required, self.came, self.do = required, came, do
-        super().__init__(f"required: {required}; came: {came}. {do}")
+    def __init__(self, expected: str, *, got: str, advice: str) -> None:
+        self.expected, self.got, self.advice = expected, got, advice
+        super().__init__(f"expected {expected}; got {got}. {advice}")
 
 
 class UsageError(MedsegError):
@@ -86,9 +86,9 @@ def error_text(error: BaseException) -> str:
 
 def file_error_text(error: OSError) -> str:
     """What a user reads of a file that can't be read or written."""
-    came = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    got = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     return (
-        f"required: files that can be read and written; came: {came}. "
+        f"expected files that can be read and written; got {got}. "
         "Check the path, the rights and the free space."
     )
 

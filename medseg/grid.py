@@ -316,8 +316,8 @@ def _slice_axis(steps: np.ndarray) -> int:
     if not fitting:
         raise UnsuitableError(
             "slices whose rows and columns are square to each other",
-            came=f"axes at angles with the cosines {np.round(cosines[np.triu_indices(3, 1)], 4).tolist()}",
-            do="Resample the volume to a rectangular grid.",
+            got=f"axes at angles with the cosines {np.round(cosines[np.triu_indices(3, 1)], 4).tolist()}",
+            advice="Resample the volume to a rectangular grid.",
         )
     return max(fitting, key=lambda axis: (round(sizes[axis], 3), axis))
 

@@ -48,7 +48,7 @@ def by_instance(mask: Mask) -> Mask:
         count, before = int(numbers.max(initial=0)), len(names) - 1
         if before + count > MOST:
             raise UnsuitableError(
-                f"at most {MOST} pieces", came=f"{before + count}", do="Leave out --mode instance."
+                f"at most {MOST} pieces", got=f"{before + count}", advice="Leave out --mode instance."
             )
         array[numbers > 0] = numbers[numbers > 0] + np.uint16(before)
         names |= {before + number: f"{name}_{number}" for number in range(1, count + 1)}

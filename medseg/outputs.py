@@ -19,7 +19,7 @@ from medseg.io import write_mask
 from medseg.io.atomic import atomic_files
 from medseg.io.nifti_affine import lean_warnings
 from medseg.io.raster import write_picture
-from medseg.volume import Mask
+from medseg.volume import Mask, Window
 
 PICTURE_FORMATS = ("png", "html")
 VOLUME_FORMATS = ("nifti", "png", "html")
@@ -43,6 +43,7 @@ class SegmentationResult:
         provenance: bundle, method, weights, versions, input.
         image: (C, row, column) or (C, i, j, k), the source as it was read.
         field: (row, column), bool, where the image was analysed; None for everywhere.
+        window: in which a volume is shown; None for all but the extremes of its values.
         codes: label name to its codes for DICOM SEG (dicom_codes in metadata.json); empty without any.
     """
 
@@ -53,6 +54,7 @@ class SegmentationResult:
     provenance: dict[str, Any]
     image: np.ndarray
     field: np.ndarray | None = None
+    window: Window | None = None
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def by_instance(self) -> SegmentationResult:
@@ -151,8 +153,8 @@ def _without_unreferable(
     if not left:
         raise UnsuitableError(
             f"source images with {missing}, to write {' and '.join(referring)}",
-            came="images without",
-            do="Ask for nifti or nrrd, or export the series again with these.",
+            got="images without",
+            advice="Ask for nifti or nrrd, or export the series again with these.",
         )
     warning = f"{' and '.join(referring)} not written: they refer to {missing}, which the source images lack"
     return result.warned(warning), left
@@ -166,19 +168,19 @@ def check_formats(names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in FORMATS:
-            raise UsageError("an output format", came=name or "nothing", do=did_you_mean(name, FORMATS))
+            raise UsageError("an output format", got=name or "nothing", advice=did_you_mean(name, FORMATS))
 
 
 def _require_fitting(name: str, result: SegmentationResult) -> None:
     if name in ("png", "html"):
         return
     if result.mask.affine is None:
-        raise UnsuitableError(f"a volume, to write {name}", came="a picture", do="Ask for png.")
+        raise UnsuitableError(f"a volume, to write {name}", got="a picture", advice="Ask for png.")
     if name in _REFERRING and not result.mask.headers:
         raise UnsuitableError(
             f"a DICOM series, whose slices {name} refers to",
-            came="a volume from another kind of file",
-            do="Segment the DICOM series itself, or ask for nifti or nrrd.",
+            got="a volume from another kind of file",
+            advice="Segment the DICOM series itself, or ask for nifti or nrrd.",
         )
 
 
@@ -221,7 +223,7 @@ def _write_png(result: SegmentationResult, directory: Path) -> None:
     """The overlay, and of a picture the mask."""
     if result.mask.affine is None:
         write_mask(result.mask, directory / _NAMES["png"])
-    overlay = reports.draw_overlay(result.image, result.mask, result.field)
+    overlay = reports.draw_overlay(result.image, result.mask, result.field, result.window)
     write_picture(overlay, directory / "overlay.png")
 
 
@@ -231,6 +233,7 @@ def _write_html(result: SegmentationResult, directory: Path) -> None:
         image=result.image,
         mask=result.mask,
         field=result.field,
+        window=result.window,
         **_shared(result),
     )
 

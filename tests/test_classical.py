@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from medseg.boxes import moved, placed, within
-from medseg.classical import ClassicalLungs
-from medseg.classical.lungs import found_lungs, lungs
-from medseg.classical.morphology import (
+from medseg.methods.chest import ClassicalLungs
+from medseg.methods.chest.lungs import found_lungs, lungs
+from medseg.morphology import (
     big_components,
     closing_depth_mm,
     coarse,
@@ -312,7 +312,7 @@ def test_closing_fills_what_the_ball_cannot_reach():
 def test_dilated_is_scipys(turns):
     from scipy.ndimage import binary_dilation, binary_erosion
 
-    from medseg.classical.morphology import dilated
+    from medseg.morphology import dilated
 
     mask = np.random.default_rng(turns).random((9, 14, 11)) > 0.95
     assert np.array_equal(dilated(mask, turns), binary_dilation(mask, iterations=turns))
@@ -365,7 +365,7 @@ def test_holes_are_scipys():
 def test_watershed_from_the_seeds_at_the_front_is_the_whole_one():
     from skimage.segmentation import watershed
 
-    from medseg.classical.sides import _flooded
+    from medseg.methods.chest.sides import _flooded
 
     rng = np.random.default_rng(4)
     hu = rng.permutation(20 * 18 * 16).reshape(20, 18, 16).astype(np.float32)  # no ties

@@ -226,7 +226,7 @@ def test_three_entries_give_the_same_mask(medseg, monai_bundle, photograph, tmp_
 
 def noted(folder, experiment="vessels", parent=None):
     """A run that was noted while the store was away."""
-    from medseg.training.tracking import Tracker
+    from medseg.tracking.tracker import Tracker
 
     tracker = Tracker(folder / "tracking", experiment=experiment, parent=parent)
     tracker.metrics({"val_dice": 0.5}, 1)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from medseg.errors import DataError, MedsegError, UsageError
-from medseg.statistics import BETTER, NO_DIFFERENCE, WORSE
-from medseg.training.comparison import compare, compare_runs, worst_cases
-from medseg.training.past_runs import CaseRow, RunScores, load_run, picture
+from medseg.evaluation.comparison import compare, compare_runs, worst_cases
+from medseg.evaluation.past_runs import CaseRow, RunScores, load_run, picture
+from medseg.metrics.significance import BETTER, NO_DIFFERENCE, WORSE
 
 GAINS = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08]
 
@@ -146,7 +146,7 @@ class TestCompare:
             compare(a, other)
         with pytest.raises(DataError, match="case c0 of s0 in A and of t0 in B"):
             compare(a, run_of([0.5], ["t0"]))
-        with pytest.raises(DataError, match="a case with dice in both runs; came: none of 2"):
+        with pytest.raises(DataError, match="a case with dice in both runs; got none of 2"):
             compare(run_of([None, 0.5]), run_of([0.5, None]))
 
     def test_refuses_a_score_that_it_can_not_judge(self):
@@ -159,7 +159,7 @@ class TestCompare:
         )
         with pytest.raises(UsageError, match=r"Did you mean dice\?"):
             compare(a, b, "dise")
-        with pytest.raises(UsageError, match=r"whether high or low is good; came: loss. Choose one of dice"):
+        with pytest.raises(UsageError, match=r"whether high or low is good; got loss. Choose one of dice"):
             compare(a, b, "loss")
         with pytest.raises(DataError, match="a negative one for c0"):
             compare(a, b, "volume_error_ml")
@@ -254,8 +254,8 @@ class TestCompare:
 
 class TestFolder:
     def test_reads_what_evaluate_writes(self, tmp_path):
-        from medseg.training.past_runs import PARAMETERS_JSON, PICTURES
-        from medseg.training.score_files import write_scores
+        from medseg.evaluation.past_runs import PARAMETERS_JSON, PICTURES
+        from medseg.evaluation.score_files import write_scores
 
         folder = tmp_path / "out" / "base"
         (folder / PICTURES).mkdir(parents=True)
@@ -332,7 +332,7 @@ class TestFolder:
         code = """if True:
             import sys
             sys.modules["mlflow"] = None
-            from medseg.training.comparison import compare_runs
+            from medseg.evaluation.comparison import compare_runs
             print(compare_runs("a", "b", "out").verdict)
             print({"torch", "monai", "ignite"} & set(sys.modules))
             from medseg.errors import UsageError
@@ -419,7 +419,7 @@ class TestMlflow:
 
     def test_unknown_name(self, log_run):
         log_run("baseline", rows_of([0.5]))
-        with pytest.raises(UsageError, match=r"came: basline. Did you mean baseline\?"):
+        with pytest.raises(UsageError, match=r"got basline. Did you mean baseline\?"):
             load_run("basline")
         with pytest.raises(UsageError, match="Known names: baseline"):
             load_run("0" * 32)
@@ -442,7 +442,7 @@ class TestMlflow:
         assert "secret" not in str(caught.value)
 
     def test_run_without_scores(self, log_run):
-        with pytest.raises(DataError, match=r"artifact scores/scores\.csv; came: bare"):
+        with pytest.raises(DataError, match=r"artifact scores/scores\.csv; got bare"):
             load_run(log_run("bare", None))
 
     def test_unfinished_run(self, log_run):

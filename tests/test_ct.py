@@ -5,9 +5,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from medseg.ct import check_chest_ct
-from medseg.ct.coverage import slice_warnings
 from medseg.errors import UnsuitableError
+from medseg.quality.chest_ct import check_chest_ct
+from medseg.quality.chest_ct.coverage import slice_warnings
 
 PART = "only part of the chest is covered"
 SIDE = "cut by the field of view at the "
@@ -318,13 +318,11 @@ class TestOtherParts:
         assert "cut at the top," in text
 
     def test_head(self):
-        with pytest.raises(
-            UnsuitableError, match=r"came: \d ml of aerated lung .* a head or a limb, perhaps"
-        ):
+        with pytest.raises(UnsuitableError, match=r"got \d ml of aerated lung .* a head or a limb, perhaps"):
             _check(head())
 
     def test_legs(self):
-        with pytest.raises(UnsuitableError, match=r"came: \d ml of aerated lung"):
+        with pytest.raises(UnsuitableError, match=r"got \d ml of aerated lung"):
             _check(legs())
 
     def test_neck_with_apices(self):
@@ -333,7 +331,7 @@ class TestOtherParts:
             check_chest_ct(body.array[:, :, 125:], body.affine)
 
     def test_nobody(self):
-        with pytest.raises(UnsuitableError, match="required: a CT with a body in it; came: 0 ml"):
+        with pytest.raises(UnsuitableError, match="expected a CT with a body in it; got 0 ml"):
             _check(Body())
 
     def test_a_table_without_a_body(self):
@@ -411,10 +409,10 @@ class TestGrid:
     @pytest.mark.parametrize(
         ("factor", "match"),
         [
-            ((1, 1, 3), "came: 4 x 4 x 12 mm"),
-            ((0.01, 0.01, 0.01), r"came: 0.04 x 0.04 x 0.04 mm\. Check that the file's unit"),
-            ((0.1, 0.1, 0.1), "60 mm wide .* came: 42 mm wide, 32 mm deep, 34 mm from feet"),
-            ((1, 1, 0.027), "10 mm from feet to head; came: 420 mm wide, 320 mm deep, 9.18 mm"),
+            ((1, 1, 3), "got 4 x 4 x 12 mm"),
+            ((0.01, 0.01, 0.01), r"got 0.04 x 0.04 x 0.04 mm\. Check that the file's unit"),
+            ((0.1, 0.1, 0.1), "60 mm wide .* got 42 mm wide, 32 mm deep, 34 mm from feet"),
+            ((1, 1, 0.027), "10 mm from feet to head; got 420 mm wide, 320 mm deep, 9.18 mm"),
             ((0, 1, 1), "not flat"),
             ((np.nan, 1, 1), "not flat"),
         ],

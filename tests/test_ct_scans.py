@@ -2,12 +2,12 @@
 
 import pytest
 
-from medseg.ct import check_chest_ct
 from medseg.errors import UnsuitableError
 from medseg.io import read_volume
 from medseg.phantoms import Scan
 from medseg.phantoms import chest as phantom
 from medseg.phantoms.disease import DISEASES
+from medseg.quality.chest_ct import check_chest_ct
 
 PART = "only part of the chest is covered"
 SIDE = "cut by the field of view at the "

@@ -27,15 +27,15 @@ from monai.transforms import (
 )
 
 from medseg.case import Origin
+from medseg.data.samples import EpochBatches, PreparedDataset, SampleError, data_digest
 from medseg.errors import DataError, UsageError
-from medseg.training.dataset import EpochBatches, PreparedDataset, SampleError, data_digest
 from medseg.transforms import (
-    FindFieldd,
+    FindFieldOfViewd,
     LoadVolumed,
-    NormalizeFieldd,
+    NormalizeFieldOfViewd,
+    RandBlobsd,
     RandColourMixd,
-    RandLesionsd,
-    ResizeFieldd,
+    ResizeFieldOfViewd,
 )
 
 LABELS = {0: "background", 1: "vessel"}
@@ -47,9 +47,9 @@ calls = count()
 def fixed():
     return [
         LoadVolumed("image", ["label"], labels=LABELS),
-        FindFieldd("image"),
-        ResizeFieldd(["image", "field", "label"], diameter_px=64),
-        NormalizeFieldd("image"),
+        FindFieldOfViewd("image"),
+        ResizeFieldOfViewd(["image", "field", "label"], diameter_px=64),
+        NormalizeFieldOfViewd("image"),
         DeleteItemsd("field"),
     ]
 
@@ -60,7 +60,7 @@ def varied():
             ["image", "label"], prob=1.0, spatial_size=(32, 32), translate_range=20, padding_mode="zeros"
         ),
         RandFlipd(["image", "label"], prob=0.5),
-        RandLesionsd("image", prob=1.0),
+        RandBlobsd("image", prob=1.0),
         doubled,
         RandColourMixd("image", prob=1.0),
         OneOf([RandGaussianSmoothd("image", prob=1.0), RandGaussianNoised("image", prob=1.0)]),
@@ -302,7 +302,7 @@ def test_seconds(changing_items, monkeypatch):
 
         return step
 
-    monkeypatch.setattr("medseg.training.dataset.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("medseg.data.samples.time.perf_counter", lambda: clock[0])
     dataset = PreparedDataset(changing_items, loading(Lambdad("image", take(2.0)), take(3.0), take(0.5)))
     assert dataset[0]["seconds"].tolist() == [2.0, 3.5]
     several = PreparedDataset(changing_items, loading(take(3.0), lambda item: [item, dict(item)]))
@@ -326,7 +326,7 @@ def test_an_item_that_fails_says_why_from_a_worker_too(changing_items, new_loade
         steps[0](changing_items[1])
     assert str(error.value) == str(plain.value)
     assert error.value.exit_code == DataError.exit_code
-    assert "Traceback" not in error.value.required + error.value.came + error.value.do
+    assert "Traceback" not in error.value.expected + error.value.got + error.value.advice
 
 
 def test_a_file_that_is_missing(changing_items):
@@ -413,8 +413,8 @@ def test_shares_of_processes_are_the_batches_of_one(as_process, processes):
 def test_a_batch_size_that_is_impossible(batch_size):
     with pytest.raises(UsageError) as error:
         EpochBatches(23, batch_size)
-    assert error.value.came == str(batch_size)
-    assert "(23)" in error.value.required
+    assert error.value.got == str(batch_size)
+    assert "(23)" in error.value.expected
     assert len(EpochBatches(23, 23)) == 1
 
 

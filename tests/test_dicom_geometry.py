@@ -242,7 +242,7 @@ def test_equal_pixels_on_another_scale_are_not_the_same_slice(tmp_path):
 def test_too_few_slices(tmp_path, count):
     text = refusal(tmp_path, ct_slices(body_hu(count)))
     assert "at least 4 slices" in text
-    assert f"came: {count}: too few" in text
+    assert f"got {count}: too few" in text
 
 
 def test_four_slices_are_enough(tmp_path):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zipfile
 
+import dicom_faults
 import numpy as np
 import pydicom
 import pytest
 
-from medseg.phantoms import dicom_faults, dicom_series
+from medseg.phantoms import dicom_series
 from medseg.volume import Volume
 
 SHAPE = (44, 40, 12)
@@ -152,7 +153,7 @@ def test_every_fault_leaves_the_given_series_as_it_was(series):
 
 @pytest.mark.parametrize("fault", dicom_faults.FAULTS)
 def test_every_fault_can_be_written_and_parsed(volume, tmp_path, fault):
-    paths = dicom_series.write_series(volume, tmp_path, faults=[fault])
+    paths = dicom_faults.write_faulty_series(volume, tmp_path, faults=[fault])
     assert all(header.get("Columns") == 44 for header in read(paths))
 
 
@@ -214,7 +215,7 @@ def test_faults_of_pixels(series, volume, tmp_path):
     windowed = spoilt(series, "values_0_255")[0]
     assert (windowed.pixel_array.min(), windowed.pixel_array.max()) == (pytest.approx(55, abs=3), 255)
     assert len(spoilt(series, "truncated_pixels")[6].PixelData) == 44 * 40
-    paths = dicom_series.write_series(volume, tmp_path, faults=["truncated_file"])
+    paths = dicom_faults.write_faulty_series(volume, tmp_path, faults=["truncated_file"])
     sizes = [path.stat().st_size for path in paths]
     assert sizes[6] < 0.75 * sizes[5]
 
@@ -229,7 +230,7 @@ def test_faults_of_tags(series, volume, tmp_path):
     ):  # fmt: skip
         assert keyword in series[0]
         assert not any(keyword in header for header in spoilt(series, fault))
-    header = read(dicom_series.write_series(volume, tmp_path, faults=["no_transfer_syntax"]))[0]
+    header = read(dicom_faults.write_faulty_series(volume, tmp_path, faults=["no_transfer_syntax"]))[0]
     assert "TransferSyntaxUID" not in header.file_meta
     assert float(spoilt(series, "other_pixel_spacing")[-1].PixelSpacing[0]) == pytest.approx(1.375)
     assert spoilt(series, "other_size")[-1].Rows == 32

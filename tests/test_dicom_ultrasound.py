@@ -19,8 +19,8 @@ from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError
 from medseg.io import find_inputs, read_volume
 from medseg.phantoms.dicom_ultrasound import write_ultrasound
-from medseg.quality import inspect
-from medseg.transforms import FindScand, LoadVolumed
+from medseg.quality.inspection import inspect
+from medseg.transforms import FindUltrasoundRegiond, LoadVolumed
 
 SPACING_MM = (0.08, 0.1)
 SECRET = "Secret^Name"
@@ -227,11 +227,11 @@ class TestFilesAndFolders:
     def test_several_as_one_are_refused(self, grey, tmp_path):
         for number in range(3):
             write_ultrasound(grey, tmp_path / f"{number}.dcm", seed=number)
-        with pytest.raises(UnsuitableError, match="one ultrasound picture; came: 3 among 3 DICOM files"):
+        with pytest.raises(UnsuitableError, match="one ultrasound picture; got 3 among 3 DICOM files"):
             _read(tmp_path)
 
     def test_ct_is_refused(self, tmp_path):
-        with pytest.raises(UnsuitableError, match="one ultrasound picture; came: none among 8 DICOM files"):
+        with pytest.raises(UnsuitableError, match="one ultrasound picture; got none among 8 DICOM files"):
             _read(save(tmp_path / "ct", ct_slices()))
 
     @pytest.mark.parametrize("modality", [None, "CT"])
@@ -285,7 +285,7 @@ class TestOnwards:
         path = write_ultrasound(picture, tmp_path / "a.dcm", spacing_mm=SPACING_MM, boxes=[box])
         item = LoadVolumed("image", channels=1, passed_channels=[3], modality="US")({"image": path})
         assert item["image"].meta["origin"].pixel_spacing_mm == pytest.approx(SPACING_MM)
-        found = FindScand("image")(item)
+        found = FindUltrasoundRegiond("image")(item)
         assert torch.equal(found["field"][0].bool().as_tensor(), torch.as_tensor(scan))
 
     def test_inspect(self, colour, tmp_path):

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from medseg.bundle import open_bundle
 from medseg.errors import UsageError
-from medseg.training import distributed
+from medseg.inference import distributed
 
 CONFIGS = open_bundle("retinal_vessel").root / "configs"
 NETWORK = {

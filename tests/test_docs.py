@@ -227,7 +227,7 @@ def test_messages(page):
     quoted = re.findall(r"^\| `([^`]+)`", troubles, flags=re.MULTILINE)
     assert quoted
     for message in quoted:
-        for part in re.split(r"\.\.\.|\bN\b|\brun [AB]\b|^required: ", message):
+        for part in re.split(r"\.\.\.|\bN\b|\brun [AB]\b|^expected ", message):
             assert part.strip(" :") in source, message
 
 

@@ -13,19 +13,19 @@ from monai.bundle import ConfigParser
 
 from medseg.bundle import open_bundle, parse
 from medseg.case import Case
+from medseg.data.manifests import load_items
 from medseg.errors import DataError, LabelError, UnsuitableError, WeightsError
-from medseg.fundus import find_field
+from medseg.evaluation.case_scores import draw_picture, draw_volume, score_picture, score_volume
+from medseg.evaluation.comparison import compare_runs
+from medseg.evaluation.past_runs import SCORES_CSV, CaseRow, read_rows
+from medseg.evaluation.references import Reference, read_reference
+from medseg.evaluation.score_files import SCORES_JSON, table, write_scores
+from medseg.evaluation.split import evaluate
 from medseg.io import nifti, read_mask, read_volume
-from medseg.metrics import bootstrap_interval, confusion
-from medseg.surface import score_labels
-from medseg.training.case_scores import draw_photograph, draw_volume, score_photograph, score_volume
-from medseg.training.comparison import compare_runs
-from medseg.training.evaluation import evaluate
-from medseg.training.manifests import load_items
-from medseg.training.past_runs import SCORES_CSV, CaseRow, read_rows
-from medseg.training.references import Reference, read_reference
+from medseg.metrics.overlap import bootstrap_interval, confusion
+from medseg.metrics.surface import score_labels
+from medseg.quality.fundus import find_field
 from medseg.training.results import save_mlflow_model
-from medseg.training.score_files import SCORES_JSON, table, write_scores
 from medseg.volume import Mask
 
 SHAPE = (40, 50)
@@ -91,7 +91,7 @@ def case(tmp_path):
     return make
 
 
-def scored(folder, *pairs, split="test", score=score_photograph, draw=draw_photograph):
+def scored(folder, *pairs, split="test", score=score_picture, draw=draw_picture):
     """Evaluate pairs of an item and its case; the rows of the CSV and the JSON."""
     by_hand = ByHand({item["image"]: found for item, found in pairs})
     items = [item for item, _ in pairs]
@@ -247,7 +247,7 @@ def test_a_second_evaluation_replaces_the_first(case, tmp_path):
 def test_a_case_that_is_refused_is_not_left_out(case, tmp_path):
     """Its mean would look too good."""
     item, _ = case("b")
-    refused = UnsuitableError("a retina", came="a cat", do="Choose another.")
+    refused = UnsuitableError("a retina", got="a cat", advice="Choose another.")
     with pytest.raises(UnsuitableError, match="a cat"):
         scored(tmp_path, case("a"), (item, refused))
     assert not (tmp_path / SCORES_CSV).exists()
@@ -378,11 +378,11 @@ LUNGS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 GROUPS = {"lungs": ["left_lung", "right_lung"]}
 CONFIGURATION = {
     "score": {
-        "_target_": "medseg.training.case_scores.score_volume",
+        "_target_": "medseg.evaluation.case_scores.score_volume",
         "_mode_": "callable",
         "groups": GROUPS,
     },
-    "draw": {"_target_": "medseg.training.case_scores.draw_volume", "_mode_": "callable"},
+    "draw": {"_target_": "medseg.evaluation.case_scores.draw_volume", "_mode_": "callable"},
 }
 
 
@@ -512,7 +512,7 @@ def test_a_manifest_whose_values_share_a_name(scan, tmp_path):
 
 
 def test_a_manifest_of_labels_that_no_mask_has(scan, tmp_path):
-    with pytest.raises(LabelError, match="came: heart"):
+    with pytest.raises(LabelError, match="got heart"):
         scored_scans(tmp_path / "out", scan(labels={**LUNGS, 3: "heart"}))
 
 

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 from medseg.bundle import sha256
 from medseg.errors import UsageError
+from medseg.evaluation.past_runs import read_rows
 from medseg.training.folds import fold_items
-from medseg.training.past_runs import read_rows
 
 FOLDS = 3
 SETTINGS = {

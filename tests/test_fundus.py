@@ -10,8 +10,8 @@ import pytest
 
 from medseg import phantoms
 from medseg.errors import UnsuitableError
-from medseg.fundus import find_field
 from medseg.io import read_mask, read_volume
+from medseg.quality.fundus import find_field
 
 NO_FIELD = "no round field of view was found: this may be no fundus photograph"
 GREY = "the picture is grey: a colour photograph was expected"
@@ -236,7 +236,7 @@ class TestUnsuitable:
     def test_small_field_in_a_large_picture(self):
         picture, _ = _phantom(300)
         small = picture[:, ::2, ::2]
-        with pytest.raises(UnsuitableError, match=r"came: 600x600 px with a field of 1[34]\d px"):
+        with pytest.raises(UnsuitableError, match=r"got 600x600 px with a field of 1[34]\d px"):
             find_field(np.pad(small, ((0, 0), (225, 225), (225, 225))))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -15,12 +15,12 @@ from monai.bundle import ConfigParser
 from test_docs import ROOT, blocks
 
 from medseg.bundle import find, sha256
+from medseg.data.manifests import given_items, load_items, require_sound
+from medseg.data.samples import PreparedDataset
 from medseg.errors import DataError
 from medseg.io import nifti
 from medseg.phantoms import Chest, breast_ultrasound, chest, fundus
 from medseg.pipeline import Segmenter
-from medseg.training.dataset import PreparedDataset
-from medseg.training.manifests import given_items, load_items, require_sound
 
 LABELS = {0: "background", 1: "vessel"}
 # Of the bundle's copy: small patches alone, so that the shipped network is what trains.

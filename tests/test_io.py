@@ -69,7 +69,7 @@ def _pixels(path):
 def _refused(path, reader=read_volume, match=None, **arguments):
     with pytest.raises(UnreadableError, match=match) as caught:
         reader(path, **arguments)
-    assert all(len(part) > 3 for part in (caught.value.required, caught.value.came, caught.value.do))
+    assert all(len(part) > 3 for part in (caught.value.expected, caught.value.got, caught.value.advice))
     assert caught.value.exit_code == 3
 
 
@@ -377,7 +377,7 @@ class TestReadMask:
         path = _save(tmp_path / "a.png", np.array([values], np.uint8))
         with pytest.raises(LabelError, match=named) as caught:
             read_mask(path, LABELS)
-        assert caught.value.required == "label values [0, 1]"
+        assert caught.value.expected == "label values [0, 1]"
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     def test_equal_channels_are_one_and_colours_are_none(self, tmp_path, binary, colours, dtype):
@@ -609,7 +609,7 @@ class TestFindInputs:
         (folder / "empty" / "notes.txt").write_text("x")
         for source in (folder / "empty", f"{folder}/*.dcm", f"{folder}/gone*/*.png"):
             _refused([source], find_inputs, match="none in")
-        _refused([], find_inputs, match="came: nothing")
+        _refused([], find_inputs, match="got nothing")
 
     def test_a_source_without_images_stops_nothing(self, folder, caplog):
         (folder / "empty").mkdir()
@@ -649,7 +649,7 @@ class TestFindInputs:
 
     def test_a_folder_that_may_not_be_opened_is_kept(self, folder, monkeypatch):
         def closed(path):
-            raise UnreadableError("folders that can be read", came="one that can't", do="Ask for it.")
+            raise UnreadableError("folders that can be read", got="one that can't", advice="Ask for it.")
 
         monkeypatch.setattr("medseg.io.dicom.pictures_in", closed)
         assert find_inputs([folder / "deeper", folder / "a.jpg"]) == [folder / "deeper", folder / "a.jpg"]

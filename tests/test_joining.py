@@ -8,7 +8,15 @@ from torch.nn import functional
 
 from medseg.case import Origin
 from medseg.grid import plan, to_grid
-from medseg.joining import JoinLungsd, column, disagreements, join, possible, refused_pieces, rib_cage
+from medseg.postprocessing.joining import (
+    JoinLungsd,
+    column,
+    disagreements,
+    join,
+    possible,
+    refused_pieces,
+    rib_cage,
+)
 
 LUNGS = (1, 2)
 

@@ -11,17 +11,17 @@ from PIL import Image
 
 from medseg.case import Case
 from medseg.errors import DataError, LabelError
+from medseg.evaluation.classification import summarise_malignancy
+from medseg.evaluation.comparison import compare_runs
+from medseg.evaluation.object_scores import draw_objects, score_objects
+from medseg.evaluation.past_runs import CaseRow, read_rows
+from medseg.evaluation.references import Reference
+from medseg.evaluation.score_files import table, write_scores
+from medseg.evaluation.split import evaluate
 from medseg.io import read_volume
-from medseg.roc import roc_area
-from medseg.training.comparison import compare_runs
-from medseg.training.evaluation import evaluate
+from medseg.metrics.roc import roc_area
 from medseg.training.folds import _pool
-from medseg.training.lesion_scores import draw_lesions, score_lesions
-from medseg.training.malignancy import summarise_malignancy
-from medseg.training.past_runs import CaseRow, read_rows
-from medseg.training.references import Reference
 from medseg.training.results import log_scores
-from medseg.training.score_files import table, write_scores
 from medseg.volume import Mask
 
 SHAPE = (40, 50)
@@ -46,7 +46,7 @@ def mask(plane):
 def scored(prediction, truth, malignancy=0.75, **about):
     extras = {} if malignancy is None else {"malignancy": np.float32(malignancy)}
     case = Case(mask(prediction), np.zeros((1, *SHAPE), np.uint8), None, extras)
-    found = score_lesions(case, Reference(mask(truth), about=about))
+    found = score_objects(case, Reference(mask(truth), about=about))
     assert list(found) == [""]
     return found[""]
 
@@ -166,7 +166,7 @@ def score_all(folder, pairs):
     """Evaluate pairs of an item and its case; the rows of the CSV and the JSON."""
     cases = {item["image"]: found for item, found in pairs}
     by_hand = SimpleNamespace(method=SimpleNamespace(name="by_hand"), weights=[], case=cases.__getitem__)
-    options = {"split": "validation", "score": score_lesions, "draw": draw_lesions}
+    options = {"split": "validation", "score": score_objects, "draw": draw_objects}
     evaluate(by_hand, [item for item, _ in pairs], output_dir=folder, **options)
     return results(folder)
 

@@ -9,12 +9,12 @@ from conftest import write_png
 
 from medseg.bundle import learnt_from, lineage_of, weights_files, write_lineage
 from medseg.case import Case
+from medseg.data.manifests import load_items
 from medseg.errors import WeightsError
-from medseg.training.case_scores import draw_photograph, score_photograph
-from medseg.training.evaluation import evaluate
+from medseg.evaluation.case_scores import draw_picture, score_picture
+from medseg.evaluation.past_runs import read_rows
+from medseg.evaluation.split import evaluate
 from medseg.training.lineage import training_lineage
-from medseg.training.manifests import load_items
-from medseg.training.past_runs import read_rows
 from medseg.volume import Mask
 
 
@@ -191,7 +191,7 @@ def marks(tmp_path):
         for entry in items:
             entry["label"] = entry["image"].replace(".png", "_label.png")
             write_png(entry["label"], np.ones((40, 40), np.uint8))
-        options = {"split": "test", "score": score_photograph, "draw": draw_photograph}
+        options = {"split": "test", "score": score_picture, "draw": draw_picture}
         evaluate(by_hand, items, output_dir=tmp_path / folder, **options)
         return {row.subject: row.groups.get("trained") for row in read_rows(tmp_path / folder / "scores.csv")}
 

@@ -6,11 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from dicom_faults import write_faulty_series
 
 import medseg
 from medseg.errors import UnsuitableError
 from medseg.io import read_mask, read_volume
-from medseg.metrics import confusion
+from medseg.metrics.overlap import confusion
 from medseg.phantoms.dicom_series import write_series
 
 TASK = "lung_ct"
@@ -138,7 +139,7 @@ def test_an_empty_mask(result, tmp_path):
 
 
 def test_a_volume_that_is_no_chest(segmenter, small_volume, tmp_path):
-    write_series(small_volume, tmp_path / "study", faults=["values_0_255"])
+    write_faulty_series(small_volume, tmp_path / "study", faults=["values_0_255"])
     with pytest.raises(UnsuitableError):
         segmenter(tmp_path / "study")
 

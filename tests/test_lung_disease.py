@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.transforms.lung_disease import KINDS, RandLungDiseased
+from medseg.transforms.augmentation.lung_disease import KINDS, RandLungDiseased
 
 HU = 1500.0
 

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from medseg.bundle import find, inference_files, load_weights, open_bundle, parse
-from medseg.training.past_runs import read_rows
+from medseg.evaluation.past_runs import read_rows
 
 TASK, METHOD = "lung_ct", "residual_unet"
 SMALL = [
@@ -95,8 +95,9 @@ def test_train_evaluate_and_segment(lung_data, mlflow_client, run_medseg, tmp_pa
 @pytest.mark.slow
 def test_weights_know_dense_lung_and_random_ones_do_not(chest_phantom, tmp_path):
     """Half of each lung is painted dense: thresholds alone can't find it."""
+    from lung_trials import lung_dice, painted
+
     from medseg import Segmenter
-    from medseg.training.lung_trials import lung_dice, painted
     from medseg.volume import Volume
 
     torch.manual_seed(0)

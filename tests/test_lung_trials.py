@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from medseg.training.lung_trials import PAINTS, agreement, lung_dice, painted, stray_ml
+from lung_trials import PAINTS, agreement, lung_dice, painted, stray_ml
 
 
 @pytest.fixture(scope="module")

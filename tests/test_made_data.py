@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from medseg.data import made as made_data
+from medseg.data.made import varied_chest, write_diseased, write_phantoms
 from medseg.io import read_mask, read_volume
 from medseg.phantoms import Chest
-from medseg.training import made_data
-from medseg.training.made_data import varied_chest, write_diseased, write_phantoms
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 REAL_CHEST = made_data.chest

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from medseg.bundle import sha256
-from medseg.errors import DataError, UsageError
-from medseg.training.manifests import (
+from medseg.data.manifests import (
     FILE_KEYS,
     REQUIRED,
     SPLITS,
@@ -21,6 +20,7 @@ from medseg.training.manifests import (
     require_sound,
     shipped_manifests,
 )
+from medseg.errors import DataError, UsageError
 
 SHIPPED = sorted(path.stem for path in shipped_manifests().glob("*.json"))
 HERE = ("chase_db1", "hrf", "fives")  # under shared/data
@@ -231,7 +231,7 @@ def test_one_damage_is_one_finding_and_refused(phantom_data, damage, finding):
     with pytest.raises(DataError) as refused:
         require_sound([phantom_data.manifest])
     assert problems[0] in str(refused.value)
-    assert "medseg check-data" in refused.value.do
+    assert "medseg check-data" in refused.value.advice
 
 
 def test_sizes_are_compared_with_the_image_alone(phantom_data):
@@ -255,15 +255,15 @@ def test_require_sound_reads_every_manifest(phantom_data):
 def test_unknown_manifest(name, meant):
     with pytest.raises(UsageError) as error:
         read_manifest(name)
-    assert error.value.came == name
+    assert error.value.got == name
     expected = f"Did you mean {meant}?" if meant else f"Known names: {', '.join(SHIPPED)}."
-    assert error.value.do == expected
+    assert error.value.advice == expected
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"name": "phantoms",}', "\xff"])
 def test_damaged_json(phantom_data, text):
     phantom_data.manifest.write_bytes(text.encode("latin-1"))
-    with pytest.raises(DataError, match=r"a manifest in JSON; came: phantoms\.json"):
+    with pytest.raises(DataError, match=r"a manifest in JSON; got phantoms\.json"):
         read_manifest(phantom_data.manifest)
 
 
@@ -353,7 +353,7 @@ def test_unknown_split(phantom_data):
 def test_empty_split(phantom_data):
     phantom_data.content["validation"] = []
     phantom_data.save()
-    with pytest.raises(DataError, match="items in the split validation; came: none"):
+    with pytest.raises(DataError, match="items in the split validation; got none"):
         load_items([phantom_data.manifest], "validation")
 
 
@@ -418,11 +418,11 @@ def test_labels_beside_the_images_are_no_images(patterns):
         (["labels/12.png", "labels/12_mask.png"], "12.png, 12_mask.png"),
     ],
 )
-def test_pattern_with_no_or_several_labels(patterns, labels, came):
+def test_pattern_with_no_or_several_labels(patterns, labels, got):
     with pytest.raises(DataError) as error:
         patterns(["images/12.png", *labels], image="images/*.png", label="labels/*.png")
-    assert error.value.required == "one file of labels/*.png for 12.png"
-    assert error.value.came == came
+    assert error.value.expected == "one file of labels/*.png for 12.png"
+    assert error.value.got == got
 
 
 def test_pattern_from_elsewhere(patterns, tmp_path):

@@ -85,7 +85,7 @@ def test_lungs_have_two():
 
 @pytest.mark.parametrize("key", ["summary", "kind", "dimensions", "weights", "algorithm_family"])
 def test_a_declaration_that_is_not_whole(copy, key):
-    with pytest.raises(BundleError, match=f"came: none of {key}"):
+    with pytest.raises(BundleError, match=f"got none of {key}"):
         read_method(declare(copy, **{key: "nothing"}), "classical")
 
 
@@ -115,7 +115,7 @@ def test_a_method_without_a_declaration(copy, run_medseg, lung_data, monkeypatch
 
 def test_a_method_whose_file_is_no_yaml(copy):
     (copy / "configs" / "methods" / "classical.yaml").write_text("a: [")
-    with pytest.raises(BundleError, match=r"came: classical\.yaml"):
+    with pytest.raises(BundleError, match=r"got classical\.yaml"):
         read_method(open_bundle(str(copy)), "classical")
 
 
@@ -195,7 +195,7 @@ def test_info_leaves_out_what_a_method_switches_off():
     assert "postprocessing::clean" in network
     assert "postprocessing::join" not in rule
     assert "postprocessing::clean" not in rule
-    assert "medseg.classical.ClassicalLungs" in rule
+    assert "medseg.methods.chest.ClassicalLungs" in rule
 
 
 def test_info_of_the_default(run_medseg, capsys):

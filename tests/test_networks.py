@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from medseg.networks import Ensemble
+from medseg.bundle.ensemble import Ensemble
 
 
 def affine(scale, shift):

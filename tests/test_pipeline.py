@@ -11,8 +11,8 @@ import medseg
 from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError, UsageError, WeightsError
 from medseg.io import read_mask
-from medseg.metrics import confusion
-from medseg.quality import check_ranges, judge
+from medseg.metrics.overlap import confusion
+from medseg.quality.inspection import check_ranges, judge
 
 TASK = "retinal_vessel"
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from medseg.postprocessing import CleanLabelsd, holes_of, small_pieces
+from medseg.postprocessing.labels import CleanLabelsd, holes_of, small_pieces
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 

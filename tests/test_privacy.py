@@ -5,6 +5,7 @@ import logging
 
 import pydicom
 import pytest
+from dicom_faults import write_faulty_series
 
 from medseg.phantoms.dicom_series import write_series
 
@@ -91,7 +92,7 @@ def test_inspection_tells_nothing(chest_phantom, run_medseg, said, tmp_path):
     ],
 )  # fmt: skip
 def test_refusals_tell_nothing(small_volume, run_medseg, said, tmp_path, fault):
-    write_series(small_volume, tmp_path / "study", patient=PLANTED, faults=[fault])
+    write_faulty_series(small_volume, tmp_path / "study", patient=PLANTED, faults=[fault])
     run_medseg("inspect", tmp_path / "study")
     text = said()
     assert "verdict" in text

@@ -12,8 +12,8 @@ import pytest
 
 import medseg
 from medseg import __version__
-from medseg.training import provenance
-from medseg.training.provenance import SystemMetrics, git_commit, host_facts, tags, versions
+from medseg.tracking import provenance
+from medseg.tracking.provenance import SystemMetrics, git_commit, host_facts, tags, versions
 
 
 def git(folder, *arguments):
@@ -200,7 +200,7 @@ def test_workers_may_be_forked_meanwhile(monkeypatch):
     """And a process that forgets to stop the thread ends all the same."""
     code = """
 import os
-from medseg.training import provenance
+from medseg.tracking import provenance
 
 provenance._SAMPLING_SECONDS = 0.001
 system = provenance.SystemMetrics()

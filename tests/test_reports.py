@@ -14,7 +14,7 @@ from scipy.ndimage import maximum_filter
 from medseg.errors import MedsegError, UnsuitableError
 from medseg.io.atomic import atomic_path
 from medseg.reports import draw_overlay, write_page, write_record
-from medseg.reports.overlay import (
+from medseg.reports.picture_overlay import (
     AGREED,
     COLOURS,
     FALSE_ALARM,

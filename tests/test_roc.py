@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medseg.errors import DataError
-from medseg.metrics import bootstrap_interval
-from medseg.roc import operating_point, roc_area, roc_curve
+from medseg.metrics.overlap import bootstrap_interval
+from medseg.metrics.roc import operating_point, roc_area, roc_curve
 
 
 def alone(count):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from medseg.bundle import changed_configuration, open_bundle, run_workflow
-from medseg.training.run_list import name_of, note_of, of_interest
+from medseg.tracking.run_list import name_of, note_of, of_interest
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medseg.data import silver
+from medseg.data.silver import Correction, corrected, prism, read_corrections, write_silver, write_slabs
 from medseg.io import nifti, read_mask, read_volume
-from medseg.training import silver
-from medseg.training.silver import Correction, corrected, prism, read_corrections, write_silver, write_slabs
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 AFFINE = np.array([[1.5, 0, 0, -30], [0, 1.5, 0, 15], [0, 0, 1.5, 100], [0, 0, 0, 1.0]])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata, wilcoxon
 
-from medseg.metrics import bootstrap_interval
-from medseg.statistics import (
+from medseg.metrics.overlap import bootstrap_interval
+from medseg.metrics.significance import (
     BETTER,
     NO_DIFFERENCE,
     WORSE,
@@ -134,7 +134,7 @@ def test_direction(name, sign):
 
 
 def test_every_score_of_a_case_has_a_direction():
-    from medseg.metrics import score_case
+    from medseg.metrics.overlap import score_case
 
     mask = np.eye(8, dtype=bool)
     assert {direction(name) for name in score_case(mask.astype(float), mask, mask)} == {1}

@@ -22,11 +22,12 @@ from conftest import write_png
 
 from medseg import __version__
 from medseg.errors import MedsegError, UsageError
-from medseg.training import delivery, tracking
-from medseg.training.delivery import Delivery
-from medseg.training.journal import Journal
-from medseg.training.store import StoreUnavailable
-from medseg.training.tracking import (
+from medseg.tracking import delivery
+from medseg.tracking import tracker as tracking
+from medseg.tracking.delivery import Delivery
+from medseg.tracking.journal import Journal
+from medseg.tracking.store import StoreUnavailable
+from medseg.tracking.tracker import (
     Tracker,
     deliver,
     experiment_pages,
@@ -103,7 +104,7 @@ def in_another_process(code, *arguments, **options):
     header = """
         import os, signal, sys, time
         from pathlib import Path
-        from medseg.training.tracking import Tracker, tracked
+        from medseg.tracking.tracker import Tracker, tracked
     """
     script = textwrap.dedent(header) + textwrap.dedent(code)
     command = [sys.executable, "-c", script, *map(str, arguments)]
@@ -713,7 +714,7 @@ def check_complete(client, folder):
 
 
 EXIT = """
-    from medseg.training.journal import Journal
+    from medseg.tracking.journal import Journal
 
     def die(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)

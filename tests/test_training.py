@@ -20,7 +20,7 @@ from monai.losses import DiceCELoss
 
 from medseg.bundle import check_key, load_weights, open_bundle, parse, run_workflow, sha256
 from medseg.errors import DataError, UsageError
-from medseg.training.past_runs import load_run, read_rows
+from medseg.evaluation.past_runs import load_run, read_rows
 
 BUNDLE = open_bundle("retinal_vessel")
 CONFIGS = [
@@ -130,11 +130,13 @@ def test_training_and_inference_share(key):
 
 
 @pytest.mark.parametrize("section", ["train::deterministic_transforms", "validate::preprocessing"])
-@pytest.mark.parametrize("name", ["LoadVolumed", "FindFieldd", "ResizeFieldd", "NormalizeFieldd"])
+@pytest.mark.parametrize(
+    "name", ["LoadVolumed", "FindFieldOfViewd", "ResizeFieldOfViewd", "NormalizeFieldOfViewd"]
+)
 def test_training_and_inference_prepare_images_alike(section, name):
     ours = dict(steps(config("train.yaml"), section)[name])
     theirs = dict(steps(config("inference.yaml"), "preprocessing")[name])
-    only_labels = {"LoadVolumed": ("label_keys", "labels"), "ResizeFieldd": ("keys",)}.get(name, ())
+    only_labels = {"LoadVolumed": ("label_keys", "labels"), "ResizeFieldOfViewd": ("keys",)}.get(name, ())
     for key in only_labels:
         ours.pop(key)
         theirs.pop(key, None)
@@ -192,8 +194,8 @@ def test_learning_rate_covers_the_training(epochs):
 def test_misspelt_override(phantom_data, override, meant):
     with pytest.raises(UsageError) as error:
         run_workflow(BUNDLE, "train.yaml", overrides=TINY | override)
-    assert error.value.came in override
-    assert error.value.do == meant
+    assert error.value.got in override
+    assert error.value.advice == meant
 
 
 # --- a training ---
@@ -423,7 +425,7 @@ def test_resuming_a_finished_training_changes_nothing(trained, train):
 
 def test_a_kill_before_the_end_was_noted(train, tmp_path, monkeypatch):
     """The training is done, its MLflow run still open: resuming ends it, and trains no more."""
-    from medseg.training.tracking import Tracker
+    from medseg.tracking.tracker import Tracker
 
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "finish", lambda self, status: None)
@@ -512,7 +514,7 @@ def test_a_training_whose_loss_is_no_number(train, tmp_path, monkeypatch, capsys
     """The message comes through MONAI's wrapping."""
     monkeypatch.setattr(DiceCELoss, "forward", lambda self, input, target: input.mean() * math.nan)
     assert train(tmp_path) == 1
-    assert "came: nan in epoch 1" in capsys.readouterr().err
+    assert "got nan in epoch 1" in capsys.readouterr().err
     ((run, _),) = runs(tmp_path)
     assert run.info.status == "FAILED"
     assert not (tmp_path / "models" / "model.pt").exists()

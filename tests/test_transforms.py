@@ -15,13 +15,13 @@ from medseg import phantoms
 from medseg.case import Finding, Origin
 from medseg.errors import LabelError, UnreadableError, UnsuitableError
 from medseg.transforms import (
-    FindFieldd,
+    FindFieldOfViewd,
     LoadVolumed,
-    NormalizeFieldd,
+    NormalizeFieldOfViewd,
+    RandBlobsd,
     RandColourMixd,
-    RandLesionsd,
-    ResizeFieldd,
-    RestoreFieldd,
+    ResizeFieldOfViewd,
+    RestoreFieldOfViewd,
 )
 
 LABELS = {0: "background", 1: "vessel"}
@@ -44,7 +44,7 @@ def _meta(**more):
 
 
 def _item(picture, field, **more):
-    """An item as FindFieldd leaves it, with the true field."""
+    """An item as FindFieldOfViewd leaves it, with the true field."""
     meta = _meta(
         source_shape=torch.tensor(field.shape), field_diameter_px=torch.tensor(0.92 * max(picture.shape))
     )
@@ -106,12 +106,12 @@ class TestLoadVolumed:
     def test_a_volume_is_no_photograph_and_the_reverse(self, tmp_path, files, name):
         nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / name)
         volume = {"image": str(tmp_path / name)}
-        with pytest.raises(UnsuitableError, match=r"came: a volume .* with 1 channel"):
+        with pytest.raises(UnsuitableError, match=r"got a volume .* with 1 channel"):
             LoadVolumed("image")(volume)
         assert LoadVolumed("image", channels=1, spatial_dims=3)(volume)["image"].shape == (1, 4, 5, 6)
-        with pytest.raises(UnsuitableError, match=r"came: a picture .* with 3 channels"):
+        with pytest.raises(UnsuitableError, match=r"got a picture .* with 3 channels"):
             LoadVolumed("image", channels=1, spatial_dims=3)(files)
-        with pytest.raises(UnsuitableError, match=r"came: a picture .* with 3 channels"):
+        with pytest.raises(UnsuitableError, match=r"got a picture .* with 3 channels"):
             LoadVolumed("image", channels=1)(files)
 
     def test_label_of_another_size_or_with_unknown_values(self, tmp_path, files):
@@ -130,7 +130,7 @@ class TestLoadVolumed:
 class TestFindFieldd:
     def test_adds_field_diameter_and_warnings(self, tmp_path):
         picture, _, field = _phantom(300)
-        find = Compose([LoadVolumed("image"), FindFieldd("image")])
+        find = Compose([LoadVolumed("image"), FindFieldOfViewd("image")])
         item = find({"image": _save(tmp_path / "a.png", picture)})
         assert (item["field"].shape, item["field"].dtype) == ((1, 300, 300), torch.uint8)
         assert _dice(np.asarray(item["field"][0]) > 0, field) > 0.99
@@ -138,7 +138,7 @@ class TestFindFieldd:
         assert not item["image"].meta["origin"].findings
 
     def test_keeps_the_warnings_of_the_reader(self, tmp_path):
-        find = Compose([LoadVolumed("image"), FindFieldd("image")])
+        find = Compose([LoadVolumed("image"), FindFieldOfViewd("image")])
         item = find({"image": _save(tmp_path / "a.png", _phantom(300)[0][..., 1])})
         assert item["image"].meta["origin"].texts("warning") == [
             "the picture is grey: 3 colour channels were expected",
@@ -162,13 +162,13 @@ class TestResizeAndRestore:
         smooth = gaussian_filter(vessels.astype(np.float32), 3) * field
         item = _item(picture, field, label=vessels, probability=smooth)
         item["image"].meta["field_diameter_px"] = torch.tensor(0.92 * size_px)
-        there = ResizeFieldd(["image", "field", "label", "probability"], diameter_px)(item)
+        there = ResizeFieldOfViewd(["image", "field", "label", "probability"], diameter_px)(item)
         assert {there[key].shape[1:] for key in ("image", "field", "label", "probability")} == {
             there["image"].shape[1:]
         }
         *_, height, width = there["image"].meta["field_box"].tolist()
         assert there["image"].shape[1] / height == pytest.approx(there["image"].shape[2] / width, rel=0.01)
-        back = RestoreFieldd(["label", "probability"])(there)
+        back = RestoreFieldOfViewd(["label", "probability"])(there)
         found = {key: np.asarray(back[key][0]) for key in ("label", "probability")}
         assert found["probability"].shape == field.shape
         assert not found["probability"][~field].any()
@@ -187,7 +187,7 @@ class TestResizeAndRestore:
         field = np.pad(field, ((pad[0], 0), (0, pad[1])))
         item = _item(picture, field)
         item["image"].meta["field_diameter_px"] = torch.tensor(0.92 * 701)
-        small = np.asarray(ResizeFieldd(["image", "field"], diameter_px)(item)["field"][0])
+        small = np.asarray(ResizeFieldOfViewd(["image", "field"], diameter_px)(item)["field"][0])
         for axis in (0, 1):
             # A row or column counts by the share of it that is in the field.
             assert small.max(axis=axis).sum() == pytest.approx(diameter_px, rel=0.01)
@@ -199,7 +199,9 @@ class TestResizeAndRestore:
         spot = np.zeros(field.shape, np.float32)
         spot[300:309, 205:216] = 1
         item = _item(picture, field, label=spot)
-        back = RestoreFieldd("label")(ResizeFieldd(["image", "label"], NETWORK_PX)(item))["label"][0]
+        back = RestoreFieldOfViewd("label")(ResizeFieldOfViewd(["image", "label"], NETWORK_PX)(item))[
+            "label"
+        ][0]
         rows, columns = (np.arange(n) for n in spot.shape)
         mass = np.asarray(back)
         assert (mass.sum(axis=1) @ rows) / mass.sum() == pytest.approx(304, abs=0.2)
@@ -209,7 +211,7 @@ class TestResizeAndRestore:
         picture, _, field = _phantom(701)
         spot = np.zeros(field.shape, np.float32)
         spot[330:371, 60:71] = 1  # near the edge, where the ways to place pixel centres differ most
-        there = ResizeFieldd(["image", "label"], 200)(_item(picture, field, label=spot))
+        there = ResizeFieldOfViewd(["image", "label"], 200)(_item(picture, field, label=spot))
         top, left, height, width = there["image"].meta["field_box"].tolist()
         mass = np.asarray(there["label"][0])
         rows, columns = (np.arange(n) + 0.5 for n in mass.shape)
@@ -221,7 +223,7 @@ class TestResizeAndRestore:
         picture, _, field = _phantom(701)
         lines = np.zeros(field.shape, np.float32)
         lines[:, 101:600:49] = 1
-        there = ResizeFieldd(["image", "label"], 160)(_item(picture, field, label=lines))
+        there = ResizeFieldOfViewd(["image", "label"], 160)(_item(picture, field, label=lines))
         _, left, _, width = there["image"].meta["field_box"].tolist()
         row = np.asarray(there["label"][0, 80])
         scale = len(row) / width
@@ -231,7 +233,7 @@ class TestResizeAndRestore:
     def test_leaves_its_input_alone(self):
         item = _item(*_phantom(400)[::2])
         before = {key: value.clone() for key, value in item.items()}
-        ResizeFieldd(["image", "field"], 300)(item)
+        ResizeFieldOfViewd(["image", "field"], 300)(item)
         assert "field_box" not in item["image"].meta
         for key, value in before.items():
             np.testing.assert_array_equal(item[key], value)
@@ -240,9 +242,9 @@ class TestResizeAndRestore:
 def _network_input(path, picture):
     steps = [
         LoadVolumed("image"),
-        FindFieldd("image"),
-        ResizeFieldd(["image", "field"], NETWORK_PX),
-        NormalizeFieldd("image"),
+        FindFieldOfViewd("image"),
+        ResizeFieldOfViewd(["image", "field"], NETWORK_PX),
+        NormalizeFieldOfViewd("image"),
     ]
     item = Compose(steps)({"image": _save(path, picture)})
     return np.asarray(item["image"]), np.asarray(item["field"][0]) > 0.5
@@ -260,7 +262,7 @@ def test_a_small_and_a_large_photograph_look_alike_to_the_network(tmp_path, size
 class TestNormalizeFieldd:
     def _level(self, picture, field, **options):
         item = {"image": MetaTensor(torch.as_tensor(picture), meta=_meta()), "field": field[None]}
-        return np.asarray(NormalizeFieldd("image", **options)(item)["image"])
+        return np.asarray(NormalizeFieldOfViewd("image", **options)(item)["image"])
 
     @pytest.fixture
     def eye(self):
@@ -319,7 +321,7 @@ class TestNormalizeFieldd:
 
 
 RANDOM = {
-    "lesions": lambda prob: RandLesionsd("image", prob=prob),
+    "lesions": lambda prob: RandBlobsd("image", prob=prob),
     "colours": lambda prob: RandColourMixd("image", prob=prob, grey=0.0),
     "grey": lambda prob: RandColourMixd("image", prob=prob, grey=1.0),
 }
@@ -374,7 +376,7 @@ def test_grey_mix_makes_the_channels_equal():
 
 def test_lesions_are_blobs_of_one_sign_and_bounded_strength():
     item = {"image": MetaTensor(torch.zeros(3, 200, 200), meta=_meta())}
-    lesions = RandLesionsd("image", prob=1.0, most=1, radius_px=(5, 8), strength=2.0)
+    lesions = RandBlobsd("image", prob=1.0, most=1, radius_px=(5, 8), strength=2.0)
     areas = []
     for seed in range(20):
         blob = np.asarray(lesions.set_random_state(seed)(item)["image"])
@@ -389,10 +391,10 @@ def test_items_of_two_sizes_pass_the_loader_as_the_evaluator_uses_it(tmp_path, n
     preprocessing = Compose(
         [
             LoadVolumed("image", label_keys=["label"], labels=LABELS),
-            FindFieldd("image"),
+            FindFieldOfViewd("image"),
             CopyItemsd("field", names="source_field"),
-            ResizeFieldd(["image", "field"], 300),
-            NormalizeFieldd("image"),
+            ResizeFieldOfViewd(["image", "field"], 300),
+            NormalizeFieldOfViewd("image"),
         ]
     )
     items = []
@@ -406,7 +408,7 @@ def test_items_of_two_sizes_pass_the_loader_as_the_evaluator_uses_it(tmp_path, n
     for batch, item in zip(loader, items, strict=True):
         pred = torch.sigmoid(batch["image"][:, 1:2])
         (single,) = decollate_batch({**batch, "pred": pred})
-        restored = RestoreFieldd("pred")(single)
+        restored = RestoreFieldOfViewd("pred")(single)
         assert single["image"].meta["filename_or_obj"] == item["image"]
         assert single["subject"] == "s"
         assert restored["pred"].shape == single["label"].shape == single["source_field"].shape

@@ -12,7 +12,7 @@ from PIL import Image
 from medseg import phantoms
 from medseg.case import Origin
 from medseg.errors import UnsuitableError
-from medseg.transforms import FindScand, FromSquared, LoadVolumed, ToSquared
+from medseg.transforms import FindUltrasoundRegiond, FromSquared, LoadVolumed, ToSquared
 
 SIZE_PX = 256
 LABELS = {0: "background", 1: "lesion"}
@@ -57,7 +57,9 @@ class TestLoading:
         picture, mask, _ = _phantom()
         found = []
         for pixels in (picture, np.stack([picture] * 3, -1)):
-            found.append(Compose([_loader(), FindScand("image")])(_item(tmp_path, pixels, mask))["image"])
+            found.append(
+                Compose([_loader(), FindUltrasoundRegiond("image")])(_item(tmp_path, pixels, mask))["image"]
+            )
         np.testing.assert_array_equal(*found)
         assert [image.meta["origin"].findings for image in found] == [(), ()]
 
@@ -65,7 +67,7 @@ class TestLoading:
 class TestFindScand:
     def test_frame_goes(self, item):
         picture, _, scan = _phantom()
-        found = Compose([_loader(), FindScand("image")])(item)
+        found = Compose([_loader(), FindUltrasoundRegiond("image")])(item)
         image, field = found["image"], found["field"]
         assert (image.dtype, tuple(image.shape)) == (torch.float32, (1, *picture.shape))
         assert (field.dtype, tuple(field.shape)) == (torch.uint8, (1, *picture.shape))
@@ -76,7 +78,7 @@ class TestFindScand:
         picture = 255 - _phantom()[0]
         meta = {"origin": Origin().warned("reader", "from the reader")}
         image = MetaTensor(torch.as_tensor(picture[None]), meta=meta)
-        found = FindScand("image")({"image": image})["image"].meta["origin"].texts("warning")
+        found = FindUltrasoundRegiond("image")({"image": image})["image"].meta["origin"].texts("warning")
         assert found[0] == "from the reader"
         assert found[1].startswith("the grey values seem to be inverted")
         assert meta["origin"].texts("warning") == ["from the reader"]
@@ -84,7 +86,9 @@ class TestFindScand:
     def test_region_of_dicom_limits_it(self):
         picture = _phantom(framed=False)[0]
         meta = {"origin": Origin(region_box=(20, 30, 300, 200))}
-        found = FindScand("image")({"image": MetaTensor(torch.as_tensor(picture[None]), meta=meta)})
+        found = FindUltrasoundRegiond("image")(
+            {"image": MetaTensor(torch.as_tensor(picture[None]), meta=meta)}
+        )
         inside = np.zeros(picture.shape)
         inside[20:320, 30:230] = 1
         np.testing.assert_array_equal(found["field"][0], inside)
@@ -92,7 +96,7 @@ class TestFindScand:
 
 def _resized(item, *more):
     keys = ["image", "field", "label"]
-    steps = [_loader(), FindScand("image"), CopyItemsd("field", names="source_field")]
+    steps = [_loader(), FindUltrasoundRegiond("image"), CopyItemsd("field", names="source_field")]
     return Compose([*steps, ToSquared(keys, SIZE_PX), *more])(item)
 
 

@@ -8,10 +8,11 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 from skimage import data as photographs
 
-from medseg import phantoms, ultrasound
+from medseg import phantoms
 from medseg.errors import UnsuitableError
-from medseg.quality import inspect
-from medseg.ultrasound import find_scan
+from medseg.quality import ultrasound
+from medseg.quality.inspection import inspect
+from medseg.quality.ultrasound import find_region
 
 
 @cache
@@ -30,7 +31,7 @@ def _outline(width=1):
 
 
 def _warnings(picture):
-    return find_scan(picture if picture.ndim == 3 else picture[None]).warnings
+    return find_region(picture if picture.ndim == 3 else picture[None]).warnings
 
 
 class TestScan:
@@ -38,7 +39,7 @@ class TestScan:
     @pytest.mark.parametrize("lesions", [0, 1, 2])
     def test_bare_picture_is_kept_whole(self, seed, lesions):
         picture = _phantom(seed, lesions=lesions)[0]
-        scan = find_scan(picture[None])
+        scan = find_region(picture[None])
         assert scan.mask.all()
         assert (scan.box, scan.warnings) == ((0, 0, 400, 360), ())
         np.testing.assert_array_equal(scan.grey, picture)
@@ -49,7 +50,7 @@ class TestScan:
     def test_frame_is_cut_off(self, seed, shape, outside):
         picture, lesion, truth = _phantom(seed, shape=shape, framed=True)
         picture = np.where(~truth & (picture == 0), outside, picture).astype(np.uint8)
-        scan = find_scan(picture[None])
+        scan = find_region(picture[None])
         assert (scan.mask & truth).sum() / (scan.mask | truth).sum() > 0.98
         assert scan.mask[lesion > 0].all()
         assert scan.warnings == ()
@@ -59,20 +60,20 @@ class TestScan:
         angle, radius = np.arctan2(column - 400, row + 100), np.hypot(row + 100, column - 400)
         sector = (np.abs(angle) < 0.6) & (radius > 130) & (radius < 650)
         picture = np.where(sector, _phantom(2, shape=(600, 800))[0], 0)
-        assert find_scan(picture[None]).mask[sector].mean() > 0.99
+        assert find_region(picture[None]).mask[sector].mean() > 0.99
 
     @pytest.mark.parametrize(
         "change", [lambda p: p.astype(np.uint16) * 200, lambda p: p / 255, lambda p: p.astype(np.int32) * 9]
     )
     def test_any_number_type(self, change):
         picture = change(_phantom()[0])
-        scan = find_scan(picture[None])
+        scan = find_region(picture[None])
         assert scan.warnings == ()
         assert scan.grey.max() == pytest.approx(255)
 
     def test_region(self):
         picture, _, truth = _phantom(framed=True)
-        scan = find_scan(picture[None], (66, 90, 400, 360))
+        scan = find_region(picture[None], (66, 90, 400, 360))
         np.testing.assert_array_equal(scan.mask, truth)
         assert scan.box == (66, 90, 400, 360)
         assert scan.grey.shape == picture.shape
@@ -111,7 +112,7 @@ class TestWarnings:
     def test_two_views_on_a_screen_are_both_kept(self):
         picture = np.zeros((600, 900), np.uint8)
         picture[100:500, 40:400], picture[100:500, 450:810] = _phantom(1)[0], _phantom(2)[0]
-        scan = find_scan(picture[None])
+        scan = find_region(picture[None])
         assert ultrasound.TWO_VIEWS in scan.warnings
         assert scan.mask[100:500, 40:400].mean() > 0.98
         assert scan.mask[100:500, 450:810].mean() > 0.98
@@ -135,16 +136,16 @@ class TestRefusals:
     @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
     def test_colour_photographs(self, name):
         with pytest.raises(UnsuitableError, match="a grey B-mode ultrasound picture"):
-            find_scan(getattr(photographs, name)().transpose(2, 0, 1))
+            find_region(getattr(photographs, name)().transpose(2, 0, 1))
 
     @pytest.mark.parametrize("name", ["astronaut", "chelsea"])
     def test_grey_photographs(self, name):
         with pytest.raises(UnsuitableError, match="neither the speckle nor the layers"):
-            find_scan(getattr(photographs, name)().mean(axis=-1)[None])
+            find_region(getattr(photographs, name)().mean(axis=-1)[None])
 
     def test_fundus_photograph(self):
         with pytest.raises(UnsuitableError, match="something round in the dark"):
-            find_scan(phantoms.fundus(500)[0].transpose(2, 0, 1))
+            find_region(phantoms.fundus(500)[0].transpose(2, 0, 1))
 
     @pytest.mark.parametrize(("centre", "width"), [(-600, 1500), (40, 400)])
     @pytest.mark.parametrize("level", [0.3, 0.5, 0.7])
@@ -152,18 +153,18 @@ class TestRefusals:
         hu = _chest()[:, :, int(level * _chest().shape[2])].T
         grey = 255 * np.clip((hu - centre) / width + 0.5, 0, 1)
         with pytest.raises(UnsuitableError, match="a B-mode ultrasound picture"):
-            find_scan(grey.astype(np.uint8)[None])
+            find_region(grey.astype(np.uint8)[None])
 
     @pytest.mark.parametrize("shape", [(80, 100), (400, 100), (1, 1)])
     def test_small(self, shape):
         with pytest.raises(UnsuitableError, match="at least 128 px high and wide"):
-            find_scan(np.zeros((1, *shape), np.uint8))
+            find_region(np.zeros((1, *shape), np.uint8))
 
     def test_small_scan_in_a_large_frame(self):
         picture = np.zeros((600, 600), np.uint8)
         picture[300:360, 200:400] = _phantom()[0][:60, :200]
         with pytest.raises(UnsuitableError, match="a scan of at least 64 px"):
-            find_scan(picture[None])
+            find_region(picture[None])
 
     @pytest.mark.parametrize(
         "picture",
@@ -177,7 +178,7 @@ class TestRefusals:
     )
     def test_no_picture_at_all(self, picture):
         with pytest.raises(UnsuitableError):
-            find_scan(picture[None])
+            find_region(picture[None])
 
 
 @cache
@@ -208,7 +209,7 @@ def test_bus_bra(data_root):
     kept, warned = [], 0
     for path in images:
         lesion = np.asarray(Image.open(path.parents[1] / "masks" / f"{path.stem}.png").convert("L")) > 0
-        scan = find_scan(np.asarray(Image.open(path))[None])
+        scan = find_region(np.asarray(Image.open(path))[None])
         assert scan.mask[lesion].mean() >= 0.98
         kept.append(scan.mask.mean())
         warned += bool(scan.warnings)

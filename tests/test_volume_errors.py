@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from test_volume_overlay import SHAPE, stored
+from test_volume_overlay import LUNG_WINDOW_HU, SHAPE, stored
 
 from medseg.errors import MedsegError
-from medseg.reports.overlay import AGREED, FALSE_ALARM, MISSED
+from medseg.reports.picture_overlay import AGREED, FALSE_ALARM, MISSED
 from medseg.reports.volume_errors import compared, draw_volume_errors
 
 LEGEND_PX = 40  # rows at the top of the sheet
@@ -15,7 +15,7 @@ def drawn(change=lambda labels: None, **how):
     image, mask = stored(**how)
     prediction = mask.array.copy()
     change(prediction)
-    return draw_volume_errors(image, prediction, mask.array, mask.affine)
+    return draw_volume_errors(image, prediction, mask.array, mask.affine, LUNG_WINDOW_HU)
 
 
 def pixels(sheet, colour):
@@ -33,7 +33,7 @@ def test_agreement_is_a_tint_of_the_picture():
     sheet = drawn()
     assert pixels(sheet, MISSED) == pixels(sheet, FALSE_ALARM) == 0
     image, mask = stored()
-    darker = draw_volume_errors(image - 100, mask.array, mask.array, mask.affine)
+    darker = draw_volume_errors(image - 100, mask.array, mask.array, mask.affine, LUNG_WINDOW_HU)
     lung = (sheet != darker).any(axis=2) & (sheet[..., 2] < sheet[..., 1])  # yellow: less blue
     assert lung.sum() > 10_000
     assert pixels(sheet, AGREED) == 0
@@ -83,7 +83,7 @@ def test_patients_right_is_left():
 def test_another_grid():
     image, mask = stored()
     with pytest.raises(MedsegError):
-        draw_volume_errors(image, mask.array[1:], mask.array, mask.affine)
+        draw_volume_errors(image, mask.array[1:], mask.array, mask.affine, LUNG_WINDOW_HU)
     with pytest.raises(MedsegError):
-        draw_volume_errors(image[:, 1:], mask.array, mask.array, mask.affine)
+        draw_volume_errors(image[:, 1:], mask.array, mask.array, mask.affine, LUNG_WINDOW_HU)
     assert mask.array.shape == SHAPE

@@ -7,18 +7,18 @@ import pytest
 
 from medseg.errors import MedsegError, UnsuitableError
 from medseg.reports import draw_overlay
-from medseg.reports.overlay import COLOURS
+from medseg.reports.picture_overlay import COLOURS
 from medseg.reports.volume_overlay import CASING, LINE_PX, bar_mm, contours, three_views
 from medseg.reports.volume_views import (
-    LUNG_WINDOW_HU,
     cut,
     label_profiles,
     telling_slices,
     to_displayed,
     to_grey,
 )
-from medseg.volume import Mask
+from medseg.volume import Mask, Window
 
+LUNG_WINDOW_HU = Window("Lung window", -600, 1500, "HU")
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 SHAPE = (40, 30, 24)  # towards right, front and head
 SPACING_MM = (2.0, 2.0, 5.0)
@@ -81,7 +81,7 @@ class TestDisplay:
 
     @pytest.mark.parametrize(("order", "flips"), AXES[::7])
     def test_radiological_convention(self, order, flips):
-        volume = to_displayed(*stored(order, flips))
+        volume = to_displayed(*stored(order, flips), LUNG_WINDOW_HU)
         axial, coronal, sagittal = three_views(volume, label_profiles(volume.labels))
         assert [view.letters for view in (axial, coronal, sagittal)] == ["RLAP", "RLSI", "APSI"]
         for view in (axial, coronal):  # the right lung on the left of the picture
@@ -129,7 +129,7 @@ class TestDisplay:
             assert view.grey.shape == view.labels.shape == tuple(2 * length for length in size_mm)
 
     def test_resampling_invents_no_values(self):
-        grey = cut(to_displayed(*stored()), "axial", 5, 0.3).grey
+        grey = cut(to_displayed(*stored(), LUNG_WINDOW_HU), "axial", 5, 0.3).grey
         assert grey.max() == to_grey(np.array([40]), LUNG_WINDOW_HU)
         assert grey.min() == to_grey(np.array([-1000]), LUNG_WINDOW_HU)
 

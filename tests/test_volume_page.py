@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from test_volume_overlay import LABELS, rotation, stored
+from test_volume_overlay import LABELS, LUNG_WINDOW_HU, rotation, stored
 
 from medseg.errors import MedsegError
 from medseg.reports import write_page
-from medseg.reports.overlay import COLOURS
+from medseg.reports.picture_overlay import COLOURS
 from medseg.reports.volume_overlay import contours
 from medseg.reports.volume_page import MAX_SLICES
 from medseg.reports.volume_views import cut, to_displayed
@@ -52,6 +52,7 @@ def case():
     return {
         "image": image,
         "mask": mask,
+        "window": LUNG_WINDOW_HU,
         "measurements": {
             "left_lung_volume_ml": {"value": 2345.6, "unit": "ml"},
             "left_lung_mean_hu": {"value": -812.5, "unit": "HU"},
@@ -146,7 +147,7 @@ class TestPage:
 
     def test_pictures_and_contours_lie_on_each_other(self, write, case):
         page = write(**case)
-        volume = to_displayed(case["image"], case["mask"])
+        volume = to_displayed(case["image"], case["mask"], LUNG_WINDOW_HU)
         greys = [p for p in page.all("img") if p.get("class") != "drawing"][3:]
         drawings = [p for p in page.all("img") if p.get("class") == "drawing"][3:]
         for index in (0, 10, 23):  # from head to feet

@@ -8,8 +8,8 @@ import pytest
 from conftest import write_png
 from PIL import Image
 
+from medseg.evaluation.past_runs import read_rows
 from medseg.phantoms import breast_ultrasound
-from medseg.training.past_runs import read_rows
 
 EXACT = {"abs": 1e-6, "rel": 0}
 

@@ -73,7 +73,7 @@ def check_key(parser: ConfigParser, key: str) -> None:
         if not isinstance(known, (dict, list)) or part not in names:
             choices = [str(name) for name in names] if isinstance(known, (dict, list)) else []
             raise UsageError(
-                "a key that the bundle's configuration has", came=key, do=did_you_mean(part, choices)
+                "a key that the bundle's configuration has", got=key, advice=did_you_mean(part, choices)
             )
         known = known[int(part)] if isinstance(known, list) else known[part]
 

@@ -51,7 +51,7 @@ def find(task: str) -> Path:
     for root in (here, here / "bundles" / task, shipped_root() / task):
         if root.name == task and (root / "configs" / "metadata.json").is_file():
             return root
-    raise UsageError("a task that has a bundle", came=task, do=did_you_mean(task, tasks()))
+    raise UsageError("a task that has a bundle", got=task, advice=did_you_mean(task, tasks()))
 
 
 def open_bundle(task: str) -> Bundle:
@@ -66,5 +66,5 @@ def open_bundle(task: str) -> Bundle:
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BundleError("a readable metadata.json", came=f"{error}", do="Restore the bundle.") from error
+        raise BundleError("a readable metadata.json", got=f"{error}", advice="Restore the bundle.") from error
     return Bundle(root.resolve(), metadata)

@@ -104,6 +104,6 @@ def _read(weights: Path) -> Lineage:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
             "a readable record of what weights have learnt from",
-            came=f"{path.name} ({type(error).__name__})",
-            do="Restore it, or delete it: then it is not known.",
+            got=f"{path.name} ({type(error).__name__})",
+            advice="Restore it, or delete it: then it is not known.",
         ) from error

@@ -57,7 +57,7 @@ def read_method(bundle: Bundle, name: str | None = None) -> Method:
     names = method_names(bundle)
     if name not in names:
         raise UsageError(
-            f"a method that {bundle.task} has", came=str(name), do=did_you_mean(str(name), names)
+            f"a method that {bundle.task} has", got=str(name), advice=did_you_mean(str(name), names)
         )
     said = _yaml(bundle.config(f"methods/{name}.yaml")).get("declaration", {})
     _require_whole(said, f"configs/methods/{name}.yaml")
@@ -71,20 +71,20 @@ def read_method(bundle: Bundle, name: str | None = None) -> Method:
 def _require_whole(said: Any, file: str) -> None:
     from medseg.io.dicom.seg import FAMILIES
 
-    required = ("summary", "kind", "dimensions", "weights", "algorithm_family")
-    missing = [key for key in required if not isinstance(said, dict) or key not in said]
+    expected = ("summary", "kind", "dimensions", "weights", "algorithm_family")
+    missing = [key for key in expected if not isinstance(said, dict) or key not in said]
     if missing:
         raise BundleError(
-            f"a declaration of {', '.join(required)}",
-            came=f"none of {', '.join(missing)}",
-            do=f"Complete {file}.",
+            f"a declaration of {', '.join(expected)}",
+            got=f"none of {', '.join(missing)}",
+            advice=f"Complete {file}.",
         )
     for key, known in (("kind", KINDS), ("algorithm_family", FAMILIES)):
         if said[key] not in known:
             raise BundleError(
                 f"a declaration whose {key} is one of {', '.join(known)}",
-                came=str(said[key]),
-                do=f"Correct {file}.",
+                got=str(said[key]),
+                advice=f"Correct {file}.",
             )
 
 
@@ -115,8 +115,8 @@ def training_files(bundle: Bundle, method: str | None = None) -> list[str]:
     if declared.kind != "learned" or method != trained:
         raise UsageError(
             "a method that learns from a data set",
-            came=f"{method}, which is of the kind {declared.kind}",
-            do=f"Train {trained}.",
+            got=f"{method}, which is of the kind {declared.kind}",
+            advice=f"Train {trained}.",
         )
     return ["train.yaml"]
 
@@ -132,6 +132,6 @@ def _yaml(path: Path) -> dict[str, Any]:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), loader)
     except (OSError, yaml.YAMLError) as error:
-        came = f"{path.name} ({type(error).__name__})"
-        raise BundleError("a configuration in YAML", came=came, do="Restore the bundle.") from error
+        got = f"{path.name} ({type(error).__name__})"
+        raise BundleError("a configuration in YAML", got=got, advice="Restore the bundle.") from error
     return content

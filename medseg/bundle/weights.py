@@ -31,7 +31,7 @@ def load_network(
     Raises:
         WeightsError: see weights_files and load_weights.
     """
-    from medseg.networks import Ensemble
+    from medseg.bundle.ensemble import Ensemble
 
     files = weights_files(weights, fold)
     if not files:
@@ -54,8 +54,8 @@ def weights_files(weights: str | Path | None, fold: int | None = None) -> list[P
         if fold is not None:
             raise WeightsError(
                 "the output_dir of a cross-validation, to choose a fold of",
-                came=str(weights),
-                do="Name that folder, or leave the fold out.",
+                got=str(weights),
+                advice="Name that folder, or leave the fold out.",
             )
         return [folder]
     pattern = f"fold_{'*' if fold is None else fold}/models/model.pt"
@@ -63,8 +63,8 @@ def weights_files(weights: str | Path | None, fold: int | None = None) -> list[P
     if not files:
         raise WeightsError(
             f"the output_dir of a cross-validation, with {pattern}",
-            came=str(weights),
-            do="Run `medseg train TASK --folds 5 --output_dir DIR` first.",
+            got=str(weights),
+            advice="Run `medseg train TASK --folds 5 --output_dir DIR` first.",
         )
     return files
 
@@ -92,12 +92,12 @@ def load_weights(
 
     path = Path(path)
     if not path.is_file():
-        raise WeightsError("the bundle's weights", came=f"no file {path}", do="Restore or train them.")
+        raise WeightsError("the bundle's weights", got=f"no file {path}", advice="Restore or train them.")
     if pinned_sha256 is not None and sha256(path) != pinned_sha256:
         raise WeightsError(
             f"weights with the SHA-256 {pinned_sha256}",
-            came=f"{path.name} with {sha256(path)}",
-            do="Restore the file; for weights of your own, set weights_sha256 to null.",
+            got=f"{path.name} with {sha256(path)}",
+            advice="Restore the file; for weights of your own, set weights_sha256 to null.",
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -105,7 +105,7 @@ def load_weights(
     except Exception as error:  # torch raises a dozen kinds, pickle's and zip's among them
         raise WeightsError(
             "weights that fit the network",
-            came=f"{path.name} ({type(error).__name__}: {str(error)[:300]})",
-            do="Use weights that were trained with this bundle's network_def.",
+            got=f"{path.name} ({type(error).__name__}: {str(error)[:300]})",
+            advice="Use weights that were trained with this bundle's network_def.",
         ) from error
     return network.eval()

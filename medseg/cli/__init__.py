@@ -21,8 +21,8 @@ from medseg.cli import (
     train,
     ui,
 )
+from medseg.cli.terminal import survive_any_encoding
 from medseg.errors import MedsegError, file_error_text
-from medseg.terminal import survive_any_encoding
 
 # Each has NAME, HELP, add (its options) and run (options to exit code).
 COMMANDS = (segment, inspect, train, evaluate, compare_runs, sync, check_data, methods, info, ui)

@@ -15,7 +15,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.training.manifests import check_manifest
+    from medseg.data.manifests import check_manifest
 
     problems = check_manifest(options.manifest)
     for problem in problems:

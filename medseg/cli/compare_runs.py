@@ -20,7 +20,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.training.comparison import compare_runs
+    from medseg.evaluation.comparison import compare_runs
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     comparison = compare_runs(options.first, options.second, Path(options.output), options.score)

@@ -55,7 +55,7 @@ def _compare(bundle: Any, weights: list[str], output: Path, overrides: dict[str,
     Returns EXIT_WORSE if any is worse than the first.
     """
     from medseg.bundle import run_workflow
-    from medseg.training.comparison import compare_runs
+    from medseg.evaluation.comparison import compare_runs
 
     folders = [output / f"weights_{number}" for number in range(1, len(weights) + 1)]
     for file, folder in zip(weights, folders, strict=True):

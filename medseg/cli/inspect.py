@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from medseg.cli.exits import EXIT_ALL_REJECTED, EXIT_DONE, EXIT_WARNED
-from medseg.terminal import strict_json
+from medseg.cli.terminal import strict_json
 
 NAME = "inspect"
 HELP = "what a file or DICOM study holds, and if it can be used"
@@ -21,7 +21,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.quality import inspect
+    from medseg.quality.inspection import inspect
 
     report = inspect(Path(options.path), options.modality)
     print(strict_json(report.record()) if options.json else report)

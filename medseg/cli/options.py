@@ -37,7 +37,7 @@ def overrides_of(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise UsageError("--set KEY=VALUE", came=pair, do="Write it with an equals sign.")
+            raise UsageError("--set KEY=VALUE", got=pair, advice="Write it with an equals sign.")
         found[key] = _number(yaml.safe_load(value))
     return found
 

@@ -112,5 +112,5 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"required: a positive number of mm; came: {text}")
+        raise argparse.ArgumentTypeError(f"expected a positive number of mm; got {text}")
     return value

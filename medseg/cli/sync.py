@@ -17,7 +17,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.training.tracking import deliver, mark_killed_runs
+    from medseg.tracking.tracker import deliver, mark_killed_runs
 
     mark_killed_runs()
     if deliver(Path(options.folder)):

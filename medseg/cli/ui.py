@@ -17,8 +17,8 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.training.store import without_password
-    from medseg.training.tracking import experiment_pages, mark_killed_runs, tracking_uri
+    from medseg.tracking.store import without_password
+    from medseg.tracking.tracker import experiment_pages, mark_killed_runs, tracking_uri
 
     mark_killed_runs()
     uri = tracking_uri()

@@ -56,17 +56,17 @@ def choose(backend: str, device: torch.device) -> str:
         UsageError: it can't.
     """
     if backend not in BACKENDS:
-        raise UsageError("a backend", came=backend, do=did_you_mean(backend, BACKENDS))
+        raise UsageError("a backend", got=backend, advice=did_you_mean(backend, BACKENDS))
     installed = find_spec("openvino") is not None
     if backend == "auto":
         return "openvino" if installed and device.type == "cpu" else "torch"
     if backend == "openvino" and device.type != "cpu":
-        raise UsageError("a CPU for the backend openvino", came=str(device), do="Set backend to torch.")
+        raise UsageError("a CPU for the backend openvino", got=str(device), advice="Set backend to torch.")
     if backend == "openvino" and not installed:
         raise UsageError(
             "OpenVINO for the backend openvino",
-            came="no module openvino",
-            do="Run pip install 'medseg[openvino]', or set backend to torch.",
+            got="no module openvino",
+            advice="Run pip install 'medseg[openvino]', or set backend to torch.",
         )
     return backend
 

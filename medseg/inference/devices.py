@@ -17,12 +17,16 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise UsageError(
-            "a device: auto, cpu, cuda or cuda:N", came=name, do=did_you_mean(name, ["auto", "cpu", "cuda"])
+            "a device: auto, cpu, cuda or cuda:N",
+            got=name,
+            advice=did_you_mean(name, ["auto", "cpu", "cuda"]),
         )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if count else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise UsageError(f"a GPU that torch can use as {name}", came=f"{count} GPUs", do="Use --device cpu.")
+        raise UsageError(
+            f"a GPU that torch can use as {name}", got=f"{count} GPUs", advice="Use --device cpu."
+        )
     return device

@@ -121,7 +121,7 @@ def _library() -> Any:
                 import openvino
             except ImportError as error:
                 raise BundleError(
-                    "an OpenVINO that can be imported", came=str(error), do="Install it again."
+                    "an OpenVINO that can be imported", got=str(error), advice="Install it again."
                 ) from error
             finally:
                 if silenced:
@@ -171,8 +171,8 @@ def _converted(network: torch.nn.Module, example_shape: Sequence[int]) -> Any:
     except Exception as error:  # of torch, of OpenVINO's Python and of its core
         raise BundleError(
             "a network that OpenVINO can compute",
-            came=f"{type(network).__name__} ({type(error).__name__}: {str(error)[:300]})",
-            do="Use the backend torch.",
+            got=f"{type(network).__name__} ({type(error).__name__}: {str(error)[:300]})",
+            advice="Use the backend torch.",
         ) from error
 
 
@@ -186,8 +186,8 @@ def _require_equal(network: torch.nn.Module, found: torch.nn.Module, example_sha
     if not difference <= LARGEST_DIFFERENCE:
         raise BundleError(
             f"the same answer from torch and OpenVINO, to {LARGEST_DIFFERENCE} of it",
-            came=f"a difference of {difference:.2g}",
-            do="Use the backend torch.",
+            got=f"a difference of {difference:.2g}",
+            advice="Use the backend torch.",
         )
 
 

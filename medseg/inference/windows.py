@@ -86,9 +86,9 @@ class WindowInferer(Inferer):
         super().__init__()
         self.roi_size = tuple(int(size) for size in roi_size)
         if len(self.roi_size) != 3 or min(self.roi_size) < 1:
-            raise UsageError("three sizes of a window in voxels", came=str(roi_size), do="Set roi_size.")
+            raise UsageError("three sizes of a window in voxels", got=str(roi_size), advice="Set roi_size.")
         if not 0 <= overlap < 1:
-            raise UsageError("an overlap from 0 to below 1", came=str(overlap), do="Set overlap.")
+            raise UsageError("an overlap from 0 to below 1", got=str(overlap), advice="Set overlap.")
         self.overlap, self.sw_batch_size, self.mode = overlap, sw_batch_size, mode
         self.air, self.margin = air, margin
         self.dtype, self.device, self.autocast = dtype, device, autocast
@@ -106,8 +106,8 @@ class WindowInferer(Inferer):
         if inputs.ndim != 5:
             raise UsageError(
                 "volumes (B, C, x, y, z)",
-                came=f"shape {tuple(inputs.shape)}",
-                do="Add axes, as in image[None].",
+                got=f"shape {tuple(inputs.shape)}",
+                advice="Add axes, as in image[None].",
             )
 
         def run(windows: torch.Tensor) -> torch.Tensor:
@@ -145,8 +145,8 @@ class WindowInferer(Inferer):
                 # Compared with one another, they would all be background: a mask that is silently empty.
                 raise MedsegError(
                     "a network that answers with numbers",
-                    came="infinite ones, or none",
-                    do="Check the weights; on a GPU, compute without autocast, or use --device cpu.",
+                    got="infinite ones, or none",
+                    advice="Check the weights; on a GPU, compute without autocast, or use --device cpu.",
                 )
             yield from zip(places, answers, strict=True)
 

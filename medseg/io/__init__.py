@@ -77,8 +77,8 @@ def write_mask(mask: Mask, path: str | Path) -> Path:
         return raster.write_mask(mask, path)
     raise UnreadableError(
         "a .png name for a picture's mask, or a .nii.gz or .nrrd name for a volume's",
-        came=f"{path.name} for a {'picture' if mask.affine is None else 'volume'}",
-        do="Change the ending of the file name.",
+        got=f"{path.name} for a {'picture' if mask.affine is None else 'volume'}",
+        advice="Change the ending of the file name.",
     )
 
 
@@ -94,18 +94,18 @@ def require_file(path: str | Path) -> Path:
     path = Path(path)
     # os.path, because Path.is_file raises for a name that is too long.
     if not os.path.isfile(path):
-        came = f"the folder {path.name}" if os.path.isdir(path) else f"{path}, which does not exist"
-        raise UnreadableError("an image file", came=came, do="Check the path.")
+        got = f"the folder {path.name}" if os.path.isdir(path) else f"{path}, which does not exist"
+        raise UnreadableError("an image file", got=got, advice="Check the path.")
     if not os.access(path, os.R_OK):
         raise UnreadableError(
             "an image file that may be read",
-            came=f"{path.name}, which may not",
-            do="Ask for the right to read it.",
+            got=f"{path.name}, which may not",
+            advice="Ask for the right to read it.",
         )
     if path.stat().st_size == 0:
         raise UnreadableError(
             "an image file",
-            came=f"{path.name}, which is empty (0 bytes)",
-            do="Copy it again from its source.",
+            got=f"{path.name}, which is empty (0 bytes)",
+            advice="Copy it again from its source.",
         )
     return path

@@ -116,13 +116,13 @@ def require_folder(folder: str | os.PathLike[str]) -> None:
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not os.path.isdir(there):
         raise MedsegError(
-            "a folder for the results", came=f"{there}, which is a file", do="Name another folder."
+            "a folder for the results", got=f"{there}, which is a file", advice="Name another folder."
         )
     if not os.access(there, os.W_OK | os.X_OK):
         raise MedsegError(
             "a folder for the results that may be written",
-            came=f"{there}, which may not",
-            do="Ask for the right to write there, or name another folder.",
+            got=f"{there}, which may not",
+            advice="Ask for the right to write there, or name another folder.",
         )
 
 

@@ -96,11 +96,11 @@ def search_inputs(sources: Iterable[str | Path]) -> Found:
 
 def _nothing_in(*sources: str) -> UnreadableError:
     if not sources:
-        return UnreadableError("an image file", came="nothing", do="Name a file, a folder or a pattern.")
+        return UnreadableError("an image file", got="nothing", advice="Name a file, a folder or a pattern.")
     return UnreadableError(
         f"image files ({', '.join(SUFFIXES)}) or DICOM",
-        came=f"none in {', '.join(sources)}",
-        do="Check the folder or the pattern.",
+        got=f"none in {', '.join(sources)}",
+        advice="Check the folder or the pattern.",
     )
 
 

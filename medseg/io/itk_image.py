@@ -89,8 +89,8 @@ def write_mask(mask: Mask, path: Path) -> Path:
     if path.suffix.lower() not in (".nrrd", ".mha"):
         raise UnreadableError(
             "a name in .nrrd or .mha, which hold header and voxels in one file",
-            came=path.name,
-            do="Change the ending of the file name.",
+            got=path.name,
+            advice="Change the ending of the file name.",
         )
     affine = LPS_TO_RAS @ np.asarray(mask.affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -108,9 +108,9 @@ def write_mask(mask: Mask, path: Path) -> Path:
 
 
 def _refuse(
-    path: Path, required: str, came: str, do: str = "Export it again from its source."
+    path: Path, expected: str, got: str, advice: str = "Export it again from its source."
 ) -> UnreadableError:
-    return UnreadableError(required, came=f"{path.name} {came}", do=do)
+    return UnreadableError(expected, got=f"{path.name} {got}", advice=advice)
 
 
 def _header(path: Path, nrrd: bool) -> tuple[dict[str, str], int]:

@@ -36,7 +36,7 @@ def write_mesh(mask: Mask, value: int, path: Path) -> Path:
     writers = {".stl": _stl, ".obj": _obj}
     if path.suffix.lower() not in writers:
         raise UnreadableError(
-            "a name in .stl or .obj for a mesh", came=path.name, do="Change the ending of the file name."
+            "a name in .stl or .obj for a mesh", got=path.name, advice="Change the ending of the file name."
         )
     content = writers[path.suffix.lower()](*surface(mask, value))
     with atomic_path(path) as temporary:
@@ -59,8 +59,8 @@ def surface(mask: Mask, value: int) -> tuple[np.ndarray, np.ndarray]:
     if mask.affine is None or not inside.any():
         raise UnsuitableError(
             f"a volume with voxels of {mask.labels.get(value, value)}",
-            came="a picture" if mask.affine is None else "none",
-            do="Leave this surface out.",
+            got="a picture" if mask.affine is None else "none",
+            advice="Leave this surface out.",
         )
     # Its own box, and a layer of background around it, so that the surface closes at the border too.
     spans = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]

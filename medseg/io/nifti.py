@@ -46,23 +46,23 @@ def read(path: Path) -> Volume:
     except Exception as error:  # nibabel lets zlib, header and memory errors through
         raise UnreadableError(
             "a whole NIfTI volume",
-            came=f"{path.name}, which can't be read ({str(error).replace(str(path), path.name)})",
-            do="Copy it again from its source.",
+            got=f"{path.name}, which can't be read ({str(error).replace(str(path), path.name)})",
+            advice="Copy it again from its source.",
         ) from error
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim != 3 or not array.size:
         raise UnreadableError(
             "a volume with three axes",
-            came=f"{path.name} with the shape {array.shape}",
-            do="Save one volume (one time point) as a file of its own.",
+            got=f"{path.name} with the shape {array.shape}",
+            advice="Save one volume (one time point) as a file of its own.",
         )
     affine, warnings = affine_of(header, array.shape, path.name)
     if array.dtype.kind not in "biuf":
         raise UnreadableError(
             "a volume of real numbers",
-            came=f"{path.name} with the type {array.dtype}",
-            do="Export it again from its source.",
+            got=f"{path.name} with the type {array.dtype}",
+            advice="Export it again from its source.",
         )
     # torch takes the machine's byte order alone.
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -74,8 +74,8 @@ def require_size(shape: Iterable[int], name: str) -> None:
     if math.prod(int(n) for n in shape) > MOST_VOXELS:
         raise UnreadableError(
             f"at most {MOST_VOXELS} voxels",
-            came=f"{name} with the shape {tuple(shape)}",
-            do="Save the part of it that matters.",
+            got=f"{name} with the shape {tuple(shape)}",
+            advice="Save the part of it that matters.",
         )
 
 

@@ -87,13 +87,13 @@ def _choose(header: Any, sform: _Form, qform: _Form, name: str) -> tuple[np.ndar
         ]
         raise UnreadableError(
             "voxels and an affine that says where they lie",
-            came=f"{name}, {' and '.join(flaws)}",
-            do="Export it again from its source.",
+            got=f"{name}, {' and '.join(flaws)}",
+            advice="Export it again from its source.",
         )
     raise UnreadableError(
         "a header that says which side is left (an sform or qform code above 0)",
-        came=f"{name} with {'both codes 0' if codes == (0, 0) else f'the codes {codes[0]} and {codes[1]}'}",
-        do="Export it again from its source with its orientation.",
+        got=f"{name} with {'both codes 0' if codes == (0, 0) else f'the codes {codes[0]} and {codes[1]}'}",
+        advice="Export it again from its source with its orientation.",
     )
 
 
@@ -182,8 +182,8 @@ def _to_mm(header: Any, affine: np.ndarray, name: str) -> tuple[np.ndarray, tupl
     if sizes.min() < VOXEL_MM[0] or sizes.max() > VOXEL_MM[1]:
         raise UnreadableError(
             "a unit of length that fits the voxel size",
-            came=f"{name} in {UNIT_NAMES[code]}, so with voxels of {_sizes(sizes)} mm",
-            do="Export it again in mm.",
+            got=f"{name} in {UNIT_NAMES[code]}, so with voxels of {_sizes(sizes)} mm",
+            advice="Export it again in mm.",
         )
     return affine, (f"lengths were in {UNIT_NAMES[code]}: the voxels are {_sizes(sizes)} mm",)
 
@@ -225,8 +225,8 @@ def _compare_forms(
         axes = ["".join(str(code) for code in nib.aff2axcodes(form)) for form in (sform, qform)]
         raise UnreadableError(
             "an sform and a qform that agree on left and right",
-            came=f"{name}, whose sform says {axes[0]} and whose qform says {axes[1]}",
-            do="Export it again from its source: nothing in the file says which of the two is right.",
+            got=f"{name}, whose sform says {axes[0]} and whose qform says {axes[1]}",
+            advice="Export it again from its source: nothing in the file says which of the two is right.",
         )
     apart_mm = furthest_mm(sform, qform, shape)
     if apart_mm <= _unseen_mm(sform):

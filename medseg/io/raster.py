@@ -53,8 +53,8 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
     if _is_deep_png(path):
         raise LabelError(
             "a label picture with one channel",
-            came=f"{path.name} with several of 16 bits",
-            do="Save the label as a grey picture whose pixel value is the label.",
+            got=f"{path.name} with several of 16 bits",
+            advice="Save the label as a grey picture whose pixel value is the label.",
         )
     # A palette's index is the label; its colours are for the eye.
     values = _read_tiff(path)[0] if _is_deep_tiff(path) else np.asarray(_decode(path)[0])
@@ -63,8 +63,8 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
     if values.ndim != 2:
         raise LabelError(
             "a label picture with one channel",
-            came=f"{path.name} with {values.shape[-1]} different channels",
-            do="Save the label as a grey picture whose pixel value is the label.",
+            got=f"{path.name} with {values.shape[-1]} different channels",
+            advice="Save the label as a grey picture whose pixel value is the label.",
         )
     return Mask(check_labels(values, labels, path.name), labels, source=str(path))
 
@@ -82,8 +82,8 @@ def check_labels(values: np.ndarray, labels: dict[int, str], name: str) -> np.nd
     if unknown:
         raise LabelError(
             f"label values {sorted(labels)}",
-            came=f"{name} with {unknown[:5]}{' and more' if len(unknown) > 5 else ''}",
-            do="Correct the label file or the label map of the manifest.",
+            got=f"{name} with {unknown[:5]}{' and more' if len(unknown) > 5 else ''}",
+            advice="Correct the label file or the label map of the manifest.",
         )
     return values.astype(np.uint8 if max(labels) < 256 else np.uint16)
 
@@ -97,7 +97,7 @@ def compact(labels: np.ndarray) -> np.ndarray:
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise LabelError(
-            "labels from 0 to 65535", came=f"labels from {low} to {high}", do="Number the labels anew."
+            "labels from 0 to 65535", got=f"labels from {low} to {high}", advice="Number the labels anew."
         )
     return labels.astype(np.uint8 if high < 256 else np.uint16)
 
@@ -150,8 +150,8 @@ def _decode(path: Path) -> tuple[Image, bool]:
     except UnidentifiedImageError as error:
         raise UnreadableError(
             "a picture (PNG, JPEG, TIFF) or a volume (DICOM, NIfTI, NRRD, MetaImage)",
-            came=f"{path.name}, which is in no known format",
-            do="Export it in one of these formats.",
+            got=f"{path.name}, which is in no known format",
+            advice="Export it in one of these formats.",
         ) from error
     except Exception as error:  # Pillow lets struct and type errors of damaged headers through
         raise _damaged(path, error) from error
@@ -162,15 +162,15 @@ def _decode(path: Path) -> tuple[Image, bool]:
 def _require_one_page(path: Path, pages: int) -> None:
     if pages > 1:
         raise UnreadableError(
-            "one picture", came=f"{path.name} with {pages} pages", do="Save the page as a file of its own."
+            "one picture", got=f"{path.name} with {pages} pages", advice="Save the page as a file of its own."
         )
 
 
 def _damaged(path: Path, error: Exception) -> UnreadableError:
     return UnreadableError(
         "a whole picture in grey or RGB",
-        came=f"{path.name}, which can't be decoded ({error})",
-        do="Copy it again from its source, or export it as PNG or as TIFF without compression.",
+        got=f"{path.name}, which can't be decoded ({error})",
+        advice="Copy it again from its source, or export it as PNG or as TIFF without compression.",
     )
 
 

@@ -80,7 +80,7 @@ def lesion_instances(mask_array: np.ndarray) -> np.ndarray:
     """
     if mask_array.ndim != 2:
         raise UnsuitableError(
-            "a picture's mask", came=f"shape {mask_array.shape}", do="Measure single ultrasound pictures."
+            "a picture's mask", got=f"shape {mask_array.shape}", advice="Measure single ultrasound pictures."
         )
     return numbered(mask_array == LESION)
 
@@ -192,14 +192,18 @@ def margin(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
 def _check(mask: Mask, malignancy: np.ndarray | None) -> None:
     spacing = mask.pixel_spacing_mm
     if spacing is not None and not (len(spacing) == 2 and all(0 < s < np.inf for s in spacing)):
-        raise UsageError("a pixel spacing of two positive numbers", came=f"{spacing}", do="Give both in mm.")
+        raise UsageError(
+            "a pixel spacing of two positive numbers", got=f"{spacing}", advice="Give both in mm."
+        )
     if malignancy is None:
         return
     if np.size(malignancy) != 1:
-        came = f"shape {np.shape(malignancy)}"
-        raise UsageError("one probability of malignancy", came=came, do="Give that of one picture.")
+        got = f"shape {np.shape(malignancy)}"
+        raise UsageError("one probability of malignancy", got=got, advice="Give that of one picture.")
     if not 0 <= (probability := np.asarray(malignancy).item()) <= 1:
-        raise UsageError("a probability from 0 to 1", came=f"{probability:g}", do="Apply the sigmoid first.")
+        raise UsageError(
+            "a probability from 0 to 1", got=f"{probability:g}", advice="Apply the sigmoid first."
+        )
 
 
 def _each(numbers: np.ndarray, spacing_mm: Spacing) -> list[Measures]:

@@ -181,9 +181,11 @@ def _lung(name: str, counts: np.ndarray, voxel_ml: float | None, absent: str, pa
 def _check(mask: Mask, image_hu: np.ndarray) -> None:
     shape = mask.array.shape
     if len(shape) != 3:
-        raise UnsuitableError("a volume's mask", came=f"shape {shape}", do="Measure CT volumes only.")
+        raise UnsuitableError("a volume's mask", got=f"shape {shape}", advice="Measure CT volumes only.")
     if image_hu.shape != shape:
-        raise UsageError(f"an image of shape {shape}", came=f"{image_hu.shape}", do="Give the mask's image.")
+        raise UsageError(
+            f"an image of shape {shape}", got=f"{image_hu.shape}", advice="Give the mask's image."
+        )
 
 
 def _voxel_ml(affine: np.ndarray | None) -> float | None:

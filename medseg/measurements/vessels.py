@@ -170,11 +170,15 @@ def box_dimension(points: np.ndarray) -> float | None:
 def _check(mask: Mask, field: np.ndarray | None) -> None:
     shape, spacing = mask.array.shape, mask.pixel_spacing_mm
     if len(shape) != 2:
-        raise UnsuitableError("a picture's mask", came=f"shape {shape}", do="Measure photographs only.")
+        raise UnsuitableError("a picture's mask", got=f"shape {shape}", advice="Measure photographs only.")
     if field is not None and field.shape != shape:
-        raise UsageError(f"a field of shape {shape}", came=f"{field.shape}", do="Make it from the picture.")
+        raise UsageError(
+            f"a field of shape {shape}", got=f"{field.shape}", advice="Make it from the picture."
+        )
     if spacing is not None and not (len(spacing) == 2 and all(0 < s < np.inf for s in spacing)):
-        raise UsageError("a pixel spacing of two positive numbers", came=f"{spacing}", do="Give both in mm.")
+        raise UsageError(
+            "a pixel spacing of two positive numbers", got=f"{spacing}", advice="Give both in mm."
+        )
 
 
 def _calibre_in(unit: str, width: np.ndarray, bin_width: float, reason: str) -> Measures:

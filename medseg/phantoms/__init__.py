@@ -2,7 +2,7 @@
 
 `fundus` is a photograph of a retina, `chest` a chest CT,
 `breast_ultrasound` a B-mode picture. `medseg.phantoms.dicom_series`, which needs
-pydicom, writes a volume as DICOM files, with the faults of `dicom_faults` on request.
+pydicom, writes a volume as DICOM files.
 """
 
 from medseg.phantoms.breast import breast_ultrasound

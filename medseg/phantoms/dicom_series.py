@@ -1,8 +1,7 @@
 """Volumes as DICOM files: a CT series in any orientation, or one enhanced multi-frame file.
 
-A series is a list of pydicom data sets, one per slice. `data_sets` makes it from a volume, `damage` in
-`dicom_faults` spoils it, `save` writes it; `write_series` does all three. A series that pydicom read from
-real files can be spoilt and saved just so.
+A series is a list of pydicom data sets, one per slice. `make_series` and `data_sets` make it from a volume,
+`save` writes it; `write_series` does both.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     generate_uid,
 )
-
-from medseg.phantoms import dicom_faults
 
 # Name to the directions of i (along a row), j (down a column) and k, and the patient position.
 # k is the cross product of i and j, so the slices ascend along their normal.
@@ -54,7 +51,6 @@ def write_series(
     folder: str | Path,
     *,
     orientation: str | None = None,
-    faults: Iterable[str] = (),
     patient: Mapping[str, Any] | None = None,
     transfer_syntax: str = ExplicitVRLittleEndian,
     names: str = "numbered",
@@ -63,28 +59,40 @@ def write_series(
     """Write a volume as a CT series.
 
     Args:
-        volume: (i, j, k) or (1, i, j, k) in HU; its affine leads to RAS+ mm and may be sheared.
+        volume, orientation, patient: see make_series.
         folder: is made when it does not exist.
-        orientation: a name of ORIENTATIONS to turn the array to; as it is by default.
-        faults: names of dicom_faults.FAULTS, done in this order.
-        patient: DICOM keyword to value, set in each file: name, dates, whatever a test has to find again.
         transfer_syntax: uncompressed, or one that pydicom can encode here.
         names: of the files: numbered, reversed or random.
-        seed: for random names, places of faults and the UIDs.
+        seed: for random names and the UIDs.
 
     Returns:
         The files, in the order of the data sets.
+    """
+    series = make_series(volume, orientation=orientation, patient=patient, seed=seed)
+    return save(series, folder, transfer_syntax=transfer_syntax, names=names, seed=seed)
+
+
+def make_series(
+    volume: HasGrid,
+    *,
+    orientation: str | None = None,
+    patient: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> list[FileDataset]:
+    """A volume as the data sets of a CT series.
+
+    Args:
+        volume: (i, j, k) or (1, i, j, k) in HU; its affine leads to RAS+ mm and may be sheared.
+        orientation: a name of ORIENTATIONS to turn the array to; as it is by default.
+        patient: DICOM keyword to value, set in each file: name, dates, whatever a test has to find again.
+        seed: for the UIDs.
     """
     array, affine = _grid(volume)
     position = "HFS"
     if orientation is not None:
         code, position = ORIENTATIONS[orientation]
         array, affine = reorient(array, affine, code)
-    series = data_sets(array, affine, patient_position=position, patient=patient, seed=seed)
-    random = np.random.default_rng(seed)
-    for fault in faults:
-        series = dicom_faults.damage(series, fault, random)
-    return save(series, folder, transfer_syntax=transfer_syntax, names=names, seed=seed)
+    return data_sets(array, affine, patient_position=position, patient=patient, seed=seed)
 
 
 def data_sets(

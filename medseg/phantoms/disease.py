@@ -8,15 +8,12 @@ Radiology 2008, and textbook figures: consolidation 0 to 60 HU (no vessels visib
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medseg.phantoms.canvas import ellipsoid
+from medseg.phantoms.lung_room import LUNG_TISSUES, Lung
 from medseg.phantoms.thorax import TISSUES
-
-if TYPE_CHECKING:
-    from medseg.phantoms.lung import Lung
 
 
 def draw(random: np.random.Generator) -> dict[str, float]:
@@ -267,8 +264,6 @@ def _to_pleura(lung: Lung, centre: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _nodule(lung: Lung, kind: str, centre: np.ndarray, radius: float) -> None:
-    from medseg.phantoms.lung import LUNG_TISSUES
-
     canvas, random = lung.canvas, lung.random
     bumps = random.normal(0, 1, (5, 3)) / radius
     phase = random.uniform(0, 6, 5)

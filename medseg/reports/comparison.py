@@ -11,8 +11,8 @@ from typing import Any
 from medseg.errors import UnreadableError
 from medseg.io import read_volume
 from medseg.io.atomic import atomic_path
-from medseg.reports.overlay import AGREED, FALSE_ALARM, MISSED, to_display
 from medseg.reports.page import data_url, readable, render
+from medseg.reports.picture_overlay import AGREED, FALSE_ALARM, MISSED, to_display
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def write_comparison_page(
 
     Args:
         path: the file; its folder must exist.
-        record: the content of comparison.json, see `medseg.training.comparison.Comparison`.
+        record: the content of comparison.json, see `medseg.evaluation.comparison.Comparison`.
         worst: cases to show in full, each with the reasons why.
         pictures: case to its overlays in A and in B, None where there is none.
     """

@@ -12,10 +12,10 @@ import numpy as np
 
 from medseg.io.atomic import atomic_path
 from medseg.io.raster import encode_jpeg
-from medseg.reports.overlay import colour_of, draw_overlay, to_display
+from medseg.reports.picture_overlay import colour_of, draw_picture_overlay, to_display
 from medseg.reports.record import plain
 from medseg.reports.volume_page import volume_pictures
-from medseg.volume import Mask
+from medseg.volume import Mask, Window
 
 LONG_SIDE = 1600  # px of an embedded picture: sharp on A4 and on most screens, a page of about 1 MB
 
@@ -44,6 +44,7 @@ def write_page(
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
     field: np.ndarray | None = None,
+    window: Window | None = None,
 ) -> None:
     """Write report.html, in full or not at all.
 
@@ -53,13 +54,14 @@ def write_page(
 
     Args:
         path: the file; its folder must exist.
-        image: (C, row, column), C 1 or 3, a picture; or (1, i, j, k), a CT in Hounsfield units.
+        image: (C, row, column), C 1 or 3, a picture; or (1, i, j, k), a volume.
         mask: (row, column) or (i, j, k), the labels on its grid.
         measurements: name to {"value": number, list, dict or None, "unit": str, "reason": str when None}.
         quality: {"verdict": "pass" or "warn", ...}; empty when nothing was checked.
         warnings: sentences for the reader; empty when nothing is odd.
         provenance: bundle, weights, versions, input and date; may be nested.
         field: (row, column) bool, True where the picture was analysed; not for volumes.
+        window: which values of a volume are shown; None for all but the extremes.
 
     Raises:
         UnsuitableError: a shape that can't be shown, or a volume without an affine.
@@ -67,7 +69,7 @@ def write_page(
     """
     made_by = dict(_flat(plain(provenance)))
     numbers = plain(measurements)
-    pictures = volume_pictures(image, mask) if image.ndim == 4 else _picture(image, mask, field)
+    pictures = volume_pictures(image, mask, window) if image.ndim == 4 else _picture(image, mask, field)
     html = render(
         "volume.html.j2" if image.ndim == 4 else "page.html.j2",
         title=readable(made_by.get("task") or made_by.get("bundle") or "Segmentation"),
@@ -132,7 +134,7 @@ def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
 
 def _picture(image: np.ndarray, mask: Mask, field: np.ndarray | None) -> dict[str, Any]:
     """What page.html.j2 names besides the values of every page, and which labels were found."""
-    overlay = draw_overlay(image, mask, field)
+    overlay = draw_picture_overlay(image, mask, field)
     return {
         "picture": data_url(to_display(image)),
         "overlay": data_url(overlay),

@@ -81,8 +81,8 @@ def plain(value: Any, where: str = "") -> Any:
         return value
     raise MedsegError(
         f"a finite number, text, list or mapping for {where}",
-        came=repr(value) if isinstance(value, float) else f"a {type(value).__name__}",
-        do='Give {"value": null, "unit": ..., "reason": why} for what can\'t be known.',
+        got=repr(value) if isinstance(value, float) else f"a {type(value).__name__}",
+        advice='Give {"value": null, "unit": ..., "reason": why} for what can\'t be known.',
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from medseg.errors import MedsegError
-from medseg.reports.overlay import COLOURS
-from medseg.reports.volume_overlay import note, side_by_side, three_views, window_text
+from medseg.reports.picture_overlay import COLOURS
+from medseg.reports.volume_overlay import note, side_by_side, three_views
 from medseg.reports.volume_views import View, label_profiles, to_displayed
-from medseg.volume import Mask
+from medseg.volume import Mask, Window
 
 MISSED, AGREED, FALSE_ALARM = 1, 2, 3  # as labels they get the colours that overlay has for them
 _NAMES = {MISSED: "missed", AGREED: "agreed", FALSE_ALARM: "false_alarm"}
@@ -16,7 +16,11 @@ _DIM, _TINT = 0.7, 0.25
 
 
 def draw_volume_errors(
-    image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, affine: np.ndarray
+    image: np.ndarray,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    affine: np.ndarray,
+    window: Window | None = None,
 ) -> np.ndarray:
     """Paint agreement (pale yellow), misses (cyan) and false alarms (violet) on three darkened slices.
 
@@ -25,10 +29,11 @@ def draw_volume_errors(
     stays visible.
 
     Args:
-        image: (1, i, j, k), Hounsfield units.
+        image: (1, i, j, k).
         prediction: (i, j, k) uint8, labels.
         truth: (i, j, k) uint8, labels of the reference.
         affine: 4x4, voxel index to RAS+ mm.
+        window: which values are shown; None for all but the extremes.
 
     Returns:
         (row, column, 3) uint8, RGB: see `medseg.reports.volume_overlay.draw_volume_overlay`.
@@ -40,14 +45,14 @@ def draw_volume_errors(
     if prediction.shape != truth.shape:
         raise MedsegError(
             f"a mask on the reference's grid, shape {truth.shape}",
-            came=f"shape {prediction.shape}",
-            do="Pass the mask and reference of the same scan.",
+            got=f"shape {prediction.shape}",
+            advice="Pass the mask and reference of the same scan.",
         )
-    volume = to_displayed(image, Mask(compared(prediction, truth), _NAMES, affine))
+    volume = to_displayed(image, Mask(compared(prediction, truth), _NAMES, affine), window)
     profiles = label_profiles(volume.labels)
     errors = {label: profile for label, profile in profiles.items() if label != AGREED}
     views = three_views(volume, errors or profiles)
-    return side_by_side(views, _NAMES, f"{window_text()}. {note(volume)}", _paint)
+    return side_by_side(views, _NAMES, f"{volume.window}. {note(volume)}", _paint)
 
 
 def compared(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:

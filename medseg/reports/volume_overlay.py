@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medseg.colours import colour_rgb
-from medseg.reports.overlay import COLOURS, grow
+from medseg.reports.picture_overlay import COLOURS, grow
 from medseg.reports.volume_views import (
-    LUNG_WINDOW_HU,
     OBLIQUE_DEGREES,
     PLANES,
     Displayed,
@@ -20,7 +19,7 @@ from medseg.reports.volume_views import (
     telling_slices,
     to_displayed,
 )
-from medseg.volume import Mask
+from medseg.volume import Mask, Window
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -38,24 +37,25 @@ _TEXT_PX, _LETTER_PX = 17, 22
 _BAR_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 
 
-def draw_volume_overlay(image: np.ndarray, mask: Mask) -> np.ndarray:
+def draw_volume_overlay(image: np.ndarray, mask: Mask, window: Window | None = None) -> np.ndarray:
     """Draw the three slices that show most of the labels, side by side in one scale of millimetres.
 
     Args:
-        image: (1, i, j, k), Hounsfield units.
+        image: (1, i, j, k).
         mask: (i, j, k), the labels on its grid, with the affine.
+        window: which values are shown; None for all but the extremes.
 
     Returns:
-        (row, column, 3) uint8, RGB: an axial, a coronal and a sagittal slice in the lung window with the
+        (row, column, 3) uint8, RGB: an axial, a coronal and a sagittal slice in the window with the
         letters of the directions, the numbers of the slices, a scale bar each and the names of the labels.
 
     Raises:
         UnsuitableError: more than one channel, or no affine.
         MedsegError: the mask is on another grid.
     """
-    volume = to_displayed(image, mask)
+    volume = to_displayed(image, mask, window)
     views = three_views(volume, label_profiles(volume.labels))
-    return side_by_side(views, mask.labels, f"{window_text()}. {note(volume)}")
+    return side_by_side(views, mask.labels, f"{volume.window}. {note(volume)}")
 
 
 def three_views(
@@ -86,11 +86,6 @@ def contours(labels: np.ndarray, line_px: int = LINE_PX) -> np.ndarray:
 def bar_mm(width_mm: float) -> int:
     """The length of a scale bar: a round number of up to a third of a picture's width."""
     return next((length for length in _BAR_MM if length <= width_mm / 3), _BAR_MM[-1])
-
-
-def window_text() -> str:
-    centre, width = LUNG_WINDOW_HU
-    return f"Lung window: centre {centre} HU, width {width} HU"
 
 
 def note(volume: Displayed) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from medseg.reports.overlay import COLOURS
+from medseg.reports.picture_overlay import COLOURS
 from medseg.reports.volume_overlay import (
     CASING_COLOUR,
     LINE_PX,
@@ -19,10 +19,9 @@ from medseg.reports.volume_overlay import (
     contours,
     note,
     three_views,
-    window_text,
 )
 from medseg.reports.volume_views import Displayed, View, cut, label_profiles, to_displayed, values_in
-from medseg.volume import Mask
+from medseg.volume import Mask, Window
 
 MAX_SLICES = 60  # in the scroll
 VIEW_PX = 640  # of the axial view's longer side: three of them fill a wide screen
@@ -34,12 +33,13 @@ _SIDES = {"R": "the patient's right", "A": "the front", "S": "the head"}
 _MINUS = "\N{MINUS SIGN}"
 
 
-def volume_pictures(image: np.ndarray, mask: Mask) -> dict[str, Any]:
+def volume_pictures(image: np.ndarray, mask: Mask, window: Window | None) -> dict[str, Any]:
     """What volume.html.j2 names besides the values of every page.
 
     Args:
-        image: (1, i, j, k), Hounsfield units.
+        image: (1, i, j, k).
         mask: (i, j, k), the labels on its grid, with the affine.
+        window: which values are shown; None for all but the extremes.
 
     Returns:
         views and slices as pictures, start (which slice stands there first), texts, the script with its hash
@@ -49,7 +49,7 @@ def volume_pictures(image: np.ndarray, mask: Mask) -> dict[str, Any]:
         UnsuitableError: more than one channel, or no affine.
         MedsegError: the mask is on another grid.
     """
-    volume = to_displayed(image, mask)
+    volume = to_displayed(image, mask, window)
     profiles = label_profiles(volume.labels)
     views = three_views(volume, profiles, VIEW_PX)
     count = volume.labels.shape[0]
@@ -62,7 +62,7 @@ def volume_pictures(image: np.ndarray, mask: Mask) -> dict[str, Any]:
         "start": shown.index(first),
         "of": count,
         "every": shown.step,
-        "window": window_text().replace("-", _MINUS),
+        "window": str(volume.window).replace("-", _MINUS),
         "note": note(volume),
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

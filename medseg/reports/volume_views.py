@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from medseg.errors import MedsegError, UnsuitableError
-from medseg.volume import Mask, nearest_axes
+from medseg.volume import Mask, Window, nearest_axes
 
-LUNG_WINDOW_HU = (-600, 1500)  # centre and width: the usual lung window of chest CT
 PLANES = ("axial", "coronal", "sagittal")
 OBLIQUE_DEGREES = 5.0  # from here on the letters are only roughly right, which the reader should know
+
+EXTREMES = (0.5, 99.5)  # percent of the values, where a task names no window
 
 _BLOCK = 255  # planes that are counted in a byte
 _FEW = 8  # up to which labels are looked for one by one
@@ -36,12 +37,14 @@ class Displayed:
         labels: the mask on the same grid.
         affine: 4x4, displayed index to RAS+ mm.
         flipped: for each displayed axis whether it runs against the array's own.
+        window: which values are shown.
     """
 
     image: np.ndarray
     labels: np.ndarray
     affine: np.ndarray
     flipped: tuple[bool, ...]
+    window: Window
 
     @property
     def spacing_mm(self) -> np.ndarray:
@@ -88,12 +91,13 @@ class View:
         return f"{self.plane.capitalize()}, slice {self.number} of {self.count}{where}"
 
 
-def to_displayed(image: np.ndarray, mask: Mask) -> Displayed:
+def to_displayed(image: np.ndarray, mask: Mask, window: Window | None = None) -> Displayed:
     """Turn a volume and its mask to the display convention.
 
     Args:
-        image: (1, i, j, k), Hounsfield units.
+        image: (1, i, j, k).
         mask: (i, j, k), the labels on its grid, with the affine.
+        window: which values are shown; None for all but the extremes.
 
     Raises:
         UnsuitableError: more than one channel, or no affine.
@@ -102,14 +106,14 @@ def to_displayed(image: np.ndarray, mask: Mask) -> Displayed:
     if image.ndim != 4 or image.shape[0] != 1 or mask.affine is None:
         raise UnsuitableError(
             "a volume of shape (1, i, j, k) and the affine of its mask",
-            came=f"shape {image.shape}" + " and no affine" * (mask.affine is None),
-            do="Choose one channel, and read the volume with its geometry.",
+            got=f"shape {image.shape}" + " and no affine" * (mask.affine is None),
+            advice="Choose one channel, and read the volume with its geometry.",
         )
     if image.shape[1:] != mask.array.shape:
         raise MedsegError(
             f"a mask on the volume's grid, shape {image.shape[1:]}",
-            came=f"shape {mask.array.shape}",
-            do="Pass the mask that belongs to this volume.",
+            got=f"shape {mask.array.shape}",
+            advice="Pass the mask that belongs to this volume.",
         )
     axes, backwards = nearest_axes(mask.affine)
     # Displayed from the head down, from the front backwards, from right to left.
@@ -122,8 +126,19 @@ def to_displayed(image: np.ndarray, mask: Mask) -> Displayed:
         turn[axis, 3] = labels.shape[axis] - 1 if flip else 0
     steps = tuple(slice(None, None, -1 if flip else 1) for flip in flipped)
     return Displayed(
-        image[0].transpose(order)[steps], labels.transpose(order)[steps], mask.affine @ turn, flipped
+        image[0].transpose(order)[steps],
+        labels.transpose(order)[steps],
+        mask.affine @ turn,
+        flipped,
+        window or _window_of(image),
     )
+
+
+def _window_of(image: np.ndarray) -> Window:
+    """Nearly all values of an image; those beyond the percentiles are mostly noise, or padding."""
+    values = image[0, ::4, ::4, ::4]
+    low, high = np.percentile(values[np.isfinite(values)] if np.isfinite(values).any() else [0, 1], EXTREMES)
+    return Window("Window", (low + high) / 2, max(high - low, 1e-6))
 
 
 def label_profiles(labels: np.ndarray) -> dict[int, tuple[np.ndarray, ...]]:
@@ -172,7 +187,7 @@ def telling_slices(profiles: Mapping[int, tuple[np.ndarray, ...]], shape: tuple[
 
 
 def cut(volume: Displayed, plane: str, index: int, mm_per_px: float) -> View:
-    """One slice in the lung window, resampled to square pixels: values smoothly, labels to the nearest.
+    """One slice in its window, resampled to square pixels: values smoothly, labels to the nearest.
 
     Args:
         volume: the displayed volume.
@@ -189,7 +204,7 @@ def cut(volume: Displayed, plane: str, index: int, mm_per_px: float) -> View:
     centre[axis] = index
     return View(
         plane=plane,
-        grey=_resize(to_grey(volume.image[here], LUNG_WINDOW_HU), rows, columns),
+        grey=_resize(to_grey(volume.image[here], volume.window), rows, columns),
         labels=_nearest(volume.labels[here], rows, columns),
         mm_per_px=mm_per_px,
         letters=_LETTERS[plane],
@@ -199,10 +214,9 @@ def cut(volume: Displayed, plane: str, index: int, mm_per_px: float) -> View:
     )
 
 
-def to_grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Values to 0 to 255, black at the low end of the window (centre, width); NaN is black."""
-    centre, width = window
-    scaled = (values.astype(np.float32) - (centre - width / 2)) * (255 / width)
+def to_grey(values: np.ndarray, window: Window) -> np.ndarray:
+    """Values to 0 to 255, black at the low end of the window; NaN is black."""
+    scaled = (values.astype(np.float32) - (window.centre - window.width / 2)) * (255 / window.width)
     if not np.issubdtype(values.dtype, np.integer):
         scaled = np.nan_to_num(scaled, nan=0.0)
     return scaled.clip(0, 255).round().astype(np.uint8)

@@ -12,12 +12,10 @@ import torch
 
 from medseg.errors import MedsegError, UsageError, WeightsError
 from medseg.io.atomic import atomic_path
+from medseg.tracking.run_list import FREE_TO_CHANGE
 
 NAME = "checkpoint.pt"
 MODEL_NAME = "model.pt"
-
-# Where a run computes, not what: these may change before a resume.
-FREE_TO_CHANGE = {"device", "num_workers"}
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -35,8 +33,8 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # torch's own for a full disk
         raise MedsegError(
             "a checkpoint that can be written",
-            came=f"{path} ({str(error)[:100]})",
-            do="Make room in its folder, then go on by --resume.",
+            got=f"{path} ({str(error)[:100]})",
+            advice="Make room in its folder, then go on by --resume.",
         ) from error
 
 
@@ -51,8 +49,8 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises a dozen kinds
         raise WeightsError(
             "a checkpoint that can be read",
-            came=f"{path.name} ({type(error).__name__})",
-            do="Train again in another output_dir.",
+            got=f"{path.name} ({type(error).__name__})",
+            advice="Train again in another output_dir.",
         ) from error
     return content
 
@@ -66,11 +64,11 @@ def require_same(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
     names = {*saved, *now} - FREE_TO_CHANGE
     changed = sorted(name for name in names if saved.get(name) != now.get(name))
     if changed:
-        came = "; ".join(f"{name} {saved.get(name)} then, {now.get(name)} now" for name in changed[:5])
+        got = "; ".join(f"{name} {saved.get(name)} then, {now.get(name)} now" for name in changed[:5])
         raise UsageError(
             "the parameters that the training began with",
-            came=f"{len(changed)} that differ: {came}",
-            do="Give the same parameters, or train anew in another output_dir.",
+            got=f"{len(changed)} that differ: {got}",
+            advice="Give the same parameters, or train anew in another output_dir.",
         )
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from medseg.bundle import Bundle, parse, run_workflow
+from medseg.data.manifests import load_items, read_manifest
 from medseg.errors import UsageError
-from medseg.training.manifests import load_items, read_manifest
-from medseg.training.past_runs import SCORES_CSV, CaseRow, read_rows
+from medseg.evaluation.past_runs import SCORES_CSV, TRAINED, CaseRow, read_rows
+from medseg.evaluation.score_files import write_json, write_scores
+from medseg.evaluation.scoring import Scoring
+from medseg.tracking.store import flatten
+from medseg.tracking.tracker import Tracker, mark_killed_runs, tracked
 from medseg.training.results import log_scores
-from medseg.training.score_files import write_json, write_scores
-from medseg.training.store import flatten
-from medseg.training.tracking import Tracker, mark_killed_runs, tracked
 
 STATE = "cross_validation.json"
 Owner = tuple[str, str]  # data set, subject
@@ -106,7 +107,7 @@ def cross_validate(bundle: Bundle, files: Sequence[str], folds: int, overrides: 
             }
             run_workflow(bundle, *files, overrides={**overrides, **own})
             gc.collect()  # ends the fold's workers, which wait in a ring of references
-        _pool(output_dir, folds)
+        _pool(output_dir, folds, config.get_parsed_content("validate::scoring"))
         log_scores(tracker, output_dir, flatten(overrides))
 
 
@@ -116,8 +117,8 @@ def _published(folds: Sequence[int], number: int, count: int) -> list[bool]:
     if count != len(found) or not 0 <= number < count:
         raise UsageError(
             f"the {len(found)} folds of the data's publisher, and one of them counted from 0",
-            came=f"fold {number} of {count}",
-            do=f"Choose {len(found)} folds, or take `fold` out of the manifest to deal subjects out.",
+            got=f"fold {number} of {count}",
+            advice=f"Choose {len(found)} folds, or take `fold` out of the manifest to deal subjects out.",
         )
     return [fold == found[number] for fold in folds]
 
@@ -127,8 +128,8 @@ def _dealt_out(subjects: set[Owner], number: int, count: int) -> set[Owner]:
     if not (2 <= count <= len(subjects) and 0 <= number < count):
         raise UsageError(
             f"2 to {len(subjects)} folds (as many as subjects), and a fold of them counted from 0",
-            came=f"fold {number} of {count}",
-            do="Choose another number of folds.",
+            got=f"fold {number} of {count}",
+            advice="Choose another number of folds.",
         )
     return _dealt(subjects, count)[number]
 
@@ -150,13 +151,13 @@ def _saved_position(state: Path, folds: int, resume: bool) -> int | None:
     if not resume or saved["folds"] != folds:
         raise UsageError(
             "an output_dir without another cross-validation",
-            came=f"{state.parent} with {saved['folds']} folds",
-            do="Go on with it by --resume and the same --folds, or choose another --output_dir.",
+            got=f"{state.parent} with {saved['folds']} folds",
+            advice="Go on with it by --resume and the same --folds, or choose another --output_dir.",
         )
     return int(saved["position"])
 
 
-def _pool(output_dir: Path, folds: int) -> None:
+def _pool(output_dir: Path, folds: int, scoring: Scoring) -> None:
     files = [output_dir / f"fold_{number}" / SCORES_CSV for number in range(folds)]
     rows: dict[str, CaseRow] = {}
     for number, file in enumerate(files):
@@ -164,4 +165,10 @@ def _pool(output_dir: Path, folds: int) -> None:
             # Two data sets may have a file of one name, in two folds.
             case = f"{row.case} (fold {number})" if row.case in rows else row.case
             rows[case] = row._replace(case=case)
-    write_scores(list(rows.values()), output_dir, {"split": f"held out in {folds} folds"})
+    write_scores(
+        list(rows.values()),
+        output_dir,
+        {"split": f"held out in {folds} folds"},
+        (*scoring.groups, TRAINED),
+        scoring.question,
+    )

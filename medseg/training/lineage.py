@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle import Lineage, learnt_from, lineage_of
+from medseg.data.manifests import SPLITS, load_items
 from medseg.errors import DataError
-from medseg.training.manifests import SPLITS, load_items
 
 
 def training_lineage(

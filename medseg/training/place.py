@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle import open_bundle, parse
+from medseg.data.manifests import given_items
+from medseg.inference.distributed import gather
 from medseg.training import checkpoint
-from medseg.training.distributed import gather
-from medseg.training.manifests import given_items
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from medseg.bundle import sha256
+from medseg.evaluation.classification import draw_reliability, question_figures
+from medseg.evaluation.past_runs import PARAMETERS_JSON, PICTURES, SCORES_CSV, SCORES_JSON, read_rows
+from medseg.evaluation.score_files import write_json
+from medseg.evaluation.scoring import Question
 from medseg.io.atomic import atomic_path
-from medseg.training import provenance
-from medseg.training.malignancy import draw_reliability, malignancy_figures
-from medseg.training.past_runs import PARAMETERS_JSON, PICTURES, SCORES_CSV, read_rows
-from medseg.training.run_list import note_of, of_interest
-from medseg.training.score_files import SCORES_JSON, write_json
-from medseg.training.store import without_home
-from medseg.training.tracking import Tracker
+from medseg.tracking import provenance
+from medseg.tracking.run_list import note_of, of_interest
+from medseg.tracking.store import without_home
+from medseg.tracking.tracker import Tracker
 
 History = Mapping[str, Sequence[tuple[int, float]]]  # name to (epoch, value)
 
@@ -86,17 +87,18 @@ def log_scores(tracker: Tracker, folder: Path, changed: Mapping[str, str]) -> No
     """Note the summary of a folder's scores as metrics and in words, and its tables.
 
     At step 0 alone, a metric is a bar in MLflow's charts, side by side with those of other runs. Where
-    malignancy was scored the folder gets reliability.png too.
+    a question was answered the folder gets reliability.png too.
     """
     summary = json.loads((folder / SCORES_JSON).read_text(encoding="utf-8"))
     means = {name: entry["mean"] for name, entry in summary["scores"].items() if entry["mean"] is not None}
-    figures = malignancy_figures(summary["malignancy"]) if "malignancy" in summary else {}
+    question = Question(**summary["question"]) if "question" in summary else None
+    figures = question_figures(summary[question.name], question.name) if question else {}
     tracker.tags({"mlflow.note.content": note_of(summary, figures, changed)})
-    if "malignancy" in summary:
+    if question:
         means |= figures
         rows = [{"subject": row.subject, **row.scores} for row in read_rows(folder / SCORES_CSV)]
         with atomic_path(folder / RELIABILITY) as temporary:
-            draw_reliability(summary["malignancy"], rows, temporary)
+            draw_reliability(summary[question.name], rows, question, temporary)
         tracker.artifact(folder / RELIABILITY)
     tracker.metrics({f"final/{name}": mean for name, mean in means.items()}, 0)
     for name in (SCORES_CSV, SCORES_JSON):

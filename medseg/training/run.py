@@ -16,20 +16,20 @@ import torch
 from ignite.engine import Events
 
 from medseg.bundle import Lineage, lineage_of, write_lineage
+from medseg.data.samples import data_digest
 from medseg.errors import MedsegError, UsageError
+from medseg.evaluation.scoring import Scoring
+from medseg.evaluation.split import evaluate, ranked
+from medseg.inference.distributed import gather, mean, take_buffers_of_first
 from medseg.pipeline import Segmenter
+from medseg.tracking.provenance import SystemMetrics
+from medseg.tracking.run_list import name_of
+from medseg.tracking.tracker import Tracker, is_finished, mark_killed_runs, tracked
 from medseg.training import checkpoint
-from medseg.training.case_scores import Draw, Score
-from medseg.training.dataset import data_digest
-from medseg.training.distributed import gather, mean, take_buffers_of_first
-from medseg.training.evaluation import evaluate, ranked
 from medseg.training.lineage import training_lineage
 from medseg.training.place import Place, place_of
 from medseg.training.progress import Stages, bar, log_epoch
-from medseg.training.provenance import SystemMetrics
 from medseg.training.results import describe, log_results, save_mlflow_model
-from medseg.training.run_list import name_of
-from medseg.training.tracking import Tracker, is_finished, mark_killed_runs, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,7 @@ def train(
     register: str | None = None,
     start_from: str | Path | None = None,
     segmenter: Callable[[Path], Segmenter],
-    score: Score,
-    draw: Draw,
+    scoring: Scoring,
 ) -> None:
     """Train, keep the weights of the best validation, and score every validation case with them.
 
@@ -70,14 +69,14 @@ def train(
         changed: those of them that differ from the bundle's own (changed_configuration).
         manifests: names of the data sets.
         bundle_root, output_dir, ckpt_dir: folders of the bundle, of the results and of the weights.
-        experiment, run_name, parent_run: see medseg.training.tracking.Tracker; no run_name takes what was
-            changed (medseg.training.run_list).
+        experiment, run_name, parent_run: see medseg.tracking.tracker.Tracker; no run_name takes what was
+            changed (medseg.tracking.run_list).
         resume: go on from the checkpoint, where there is one.
         patience: validations without a better score after which the training ends; None for never.
         register: name in MLflow's model registry; None registers nothing.
         start_from: weights that it began with; whom they have learnt from counts too.
         segmenter: from the weights to what makes the masks that are scored at the end.
-        score, draw: of a validation case at the end; see medseg.training.case_scores.
+        scoring: of the validation cases at the end.
 
     Raises:
         UsageError: output_dir holds a training and resume is not set; other parameters than it began with.
@@ -104,7 +103,7 @@ def train(
                 describe(run, digests, parameters, place.data_sets, changed)
         if not training.standing.finished:  # else a kill came before its end was noted
             training.run()
-            training.finish(place, register, segmenter, score, draw, changed)
+            training.finish(place, register, segmenter, scoring, changed)
 
 
 @dataclass
@@ -217,8 +216,7 @@ class _Training:
         place: Place,
         register: str | None,
         segmenter: Callable[[Path], Segmenter],
-        score: Score,
-        draw: Draw,
+        scoring: Scoring,
         changed: Mapping[str, str],
     ) -> None:
         """Score the masks of the validation cases by the best weights; log it all.
@@ -236,8 +234,7 @@ class _Training:
             gather(self.validator.data_loader.dataset.data),
             output_dir=place.output_dir,
             split="validation",
-            score=score,
-            draw=draw,
+            scoring=scoring,
             parameters=self.parameters,
         )
         if self.tracker:
@@ -269,8 +266,8 @@ class _Training:
         if not math.isfinite(loss):
             raise MedsegError(
                 "a training loss that is a number",
-                came=f"{loss} in epoch {self.trainer.state.epoch}",
-                do="Lower learning_rate, or switch autocast off.",
+                got=f"{loss} in epoch {self.trainer.state.epoch}",
+                advice="Lower learning_rate, or switch autocast off.",
             )
         self.losses.append(loss)
 
@@ -341,8 +338,8 @@ def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str,
     if not resume:
         raise UsageError(
             "an output_dir without an earlier training",
-            came=str(file),
-            do="Go on with it by --resume, or choose another --output_dir.",
+            got=str(file),
+            advice="Go on with it by --resume, or choose another --output_dir.",
         )
     saved = checkpoint.load(file)
     checkpoint.require_same(saved["parameters"], parameters)
@@ -363,7 +360,7 @@ def _only_training_in(folder: Path) -> Iterator[None]:
         except (BlockingIOError, PermissionError) as error:
             raise MedsegError(
                 "an output_dir that no other training writes to",
-                came=f"{folder} in use",
-                do="Choose another --output_dir, or wait.",
+                got=f"{folder} in use",
+                advice="Choose another --output_dir, or wait.",
             ) from error
         yield

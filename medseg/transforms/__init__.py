@@ -1,36 +1,37 @@
 """MONAI dictionary transforms that MONAI lacks, by the names that bundles use."""
 
-from medseg.transforms.augmentation import RandColourMixd, RandLesionsd
+from medseg.transforms.augmentation.blobs import RandBlobsd
+from medseg.transforms.augmentation.colour_mix import RandColourMixd
+from medseg.transforms.augmentation.lung_disease import RandLungDiseased
+from medseg.transforms.augmentation.part import RandPartd
+from medseg.transforms.augmentation.ultrasound_appearance import RandCalipersd, RandShadowd, RandSpeckled
 from medseg.transforms.compose import steps
-from medseg.transforms.field import FindFieldd, NormalizeFieldd, ResizeFieldd, RestoreFieldd
-from medseg.transforms.lesion_answers import JoinAnswersd, NoLesiond, SplitAnswersd
-from medseg.transforms.letterbox import FromSquared, ToSquared
+from medseg.transforms.gates.chest_ct import CheckChestCTd
+from medseg.transforms.gates.fundus import FindFieldOfViewd
+from medseg.transforms.gates.ultrasound import FindUltrasoundRegiond
+from medseg.transforms.geometry.field_of_view import ResizeFieldOfViewd, RestoreFieldOfViewd
+from medseg.transforms.geometry.grid import RestoreGridd, ToGridd
+from medseg.transforms.geometry.letterbox import FromSquared, ToSquared
+from medseg.transforms.intensity.field_of_view import NormalizeFieldOfViewd
 from medseg.transforms.load import LoadVolumed
-from medseg.transforms.lung_disease import RandLungDiseased
-from medseg.transforms.scan import CheckChestCTd, RestoreGridd, ToGridd
-from medseg.transforms.ultrasound import FindScand
-from medseg.transforms.ultrasound_looks import RandCalipersd, RandPartd, RandShadowd, RandSpeckled
 
 __all__ = [
     "CheckChestCTd",
-    "FindFieldd",
-    "FindScand",
+    "FindFieldOfViewd",
+    "FindUltrasoundRegiond",
     "FromSquared",
-    "JoinAnswersd",
     "LoadVolumed",
-    "NoLesiond",
-    "NormalizeFieldd",
+    "NormalizeFieldOfViewd",
+    "RandBlobsd",
     "RandCalipersd",
     "RandColourMixd",
-    "RandLesionsd",
     "RandLungDiseased",
     "RandPartd",
     "RandShadowd",
     "RandSpeckled",
-    "ResizeFieldd",
-    "RestoreFieldd",
+    "ResizeFieldOfViewd",
+    "RestoreFieldOfViewd",
     "RestoreGridd",
-    "SplitAnswersd",
     "ToGridd",
     "ToSquared",
     "steps",

@@ -43,7 +43,7 @@ class LoadVolumed(MapTransform):
             below -1024 HU, which are no measurement, become -1024.
         labels: value to name, for the labels.
         passed_channels: other numbers of channels that are let through as they are, for a transform that
-            reduces them and says so, as FindScand does with colours.
+            reduces them and says so, as FindUltrasoundRegiond does with colours.
 
     Raises:
         UnreadableError: a file that can't be read.
@@ -88,8 +88,8 @@ class LoadVolumed(MapTransform):
             last = array.ndim - 1 == self.spatial_dims and array.shape[-1] in known
             raise UnsuitableError(
                 _kind_of_image(self.spatial_dims, known),
-                came=_kind_of_image(array.ndim - 1, {array.shape[0]}),
-                do="Put the channels first." if last else "Choose the task that fits the image.",
+                got=_kind_of_image(array.ndim - 1, {array.shape[0]}),
+                advice="Put the channels first." if last else "Choose the task that fits the image.",
             )
         origin = Origin(volume.source, volume.headers, volume.pixel_spacing_mm, volume.region_box).warned(
             "reader", *volume.warnings
@@ -117,8 +117,8 @@ class LoadVolumed(MapTransform):
         if mask.array.shape != tuple(shape):
             raise LabelError(
                 f"a label of the image's size {tuple(shape)}",
-                came=f"{mask.array.shape}",
-                do="Pair the image with its own label.",
+                got=f"{mask.array.shape}",
+                advice="Pair the image with its own label.",
             )
         return MetaTensor(torch.as_tensor(mask.array[None].astype(np.float32)))
 
@@ -144,15 +144,15 @@ def as_volume(source: Any, spatial_dims: int) -> Volume | None:
     if not isinstance(source, (torch.Tensor, np.ndarray)):
         raise UsageError(
             "a path, several DICOM files, a medseg.Volume, a MetaTensor or the array of a picture",
-            came=f"a {type(source).__name__}",
-            do="Pass the path, or an array with its affine as a medseg.Volume.",
+            got=f"a {type(source).__name__}",
+            advice="Pass the path, or an array with its affine as a medseg.Volume.",
         )
     array = np.asarray(source.as_tensor() if isinstance(source, MetaTensor) else source)
     if array.ndim not in (spatial_dims, spatial_dims + 1):
         raise UnsuitableError(
             f"an array of (C, {', '.join(('row', 'column') if spatial_dims == 2 else 'ijk')})",
-            came=f"shape {array.shape}",
-            do="Put the channels first, and leave out the batch.",
+            got=f"shape {array.shape}",
+            advice="Put the channels first, and leave out the batch.",
         )
     array = array[None] if array.ndim == spatial_dims else array
     if spatial_dims == 2:
@@ -162,8 +162,8 @@ def as_volume(source: Any, spatial_dims: int) -> Volume | None:
     if not isinstance(source, MetaTensor):
         raise UnsuitableError(
             "a volume with an affine, without which neither sides nor sizes are known",
-            came="an array alone",
-            do="Pass a MetaTensor, or a medseg.Volume with its affine in RAS+ mm.",
+            got="an array alone",
+            advice="Pass a MetaTensor, or a medseg.Volume with its affine in RAS+ mm.",
         )
     affine = np.asarray(source.affine, dtype=np.float64)
     if str(source.meta.get("space")) in ("LPS", "SpaceKeys.LPS"):

@@ -18,10 +18,10 @@ import json
 
 import numpy as np
 
-from medseg.calibration import brier_score, expected_calibration_error
 from medseg.case import Case
 from medseg.measurements import measure_lesions
-from medseg.roc import roc_area
+from medseg.metrics.calibration import brier_score, expected_calibration_error
+from medseg.metrics.roc import roc_area
 from medseg.volume import Mask
 
 MOST_PARTS_MARKED = 0.13

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
+from medseg.data.manifests import load_items
 from medseg.errors import UnsuitableError
+from medseg.evaluation.object_scores import score_objects
+from medseg.evaluation.references import read_reference
 from medseg.pipeline import Segmenter
-from medseg.training.lesion_scores import score_lesions
-from medseg.training.manifests import load_items
-from medseg.training.references import read_reference
-from medseg.ultrasound import find_scan
+from medseg.quality.ultrasound import find_region
 
 LEAST_PX, MARGIN_PX = 128, 6
 RAW = {"temperatures": [1.0, 1.0], "offsets": [0.0, 0.0], "lesion_threshold": 0.0}
@@ -55,7 +55,7 @@ def part_without(picture: np.ndarray, lesion: np.ndarray) -> tuple[int, int, int
     """The largest square of the scan without the lesion, on a grid of 4 px; of (C, row, column)."""
     from scipy.ndimage import binary_dilation
 
-    free = find_scan(picture).mask & ~binary_dilation(lesion, iterations=MARGIN_PX)
+    free = find_region(picture).mask & ~binary_dilation(lesion, iterations=MARGIN_PX)
     rows, columns = (size // 4 for size in free.shape)
     blocks = free[: 4 * rows, : 4 * columns].reshape(rows, 4, columns, 4).all(axis=(1, 3))
     part = tuple(4 * value for value in largest_square(blocks))
@@ -88,7 +88,7 @@ def lines(trainings: Path, manifests: list[str]):
             yield {**about, "refused": str(error)}
             continue
         reference = read_reference(item, case)
-        scores = score_lesions(case, reference)[""]
+        scores = score_objects(case, reference)[""]
         kept = ("dice", "iou", "hd95_px", "lesion_sensitivity", "touched", "false_positives")
         yield {**about, **{name: scores[name] for name in kept}, **found}
         lesion = reference.mask.array == 1

@@ -22,7 +22,7 @@ from monai.inferers import SlidingWindowInferer
 
 import medseg
 from medseg.io import nifti
-from medseg.metrics import confusion
+from medseg.metrics.overlap import confusion
 from medseg.phantoms import Chest, chest
 
 LABELS = {1: "left_lung", 2: "right_lung", 3: "airway"}

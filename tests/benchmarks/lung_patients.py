@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from lung_trials import PAINTS, agreement, lung_dice, painted, stray_ml
+
+from medseg.data.manifests import data_root, load_items
 from medseg.errors import UnsuitableError
 from medseg.io import read_mask, read_volume
 from medseg.pipeline import Segmenter
-from medseg.training.lung_trials import PAINTS, agreement, lung_dice, painted, stray_ml
-from medseg.training.manifests import data_root, load_items
 from medseg.volume import Volume
 
 

@@ -32,7 +32,7 @@ class Entry:
 def require_few(count: int, name: str) -> None:
     if count > MOST_FILES:
         raise UnreadableError(
-            f"at most {MOST_FILES} files", came=f"{count} in {name}", do="Name the folder of one study."
+            f"at most {MOST_FILES} files", got=f"{count} in {name}", advice="Name the folder of one study."
         )
 
 
@@ -46,7 +46,9 @@ def members(path: Path, stack: ExitStack) -> list[Entry]:
         archive = stack.enter_context(zipfile.ZipFile(path))
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UnreadableError(
-            "a whole zip archive", came=f"{path.name}, which is damaged", do="Copy it again from its source."
+            "a whole zip archive",
+            got=f"{path.name}, which is damaged",
+            advice="Copy it again from its source.",
         ) from error
     infos = [member for member in archive.infolist() if not member.is_dir()]
     require_few(len(infos), path.name)
@@ -55,8 +57,8 @@ def members(path: Path, stack: ExitStack) -> list[Entry]:
         if not name.name or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
             raise UnreadableError(
                 "a zip archive whose files stay in their folder",
-                came=f"{path.name}, which holds an absolute name, an empty one or one with ..",
-                do="Don't use this archive; ask its sender.",
+                got=f"{path.name}, which holds an absolute name, an empty one or one with ..",
+                advice="Don't use this archive; ask its sender.",
             )
     budget = _Budget(path.stat().st_size * MOST_RATIO + FREE_BYTES)
     return [
@@ -86,8 +88,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Bud
                 if budget.left < 0:
                     raise UnreadableError(
                         f"a zip archive that unpacks to at most {MOST_RATIO} times its size",
-                        came="one that goes on beyond that",
-                        do="Don't use this archive; ask its sender.",
+                        got="one that goes on beyond that",
+                        advice="Don't use this archive; ask its sender.",
                     )
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise PassOver(DAMAGED) from error

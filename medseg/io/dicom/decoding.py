@@ -101,8 +101,8 @@ def decode(found: Slice, encoded: bytes | memoryview) -> np.ndarray:
         syntax = found.file.header.file_meta.TransferSyntaxUID
         raise UnreadableError(
             "pixel data that can be decoded to its end",
-            came=f"{found.name}, damaged, truncated or not decodable ({syntax.name})",
-            do="Copy it again from its source, or export the series uncompressed.",
+            got=f"{found.name}, damaged, truncated or not decodable ({syntax.name})",
+            advice="Copy it again from its source, or export the series uncompressed.",
         ) from error
 
 
@@ -181,7 +181,7 @@ def _require_length(file: DicomFile, slices: list[Slice]) -> None:
 
 def _truncated(file: DicomFile, how: str) -> UnreadableError:
     return UnreadableError(
-        "whole pixel data", came=f"file {file.name}, which {how}", do="Copy it again from its source."
+        "whole pixel data", got=f"file {file.name}, which {how}", advice="Copy it again from its source."
     )
 
 

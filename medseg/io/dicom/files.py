@@ -129,8 +129,8 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
         if not found.files:
             raise UnreadableError(
                 "DICOM files",
-                came=f"{describe(source)} with {found.summary() or 'no file'}",
-                do="Name the folder, the zip archive or the files of a DICOM study.",
+                got=f"{describe(source)} with {found.summary() or 'no file'}",
+                advice="Name the folder, the zip archive or the files of a DICOM study.",
             )
         yield found
 
@@ -180,7 +180,9 @@ def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> lis
         paths = [Path(source)]
     missing = [path.name for path in paths if not os.path.isfile(path)]
     if missing:
-        raise UnreadableError("DICOM files", came=f"{missing[0]}, which does not exist", do="Check the path.")
+        raise UnreadableError(
+            "DICOM files", got=f"{missing[0]}, which does not exist", advice="Check the path."
+        )
     require_few(len(paths), describe(source))
     return [Entry(clean_name(path.name), partial(_read_path, path)) for path in paths]
 
@@ -214,8 +216,8 @@ def _refuse_folder(error: OSError) -> None:
     """Slices in a folder that may not be opened would be missing without a word."""
     raise UnreadableError(
         "folders that can be read",
-        came=f"{Path(error.filename).name}, which can't be opened ({error.strerror})",
-        do="Ask for the right to read it, or leave it out.",
+        got=f"{Path(error.filename).name}, which can't be opened ({error.strerror})",
+        advice="Ask for the right to read it, or leave it out.",
     ) from error
 
 
@@ -288,8 +290,8 @@ def _load(entry: Entry) -> bytes:
     except PassOver as reason:
         raise UnreadableError(
             "files that can be read to their end",
-            came=f"file {entry.name}, which is {reason}",
-            do="Copy it again from its source.",
+            got=f"file {entry.name}, which is {reason}",
+            advice="Copy it again from its source.",
         ) from reason
 
 

@@ -176,15 +176,15 @@ def _two_at_one_place(ordered: Sequence[Slice], index: int, normal: np.ndarray) 
     pairs = int((np.diff(distances_mm) <= SAME_POSITION_MM).sum())
     acquisitions = {str(s.values.get("AcquisitionNumber", "")) for s in ordered}
     if pairs == len(ordered) - 1:
-        came = f"all {len(ordered)} slices at one position, {place(ordered, 0)}: a bolus or perfusion series"
+        got = f"all {len(ordered)} slices at one position, {place(ordered, 0)}: a bolus or perfusion series"
     else:
-        came = (
+        got = (
             f"two different slices at one position, {place(ordered, index - 1)} and "
             f"{ordered[index].name}{f'; {pairs} such pairs' if pairs > 1 else ''}"
         )
     if len(acquisitions) > 1:
-        came += f"; {len(acquisitions)} acquisitions (0020,0012) in one series"
-    return unsuitable(f"one slice at each {POSITION}", came, "Export one acquisition as a series of its own.")
+        got += f"; {len(acquisitions)} acquisitions (0020,0012) in one series"
+    return unsuitable(f"one slice at each {POSITION}", got, "Export one acquisition as a series of its own.")
 
 
 def _require_size(ordered: Sequence[Slice], step_mm: float) -> None:

@@ -44,15 +44,15 @@ def planes(mask: Mask) -> list[Plane]:
     if not headers or mask.affine is None:
         raise UnsuitableError(
             "a mask of a DICOM series, whose slices can be referred to",
-            came="a mask whose image was no DICOM series",
-            do="Write it as NIfTI, NRRD or MHA, or segment the DICOM series.",
+            got="a mask whose image was no DICOM series",
+            advice="Write it as NIfTI, NRRD or MHA, or segment the DICOM series.",
         )
     missing = missing_uids(headers)
     if missing:
         raise UnsuitableError(
             "source images that can be referred to",
-            came=f"some without {' and '.join(missing)}",
-            do="Export the series again with these, or write the mask as NIfTI or NRRD.",
+            got=f"some without {' and '.join(missing)}",
+            advice="Export the series again with these, or write the mask as NIfTI or NRRD.",
         )
     expected = slice_corners(LPS_TO_RAS @ mask.affine, mask.array.shape)
     found = [plane for header in headers for plane in planes_of(header)]
@@ -74,11 +74,11 @@ def missing_uids(headers: Sequence[Any]) -> list[str]:
     return [name for name in UIDS if not all(header.get(name) for header in headers)]
 
 
-def _elsewhere(came: str) -> UnsuitableError:
+def _elsewhere(got: str) -> UnsuitableError:
     return UnsuitableError(
         "a mask on the slices of its source images",
-        came=came,
-        do="Bring the mask back to the grid of its image first.",
+        got=got,
+        advice="Bring the mask back to the grid of its image first.",
     )
 
 
@@ -92,8 +92,8 @@ def present_labels(mask: Mask) -> list[int]:
     if not present:
         raise UnsuitableError(
             "a mask with a labelled voxel",
-            came="an empty mask",
-            do="Write an empty mask as NIfTI; the measurements say what was not found.",
+            got="an empty mask",
+            advice="Write an empty mask as NIfTI; the measurements say what was not found.",
         )
     return present
 

@@ -153,8 +153,8 @@ def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes,
     if name not in codes or not {"category", "type"} <= set(codes[name]):
         raise BundleError(
             "DICOM codes (category and type) of every label",
-            came=f"none for {name}",
-            do="Add them under dicom_codes in the bundle's metadata.json.",
+            got=f"none for {name}",
+            advice="Add them under dicom_codes in the bundle's metadata.json.",
         )
     region = code("anatomic_region")
     segment = hd.seg.SegmentDescription(
@@ -195,14 +195,16 @@ def read_seg(path: Path, labels: dict[int, str], image: Volume | Mask) -> Mask:
     unknown = sorted(names - set(values))
     if unknown:
         raise LabelError(
-            f"segments {sorted(values)}", came=f"{path.name} with {unknown}", do="Correct the labels."
+            f"segments {sorted(values)}", got=f"{path.name} with {unknown}", advice="Correct the labels."
         )
     array = np.zeros(image.array.shape[-3:], dtype=np.uint8 if max(labels) < 256 else np.uint16)
     for plane, name, pixels in frames:
         k, voxels = _slice(plane, image), pixels.T.astype(bool)
         if array[..., k][voxels].any():
             raise LabelError(
-                "segments that do not overlap", came=f"{path.name}, in slice {k + 1}", do="Correct the SEG."
+                "segments that do not overlap",
+                got=f"{path.name}, in slice {k + 1}",
+                advice="Correct the SEG.",
             )
         array[..., k][voxels] = values[name]
     return Mask(array, labels, affine=image.affine, source=image.source, headers=image.headers)
@@ -227,8 +229,8 @@ def _segments(path: Path) -> tuple[list[tuple[Plane, str, np.ndarray]], set[str]
     except Exception as error:  # pydicom lets errors of many kinds through
         raise UnreadableError(
             "a binary DICOM SEG",
-            came=f"{path.name}, which can't be read ({type(error).__name__})",
-            do="Export it again from its source.",
+            got=f"{path.name}, which can't be read ({type(error).__name__})",
+            advice="Export it again from its source.",
         ) from error
 
 
@@ -241,7 +243,7 @@ def _slice(plane: Plane, image: Volume | Mask) -> int:
     if not apart_mm[k] < np.linalg.norm(affine[:3, :3], axis=0).min() / 2:
         raise UnsuitableError(
             "a SEG on the slices of the image",
-            came=f"frame {plane.frame} lying {apart_mm[k]:.2f} mm from the nearest slice",
-            do="Take the series that the SEG was made from.",
+            got=f"frame {plane.frame} lying {apart_mm[k]:.2f} mm from the nearest slice",
+            advice="Take the series that the SEG was made from.",
         )
     return k

@@ -39,8 +39,8 @@ def choose(stacks: Sequence[Stack], found: Found) -> Stack:
         # Whoever reads the result would take it for the other patient's.
         raise UnsuitableError(
             "images of one patient",
-            came=f"series of {len(patients)} patients (0010,0020)",
-            do="Name the folder of one study.",
+            got=f"series of {len(patients)} patients (0010,0020)",
+            advice="Name the folder of one study.",
         )
     greatest_mm = max(_extent_mm(grid) for _, grid in usable)
     ranks = {id(stack): _rank(stack, grid, greatest_mm) for stack, grid in usable}
@@ -143,9 +143,9 @@ def _none_usable(stacks: Sequence[Stack], found: Found) -> InputError:
     failed = [stack.error for stack in stacks if stack.error]
     beside = "".join(f"; {text}" for text in _passed_over(found))
     if len(failed) == 1:
-        return type(failed[0])(failed[0].required, came=failed[0].came + beside, do=failed[0].do)
+        return type(failed[0])(failed[0].expected, got=failed[0].got + beside, advice=failed[0].advice)
     return UnsuitableError(
         "a series of slices that can be read",
-        came=_listed(stacks, stacks) + beside,
-        do="Name a study that holds one, or export it again from its source.",
+        got=_listed(stacks, stacks) + beside,
+        advice="Name a study that holds one, or export it again from its source.",
     )

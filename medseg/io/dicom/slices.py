@@ -103,8 +103,8 @@ def slices_of(file: DicomFile) -> list[Slice]:
     return [_slice(file, index, common | _grouped(frame)) for index, frame in enumerate(frames)]
 
 
-def unsuitable(required: str, came: str, do: str = "") -> UnsuitableError:
-    return UnsuitableError(required, came=came, do=do or "Export the series again from its source.")
+def unsuitable(expected: str, got: str, advice: str = "") -> UnsuitableError:
+    return UnsuitableError(expected, got=got, advice=advice or "Export the series again from its source.")
 
 
 def place(ordered: Sequence[Slice], index: int) -> str:

@@ -80,7 +80,7 @@ class Stack:
     @property
     def reason(self) -> str:
         """Why it can't be read, in words; empty when it can."""
-        return f"{self.error.came} (required: {self.error.required})" if self.error else self.unfit
+        return f"{self.error.got} (expected {self.error.expected})" if self.error else self.unfit
 
 
 def stacks_of(files: Iterable[DicomFile], modality: str | None) -> list[Stack]:
@@ -212,7 +212,7 @@ def _checked(files: list[DicomFile], modality: str | None) -> Stack:
         stack.error = error
     except Exception:  # as in text_of
         stack.error = UnreadableError(
-            "headers that can be read", came="damaged values", do="Copy the series again from its source."
+            "headers that can be read", got="damaged values", advice="Copy the series again from its source."
         )
     if stack.unfit:
         stack.error = None

@@ -42,24 +42,24 @@ def require_even(ordered: Sequence[Slice], distances_mm: np.ndarray) -> None:
 def _odd_steps(
     ordered: Sequence[Slice], steps_mm: np.ndarray, usual_mm: float, odd: np.ndarray
 ) -> UnsuitableError:
-    required = f"slices at even steps ({POSITION})"
+    expected = f"slices at even steps ({POSITION})"
     # Where most slices are missing, only the smallest step is the true one.
     for true_mm in (usual_mm, float(steps_mm.min())):
         times = np.round(steps_mm / true_mm)
         if times.min() > 0 and (np.abs(steps_mm - times * true_mm) <= 2 * tolerance_mm(true_mm)).all():
-            came = _missing(ordered, steps_mm, true_mm)
-            return unsuitable(required, came, "Copy the series again: some files are missing or damaged.")
+            got = _missing(ordered, steps_mm, true_mm)
+            return unsuitable(expected, got, "Copy the series again: some files are missing or damaged.")
     first, usual = int(odd[0]), f"{usual_mm:.2f} mm"
     if len(odd) == 2 and odd[1] == odd[0] + 1:
         off_mm = steps_mm[first] - (steps_mm[first] + steps_mm[first + 1]) / 2
-        came = f"{place(ordered, first + 1)} lies {abs(off_mm):.2f} mm off its place between its neighbours"
+        got = f"{place(ordered, first + 1)} lies {abs(off_mm):.2f} mm off its place between its neighbours"
     else:
-        came = (
+        got = (
             f"{_number(len(odd), 'step', 'steps')} unequal to the usual {usual}, from {steps_mm.min():.2f} "
             f"to {steps_mm.max():.2f} mm; the first is {steps_mm[first]:.2f} mm between "
             f"{place(ordered, first)} and {place(ordered, first + 1)}"
         )
-    return unsuitable(required, came)
+    return unsuitable(expected, got)
 
 
 def _missing(ordered: Sequence[Slice], steps_mm: np.ndarray, true_mm: float) -> str:

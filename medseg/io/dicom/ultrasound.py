@@ -60,9 +60,9 @@ def read(found: Found, path: str) -> Volume:
     if len(files) != 1:
         raise UnsuitableError(
             "one ultrasound picture",
-            came=f"{len(files) or 'none'} among {len(found.files)} DICOM files"
+            got=f"{len(files) or 'none'} among {len(found.files)} DICOM files"
             + ("" if files else f" ({_held(found)})"),
-            do="Name the file of one picture." if files else "Choose the task that fits the images.",
+            advice="Name the file of one picture." if files else "Choose the task that fits the images.",
         )
     file = files[0]
     warnings = []
@@ -282,6 +282,6 @@ def _whole(text: str) -> int:
 def _damaged(file: DicomFile) -> UnreadableError:
     return UnreadableError(
         "an ultrasound picture that can be decoded to its end",
-        came=f"file {file.name}, whose pixel data (7FE0,0010) is missing, truncated or not decodable",
-        do="Copy it again from its source, or export it uncompressed.",
+        got=f"file {file.name}, whose pixel data (7FE0,0010) is missing, truncated or not decodable",
+        advice="Copy it again from its source, or export it uncompressed.",
     )

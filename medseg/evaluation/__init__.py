@@ -1,0 +1,1 @@
+"""Scores of a method on a split of a data set, and the comparison of two."""

@@ -1,0 +1,1 @@
+"""What turns an image into scores: networks, their losses, and methods by rules."""

@@ -1,0 +1,30 @@
+"""Losses that MONAI lacks."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+
+class MaskAndClassificationLoss(torch.nn.Module):
+    """The loss of a mask, and the cross entropy of questions about the whole image.
+
+    Args:
+        mask_loss: of logits and labels (B, 1, spatial...).
+        weight: of the questions' cross entropy, the mean over all answers that are known.
+        smoothing: what a certain answer is short of 1 (Szegedy et al., CVPR 2016).
+    """
+
+    def __init__(self, mask_loss: torch.nn.Module, weight: float = 0.5, smoothing: float = 0.05) -> None:
+        super().__init__()
+        self.mask_loss, self.weight, self.smoothing = mask_loss, weight, smoothing
+
+    def forward(self, pred: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Of (B, 1 + n, spatial...): mask and n answers; an answer below 0 is not known, and left out."""
+        mask = self.mask_loss(pred[:, :1], label[:, :1])
+        logits, truths = (part[:, 1:].float().flatten(2).mean(2) for part in (pred, label))
+        known = truths >= 0
+        if not known.any():
+            return mask + 0 * logits.sum()
+        smooth = truths[known].clamp(self.smoothing, 1 - self.smoothing)
+        return mask + self.weight * functional.binary_cross_entropy_with_logits(logits[known], smooth)

@@ -1,0 +1,1 @@
+"""A mask against its reference: overlap, surfaces, ranking, calibration, significance."""

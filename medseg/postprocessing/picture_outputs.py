@@ -1,0 +1,115 @@
+"""Outputs of one network besides the mask: logits of questions about the whole picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from medseg.case import note, warn
+from medseg.errors import UsageError
+from medseg.transforms.load import Data
+
+
+class SplitOutputsd(MapTransform):
+    """Logits (3, row, column) to a map (1, row, column) and two numbers, all of them probabilities.
+
+    Args:
+        keys: of the network's outputs; afterwards the map.
+        names: of the entries that get the probabilities, (1,).
+        temperatures: what their logits are divided by, after
+        offsets: are added to them (Platt scaling; without an offset the temperature of Guo et al., On
+            Calibration of Modern Neural Networks, ICML 2017).
+
+    Raises:
+        UsageError: not two temperatures above 0, or not two offsets.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        names: tuple[str, str],
+        temperatures: tuple[float, float],
+        offsets: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        super().__init__(keys)
+        if not (_are_two(temperatures) and min(temperatures) > 0):
+            raise UsageError("two temperatures above 0", got=f"{temperatures}", advice="Set temperatures.")
+        if not _are_two(offsets):
+            raise UsageError("two offsets, finite numbers", got=f"{offsets}", advice="Set offsets.")
+        self.scales, self.names = tuple(zip(offsets, temperatures, strict=True)), names
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        split = dict(data)
+        for key in self.key_iterator(split):
+            outputs = torch.as_tensor(split[key]).float()
+            for name, logit, (offset, temperature) in zip(self.names, outputs[1:], self.scales, strict=True):
+                split[name] = torch.sigmoid((logit.mean() + offset) / temperature)[None]
+            split[key] = MetaTensor(torch.sigmoid(outputs[:1]))
+        return split
+
+
+class RequireObjectd(MapTransform):
+    """Empty a mask where the picture as a whole shows no object, and warn where that is uncertain.
+
+    Args:
+        keys: masks (1, row, column).
+        name: of an object; the picture's `<name>_probability`, (1,), is that there is one.
+        threshold: the probability below which there is none.
+        uncertain: from the first to below the second probability there is a warning.
+        image_key: its meta data gets the warning, and a note where an object was drawn all the same.
+
+    Raises:
+        UsageError: a threshold that is no probability, or `uncertain` that are not two in their order.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        name: str,
+        threshold: float,
+        uncertain: tuple[float, float],
+        image_key: str = "image",
+    ) -> None:
+        super().__init__(keys)
+        if not _are_two((threshold, 1)) or not 0 <= threshold <= 1:
+            key = f"{name}_threshold"
+            raise UsageError(f"a {key} of 0 to 1", got=f"{threshold}", advice=f"Set {key}.")
+        if not _are_two(uncertain) or not 0 <= uncertain[0] <= uncertain[1] <= 1:
+            wanted = "two probabilities, the smaller first, for `uncertain`"
+            raise UsageError(wanted, got=f"{uncertain}", advice="Set uncertain.")
+        self.name, self.threshold, self.uncertain, self.image_key = name, threshold, uncertain, image_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        judged = dict(data)
+        probability = float(judged[f"{self.name}_probability"][0])
+        meta = getattr(judged[self.image_key], "meta", {})
+        if self.uncertain[0] <= probability < self.uncertain[1]:
+            warn(
+                meta,
+                self,
+                f"whether there is a {self.name} is uncertain: its probability is {probability:.2f}, where "
+                f"{self.uncertain[0]:g} to {self.uncertain[1]:g} is uncertain",
+            )
+        if probability >= self.threshold:
+            return judged
+        for key in self.key_iterator(judged):
+            mask = torch.as_tensor(judged[key])
+            if (mask > 0).any():
+                px, least = int((mask > 0).sum()), self.threshold
+                text = f"{px} px left out: {self.name} probability {probability:.2f}, below {least:g}"
+                note(meta, self, text)
+            judged[key] = torch.zeros_like(mask)
+        return judged
+
+
+def _are_two(values: Any) -> bool:
+    """Whether these are two finite numbers, as a key that a user sets may fail to be."""
+    if not isinstance(values, list | tuple) or len(values) != 2:
+        return False
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)

@@ -1,0 +1,1 @@
+"""Each refuses an image that its task was not made for, and warns of what is odd about it."""

@@ -1,0 +1,1 @@
+"""From an image's grid to a network's and back: each beside its inverse."""

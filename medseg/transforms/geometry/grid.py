@@ -1,0 +1,107 @@
+"""A CT's voxels resampled to a grid in RAS order with one spacing, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from medseg.grid import Grid, plan, to_grid, to_source
+from medseg.transforms.load import Data
+
+
+class ToGridd(MapTransform):
+    """Resample a scan to a grid in RAS order: (C, i, j, k) to (C, right, anterior, superior), float32.
+
+    The scan itself stays under `source_key`, not copied.
+
+    Args:
+        keys: scans from LoadVolumed.
+        spacing_mm: of the grid.
+        source_key: gets the scan as it was; None keeps it not.
+        label_keys: labels on the first scan's grid, which become uint8 on the new one: in each voxel the
+            label with the largest share.
+
+    Raises:
+        UnsuitableError: see medseg.grid.plan.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spacing_mm: float,
+        source_key: str | None = "source_image",
+        label_keys: Sequence[str] = (),
+    ) -> None:
+        super().__init__(keys)
+        self.spacing_mm = spacing_mm
+        self.source_key = source_key
+        self.label_keys = tuple(label_keys)
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        resampled = dict(data)
+        for key in self.key_iterator(resampled):
+            scan = resampled[key]
+            grid = plan(tuple(scan.shape[1:]), scan.meta["source_affine"].numpy(), self.spacing_mm)
+            meta = _without_affine(scan.meta) | {"grid_spacing_mm": self.spacing_mm}
+            if self.source_key:
+                resampled[self.source_key] = scan
+            resampled[key] = MetaTensor(
+                to_grid(scan.as_tensor(), grid), affine=torch.as_tensor(grid.affine), meta=meta
+            )
+        for key in self.label_keys:
+            scan = data[self.keys[0]]
+            grid = plan(tuple(scan.shape[1:]), scan.meta["source_affine"].numpy(), self.spacing_mm)
+            labels = _largest_share(torch.as_tensor(resampled[key]), grid)
+            resampled[key] = MetaTensor(labels, affine=torch.as_tensor(grid.affine))
+        return resampled
+
+
+class RestoreGridd(MapTransform):
+    """Undo ToGridd for scores: to labels on the scan's grid, (1, i, j, k) uint8.
+
+    Args:
+        keys: scores of (labels, right, anterior, superior).
+        image_key: the resampled scan, whose meta data knows the way back, and in `grid_box`, (3, 2), the part
+            of the grid that the scores cover, where it is not the whole.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Any, Any]) -> Data:
+        restored = dict(data)
+        meta = restored[self.image_key].meta
+        grid = _grid_of(meta)
+        box = tuple(slice(*ends) for ends in meta["grid_box"].tolist()) if "grid_box" in meta else None
+        for key in self.key_iterator(restored):
+            labels = to_source(torch.as_tensor(restored[key]).cpu(), grid, box)
+            restored[key] = MetaTensor(labels, affine=meta["source_affine"], meta=_without_affine(meta))
+        return restored
+
+
+def _largest_share(labels: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """(1, i, j, k) labels to (1, right, anterior, superior) uint8, one label at a time."""
+    best = torch.zeros(1, *grid.shape)
+    found = torch.zeros(1, *grid.shape, dtype=torch.uint8)
+    for value in labels.unique().tolist():
+        share = to_grid((labels == value).float(), grid)
+        found[share > best] = int(value)
+        best = torch.maximum(best, share)
+    return found
+
+
+def _without_affine(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """For a tensor with another affine than the one that the meta data came with."""
+    return {key: value for key, value in meta.items() if key != "affine"}
+
+
+def _grid_of(meta: Mapping[str, Any]) -> Grid:
+    shape = tuple(int(size) for size in meta["source_shape"])
+    return plan(shape, np.asarray(meta["source_affine"]), float(meta["grid_spacing_mm"]))
