@@ -12,7 +12,7 @@ from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError, UsageError, WeightsError
 from medseg.io import read_mask
 from medseg.metrics.overlap import confusion
-from medseg.quality.inspection import check_ranges, judge
+from medseg.quality.ranges import check_ranges, judge
 
 TASK = "retinal_vessel"
 
