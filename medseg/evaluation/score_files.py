@@ -23,12 +23,11 @@ def write_scores(
     rows: Sequence[CaseRow],
     folder: Path,
     about: Mapping[str, Any],
-    groups: Sequence[str] = (),
     question: Question | None = None,
 ) -> None:
     """Write scores.csv and scores.json and log the summary as a table.
 
-    scores.csv has the columns case, subject, those groups that cases have, label where there are several, and
+    scores.csv has the columns case, subject, the groups that cases have, label where there are several, and
     the scores by name. scores.json names the groups, and has the scores by group too (by_group); where cases
     have the probability and the truth of the question, also how well it is answered (under its name, see
     summarise_question) and the question itself.
@@ -37,10 +36,9 @@ def write_scores(
         rows: one a case.
         folder: must exist.
         about: further entries of scores.json.
-        groups: texts of the cases to group scores by.
         question: that the method answers besides the mask.
     """
-    groups = [name for name in groups if any(name in row.groups for row in rows)]
+    groups = list(dict.fromkeys(name for row in rows for name in row.groups))
     _write_csv(rows, folder / SCORES_CSV, groups)
     summary = {**about, "scores": _summary(rows), "groups": groups}
     answered = summarise_question(_flat(rows), question) if question else None
