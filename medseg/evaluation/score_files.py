@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.evaluation.classification import question_auc, summarise_question
-from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, CaseRow
+from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, TRAINED, CaseRow
 from medseg.evaluation.scoring import Question
 from medseg.io.atomic import atomic_path
 from medseg.metrics.overlap import summarise
@@ -38,7 +38,8 @@ def write_scores(
         about: further entries of scores.json.
         question: that the method answers besides the mask.
     """
-    groups = list(dict.fromkeys(name for row in rows for name in row.groups))
+    named = dict.fromkeys(name for row in rows for name in row.groups)
+    groups = sorted(named, key=lambda name: name == TRAINED)  # a data set's own first
     _write_csv(rows, folder / SCORES_CSV, groups)
     summary = {**about, "scores": _summary(rows), "groups": groups}
     answered = summarise_question(_flat(rows), question) if question else None
