@@ -1,11 +1,11 @@
 """Arrows between modules point one way, and only named modules import heavy libraries."""
 
 import ast
-from pathlib import Path
 
 import pytest
+from doc_pages import ROOT, rows
 
-PACKAGE = Path(__file__).parents[1] / "medseg"
+PACKAGE = ROOT / "medseg"
 # Modules that all may import.
 EVERYWHERE = {"case", "errors", "volume"}
 
@@ -162,3 +162,13 @@ def test_size_and_manners(file):
         if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 70
     ]
     assert not long
+
+
+def test_the_architecture_page_has_the_arrows_of_its_test():
+    found = {
+        name.removesuffix("/").removesuffix(".py"): line[2].strip()
+        for name, line in rows(ROOT / "docs" / "architecture.md", "module").items()
+    }
+    assert {name: set(text.split(", ")) - {"-"} for name, text in found.items()} == {
+        name: arrows for name, arrows in ALLOWED.items() if name != "__init__"
+    }

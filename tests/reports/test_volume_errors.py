@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_volume_overlay import LUNG_WINDOW_HU, SHAPE, stored
+from chest_volume import LUNG_WINDOW_HU, SHAPE, stored
 
 from medseg.errors import MedsegError
 from medseg.reports.picture_overlay import AGREED, FALSE_ALARM, MISSED

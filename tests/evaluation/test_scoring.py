@@ -8,7 +8,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from conftest import write_png
+from fundus_pictures import write_png
 from monai.bundle import ConfigParser
 
 from medseg.bundle import open_bundle, parse

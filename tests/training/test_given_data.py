@@ -10,9 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from conftest import write_png
+from doc_pages import ROOT, blocks
+from fundus_pictures import write_png
 from monai.bundle import ConfigParser
-from test_docs import ROOT, blocks
 
 from medseg.bundle import find, sha256
 from medseg.data.manifests import given_items, load_items, require_sound

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import write_png
+from fundus_pictures import write_png
 
 from medseg.bundle import learnt_from, lineage_of, weights_files, write_lineage
 from medseg.case import Case

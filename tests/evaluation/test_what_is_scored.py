@@ -5,7 +5,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from conftest import write_png
+from fundus_pictures import write_png
 from PIL import Image
 
 from medseg.evaluation.past_runs import read_rows

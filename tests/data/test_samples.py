@@ -7,7 +7,7 @@ import ignite.distributed as idist
 import numpy as np
 import pytest
 import torch
-from conftest import write_png
+from fundus_pictures import write_png
 from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.transforms import (

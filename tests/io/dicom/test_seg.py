@@ -9,19 +9,11 @@ import dicom_phantom
 import numpy as np
 import pydicom
 import pytest
-from dicom_phantom import GEOMETRIES, LABELS
+from dicom_phantom import CODES, GEOMETRIES, LABELS
 
 from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
 from medseg.io.dicom.seg import read_seg, write_seg
 from medseg.volume import Mask
-
-ANATOMY = ("91723000", "SCT", "Anatomical Structure")
-LUNG = {"category": ANATOMY, "type": ("39607008", "SCT", "Lung")}
-CODES = {
-    "left_lung": {**LUNG, "type_modifier": ("7771000", "SCT", "Left")},
-    "right_lung": {**LUNG, "type_modifier": ("24028007", "SCT", "Right")},
-    "airway": {"category": ANATOMY, "type": ("89187006", "SCT", "Airway structure")},
-}
 
 
 def phantom(name, order=None):
@@ -158,7 +150,7 @@ def test_a_mask_that_does_not_lie_on_its_slices_is_refused(tmp_path, change):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("codes", [{}, {**CODES, "airway": {"category": ANATOMY}}])
+@pytest.mark.parametrize("codes", [{}, {**CODES, "airway": {"category": CODES["airway"]["category"]}}])
 def test_labels_without_codes_are_refused(tmp_path, codes):
     with pytest.raises(BundleError, match="dicom_codes"):
         write_seg(phantom("axial"), tmp_path / "a.dcm", codes)

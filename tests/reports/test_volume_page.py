@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from test_volume_overlay import LABELS, LUNG_WINDOW_HU, rotation, stored
+from chest_volume import LABELS, LUNG_WINDOW_HU, rotation, stored
 
 from medseg.errors import MedsegError
 from medseg.reports import write_page

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import write_png
+from fundus_pictures import write_png
 from PIL import Image
 
 from medseg.case import Case

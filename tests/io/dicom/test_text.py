@@ -3,9 +3,9 @@
 import numpy as np
 import pydicom
 import pytest
+from dicom_phantom import CODES, LABELS
 from dicom_writer import ct_slices, save
 from pydicom.charset import python_encoding
-from test_dicom_seg import CODES, LABELS
 
 from medseg.io.dicom import read
 from medseg.io.dicom.rtstruct import write_rtstruct

@@ -1,4 +1,4 @@
-"""The gate for chest CTs on phantoms of persons and on real scans; test_ct.py has simple shapes."""
+"""The gate for chest CTs on phantoms of persons and on real scans; test_chest.py has simple shapes."""
 
 import pytest
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import write_png
+from fundus_pictures import write_png
 
 from medseg import __version__
 from medseg.errors import MedsegError, UsageError
