@@ -34,7 +34,8 @@ def test_one_photograph(medseg, photograph, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "photo")
     record = json.loads((tmp_path / "out" / "photo" / "measurements.json").read_text())
     assert record["warnings"] == []
-    assert record["measurements"]["field_area_mm2"]["value"] > 0
+    found = record["measurements"]
+    assert found["field_area_mm2"]["value"] == pytest.approx(found["field_area_px"]["value"] * 0.01**2)
 
 
 def test_one_bad_file_does_not_stop_the_rest(medseg, photograph, tmp_path, capsys):

@@ -274,8 +274,9 @@ def test_any_mask_is_measured():
             assert longest >= lesion["perpendicular_diameter_px"]
             assert longest >= max(lesion["depth_px"], lesion["width_px"])
             assert 0 < lesion["solidity"] <= 1
-            assert (lesion["margin_irregularity"] or 1) >= 1 - 1e-9
-            assert (lesion["circularity"] or 0) <= 1
+            irregularity, circularity = lesion["margin_irregularity"], lesion["circularity"]
+            assert irregularity is None or irregularity >= 1 - 1e-9
+            assert circularity is None or 0 < circularity <= 1
 
 
 def test_volume_is_refused():

@@ -127,8 +127,9 @@ def test_lung_at_the_end_of_the_image_is_cut(box, side):
     for name in ("left_lung_volume_ml", "left_lung_mass_g", "lungs_volume_ml", "left_right_volume_ratio"):
         assert entries[name]["value"] is None
         assert f"left lung: {side}" in entries[name]["reason"]
-    assert entries["left_lung_mean_hu"]["value"] is not None
-    assert entries["right_lung_volume_ml"]["value"] is not None
+    assert entries["left_lung_mean_hu"]["value"] == pytest.approx(image_hu[box].mean(), abs=0.1)
+    voxel_ml = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
+    assert entries["right_lung_volume_ml"]["value"] == pytest.approx((labels == 2).sum() * voxel_ml)
 
 
 def test_contact_of_less_than_a_square_centimetre_is_no_cut():

@@ -80,7 +80,7 @@ def test_train_evaluate_and_segment(lung_data, mlflow_client, run_medseg, tmp_pa
     assert run_medseg(*evaluation, "--output_dir", scores, *sets(*OF_THE_NETWORK)) == 0
     [row] = read_rows(scores / "scores.csv")
     assert row.subject == "person 3"
-    assert 0 <= row.by_label["right_lung"]["dice"] <= 1
+    assert row.by_label["right_lung"]["dice"] > 0.95  # one step from the shipped weights
     summary = json.loads((scores / "scores.json").read_text())
     assert (summary["split"], summary["method"]) == ("test", METHOD)
 
@@ -118,7 +118,7 @@ def test_the_mask_has_every_label(lung_folder, segment_with_network):
     result = segment_with_network(lung_folder / "3.nii.gz")
     assert set(np.unique(result.mask.array)) == {0, 1, 2, 3}
     assert result.provenance["method"] == METHOD
-    assert isinstance(result.provenance["postprocessing"], list)
+    assert [note.split(":")[0] for note in result.provenance["postprocessing"]] == ["right_lung"]
 
 
 @pytest.fixture(scope="module")

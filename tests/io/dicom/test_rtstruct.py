@@ -224,7 +224,9 @@ def test_multi_frame_source(tmp_path):
     )
     write_rtstruct(mask, tmp_path / "a.dcm")
     found = pydicom.dcmread(tmp_path / "a.dcm")
-    for contour in found.ROIContourSequence[0].ContourSequence:
+    contours = found.ROIContourSequence[0].ContourSequence
+    assert len({float(contour.ContourData[2]) for contour in contours}) == 6  # slices with a left lung
+    for contour in contours:
         image = contour.ContourImageSequence[0]
         frame = header.PerFrameFunctionalGroupsSequence[image.ReferencedFrameNumber - 1]
         assert image.ReferencedSOPInstanceUID == header.SOPInstanceUID
