@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -15,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fundus_pictures import phantom, write_png
 
 # Tests need no network.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 CHECKOUT = Path(__file__).parents[1]
-PHANTOM_PX = 240
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,6 @@ def _write_item(folder, seed):
     for key, array in pixels.items():
         write_png(folder / item[key], array)
     return item
-
-
-@functools.cache
-def phantom(seed):
-    from medseg.phantoms import fundus
-
-    return fundus(PHANTOM_PX, seed)
-
-
-def write_png(path, array):
-    from PIL import Image
-
-    Image.fromarray(array).save(path)
 
 
 @pytest.fixture(scope="session")

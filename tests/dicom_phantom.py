@@ -7,6 +7,13 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
+ANATOMY = ("91723000", "SCT", "Anatomical Structure")
+LUNG = {"category": ANATOMY, "type": ("39607008", "SCT", "Lung")}
+CODES = {
+    "left_lung": {**LUNG, "type_modifier": ("7771000", "SCT", "Left")},
+    "right_lung": {**LUNG, "type_modifier": ("24028007", "SCT", "Right")},
+    "airway": {"category": ANATOMY, "type": ("89187006", "SCT", "Airway structure")},
+}
 SHAPE = (22, 18, 9)  # columns, rows, slices
 PIXEL_MM = (0.8, 0.7)  # along a row, down a column
 PATIENT = "Testpatient^Planted"

@@ -2,11 +2,13 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
+from doc_pages import ROOT, rows
 
-PACKAGE = Path(__file__).parents[1] / "medseg"
+PACKAGE = ROOT / "medseg"
+TESTS = ROOT / "tests"
+NO_TESTS = {"benchmarks", "out_of_fold"}  # programs that measure, and what one of them has predicted
 # Modules that all may import.
 EVERYWHERE = {"case", "errors", "volume"}
 
@@ -211,3 +213,36 @@ def test_what_is_shared_knows_no_organ(part):
     assert files
     told = {word for file in files for word in words_of_code(file) if ORGANS.search(word.lower())}
     assert told == set()
+
+
+def test_the_architecture_page_has_the_arrows_of_its_test():
+    found = {
+        name.removesuffix("/").removesuffix(".py"): line[2].strip()
+        for name, line in rows(ROOT / "docs" / "architecture.md", "module").items()
+    }
+    assert {name: set(text.split(", ")) - {"-"} for name, text in found.items()} == {
+        name: arrows for name, arrows in ALLOWED.items() if name != "__init__"
+    }
+
+
+def files_of_tests():
+    """All but the folders without tests; hidden folders and caches are nobody's."""
+    files = (file.relative_to(TESTS) for file in TESTS.rglob("*.py"))
+    return sorted(file for file in files if file.parts[0] not in NO_TESTS)
+
+
+def test_folders_of_tests_are_those_of_the_package():
+    folders = {file.parent for file in files_of_tests()}
+    assert len(folders) > 15
+    assert [folder for folder in folders if not (PACKAGE / folder / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize("file", files_of_tests(), ids=str)
+def test_no_test_imports_a_test(file):
+    """What several share is a module at the top of tests/, or a fixture."""
+    shared = {module.stem for module in TESTS.glob("*.py")}
+    found = [name.split(".")[0] for name in imports(TESTS / file)]
+    assert [name for name in found if name.startswith("test_") or name in ("tests", "conftest")] == []
+    if len(file.parts) > 1:
+        assert file.stem.startswith("test_") or file.name == "conftest.py"
+        assert file.stem not in shared

@@ -9,7 +9,7 @@ import pytest
 from dicom_phantom import LABELS
 from skimage.color import lab2rgb
 
-from medseg.bundle import open_bundle
+from medseg.bundle import open_bundle, tasks
 from medseg.colours import COLOURS_RGB, colour_rgb
 from medseg.io.dicom.rtstruct import write_rtstruct
 from medseg.io.dicom.seg import write_seg
@@ -56,7 +56,7 @@ def test_seg_rtstruct_page_and_overlay_agree(mask, image, tmp_path):
 
 
 def test_no_bundle_has_colours_of_its_own():
-    for task in ("breast_ultrasound", "lung_ct", "retinal_vessel"):
+    for task in tasks():
         assert "colour" not in str(open_bundle(task).metadata.get("dicom_codes"))
 
 

@@ -51,7 +51,7 @@ def run(code, *arguments):
 @pytest.fixture(scope="module")
 def images(tmp_path_factory, chest_phantom):
     """Task to an image of it."""
-    from conftest import phantom, write_png
+    from fundus_pictures import phantom, write_png
 
     from medseg.io import nifti
     from medseg.phantoms import example_ultrasound

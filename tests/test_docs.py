@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_architecture import ALLOWED
+from doc_pages import ROOT, blocks, rows
 
-ROOT = Path(__file__).parents[1]
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("bundles/*/docs/*.md")])
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -23,11 +22,6 @@ CONFIGS = {
     "evaluate": ["train.yaml", "evaluate.yaml"],
 }
 SHELL_WORDS = {"&&", "||", "|", ";", "do", "done", "then", "&"}
-
-
-def blocks(page, *languages):
-    found = re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return [(language, code) for language, code in found if not languages or language in languages]
 
 
 def prose(page):
@@ -148,7 +142,7 @@ def test_files(page):
 
 def test_every_how_to_page_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
-    assert len(HOW_TO) == 9
+    assert HOW_TO
     for page in HOW_TO:
         assert f"](docs/how-to/{page.name})" in readme
 
@@ -229,23 +223,6 @@ def test_messages(page):
     for message in quoted:
         for part in re.split(r"\.\.\.|\bN\b|\brun [AB]\b|^expected ", message):
             assert part.strip(" :") in source, message
-
-
-def rows(page, heading):
-    """A table's rows by the names in their first column."""
-    table = page.read_text().partition(f"| {heading} |")[2].partition("\n\n")[0]
-    cells = [line.strip("|").split(" | ") for line in table.splitlines()[2:]]
-    return {name: line for line in cells for name in re.findall(r"`([^`]+)`", line[0])}
-
-
-def test_the_architecture_page_has_the_arrows_of_its_test():
-    found = {
-        name.removesuffix("/").removesuffix(".py"): line[2].strip()
-        for name, line in rows(ROOT / "docs" / "architecture.md", "module").items()
-    }
-    assert {name: set(text.split(", ")) - {"-"} for name, text in found.items()} == {
-        name: arrows for name, arrows in ALLOWED.items() if name != "__init__"
-    }
 
 
 def test_the_architecture_page_has_every_module_of_training():

@@ -145,9 +145,9 @@ def test_a_volume_that_is_no_chest(segmenter, small_volume, tmp_path):
 
 
 def test_inspect(study, run_medseg, capsys):
-    assert run_medseg("inspect", study, "--json") in (0, 6)
+    assert run_medseg("inspect", study, "--json") == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["verdict"] in ("pass", "warn")
+    assert record["verdict"] == "pass"
     assert len(record["series"]) == 1
     assert record["orientation"] == "LPS"
 

@@ -80,10 +80,10 @@ def test_what_is_saved(segmenter, phantom, tmp_path):
 
 def test_an_unknown_scale_is_null_with_a_reason(segmenter, phantom, tmp_path):
     measurements = segmenter(save(tmp_path / "phantom.png", phantom[0])).measurements
-    for name, entry in measurements.items():
-        if entry["unit"].startswith("mm"):
-            assert entry["value"] is None, name
-            assert "pixel size is not known" in entry["reason"]
+    in_mm = {name: entry for name, entry in measurements.items() if entry["unit"].startswith("mm")}
+    assert {"field_area_mm2"} <= set(in_mm)
+    assert {entry["value"] for entry in in_mm.values()} == {None}
+    assert all("pixel size is not known" in entry["reason"] for entry in in_mm.values())
 
 
 def test_a_real_photograph_carries_no_warning(segmenter, tmp_path):

@@ -1,8 +1,8 @@
 """Is this a chest CT in Hounsfield units, and is the whole of both lungs in it?
 
-Figures marked "measured" come from the public scans that tests/test_ct_scans.py names. There, aerated lung is
-2 ml in an abdomen without lung bases, 247 ml in the thinnest slab of a chest (15 mm) and 2.7 to 5.3 l in
-whole chests.
+Figures marked "measured" come from the public scans that tests/quality/chest_ct/test_scans.py names. There,
+aerated lung is 2 ml in an abdomen without lung bases, 247 ml in the thinnest slab of a chest (15 mm) and 2.7
+to 5.3 l in whole chests.
 """
 
 from __future__ import annotations
