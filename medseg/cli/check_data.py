@@ -6,12 +6,11 @@ import argparse
 
 from medseg.cli.exits import EXIT_DONE, EXIT_OTHER
 
-NAME = "check-data"
-HELP = "report what is wrong with a data set"
+HELP = "check a data set: missing or unreadable files, labels that do not fit, subjects in two splits"
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("manifest", help="path, or name of a shipped manifest")
+    command.add_argument("manifest", help="data manifest: a path, or the name of a shipped one")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,5 +19,6 @@ def run(options: argparse.Namespace) -> int:
     problems = check_manifest(options.manifest)
     for problem in problems:
         print(problem)
-    print(f"{options.manifest}: {len(problems)} findings" if problems else f"{options.manifest}: sound")
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    print(f"{options.manifest}: {count if problems else 'no problems'} found")
     return EXIT_OTHER if problems else EXIT_DONE
