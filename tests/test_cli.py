@@ -188,6 +188,14 @@ def test_what_follows_two_hyphens_is_no_option(medseg, tmp_path, monkeypatch, ca
     assert "got --formatt, which does not exist" in capsys.readouterr().err
 
 
+def test_the_folder_of_the_data_is_named_on_the_command_line(medseg, phantom_data, monkeypatch, capsys):
+    monkeypatch.setenv("MEDSEG_DATA", str(phantom_data.folder / "nowhere"))
+    assert medseg("check-data", phantom_data.manifest) == 1
+    assert "which is no folder" in capsys.readouterr().err
+    assert medseg("check-data", phantom_data.manifest, "--data", phantom_data.folder) == 0
+    assert "no problems found" in capsys.readouterr().out
+
+
 def test_values_of_overrides_are_what_they_look_like():
     pairs = ["a=1e-3", "b=0.5", "c=[2, 3]", "d=null", "e=run/model.pt", "f=true"]
     expected = {"a": 0.001, "b": 0.5, "c": [2, 3], "d": None, "e": "run/model.pt", "f": True}

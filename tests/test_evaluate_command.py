@@ -1,4 +1,4 @@
-"""`medseg evaluate`: where it writes when nobody says it, so that no scores replace those of something else."""
+"""`medseg evaluate` without --output_dir: no scores replace those of something else."""
 
 import shutil
 from pathlib import Path

@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 
 from medseg.cli.exits import EXIT_DONE, EXIT_OTHER
+from medseg.cli.options import add_data, use_data
 
 HELP = "check a data set: missing or unreadable files, labels that do not fit, subjects in two splits"
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    add_data(command)
     command.add_argument("manifest", help="data manifest: a path, or the name of a shipped one")
 
 
 def run(options: argparse.Namespace) -> int:
     from medseg.data.manifests import check_manifest
 
+    use_data(options)
     problems = check_manifest(options.manifest)
     for problem in problems:
         print(problem)

@@ -43,13 +43,13 @@ def _values() -> dict[str, Any]:
 
     from medseg.bundle import method_names, open_bundle, tasks
     from medseg.data.manifests import SPLITS, shipped_manifests
-    from medseg.outputs import FORMATS
+    from medseg.formats import FORMATS
     from medseg.pipeline import MODES
 
     methods = {name for task in tasks() for name in method_names(open_bundle(task))}
     return {
         **dict.fromkeys(("input", "path", "first", "second", "weights"), shtab.FILE),
-        **dict.fromkeys(("output", "output_dir", "folder"), shtab.DIRECTORY),
+        **dict.fromkeys(("output", "output_dir", "folder", "data"), shtab.DIRECTORY),
         "task": tasks(),
         "method": sorted(methods),
         "manifest": _words_or_files(sorted(path.stem for path in shipped_manifests().glob("*.json"))),

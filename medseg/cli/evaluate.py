@@ -7,6 +7,7 @@ from typing import Any
 
 from medseg.cli.exits import EXIT_DONE, EXIT_WORSE
 from medseg.cli.options import (
+    add_data,
     add_manifest,
     add_method,
     add_output_dir,
@@ -15,6 +16,7 @@ from medseg.cli.options import (
     add_weights,
     given,
     overrides_of,
+    use_data,
 )
 
 HELP = "score the masks of a method against the reference masks of a data set"
@@ -24,6 +26,7 @@ FILES = ("train.yaml", "evaluate.yaml")
 def add(command: argparse.ArgumentParser) -> None:
     add_task(command)
     add_manifest(command)
+    add_data(command)
     command.add_argument(
         "--split",
         metavar="NAME",
@@ -38,6 +41,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from medseg.bundle import inference_files, inference_keys, open_bundle, run_workflow
 
+    use_data(options)
     overrides = overrides_of(options.set)
     overrides |= given(options, "split", "output_dir", "method", manifests="manifest", weights_fold="fold")
     bundle = open_bundle(options.task)

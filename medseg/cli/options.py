@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,21 @@ def add_manifest(command: argparse.ArgumentParser) -> None:
         metavar="M",
         help="data manifest (the list of a data set): a path, or the name of a shipped one; may be repeated",
     )
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of the data sets, from which the manifests' paths start "
+        "(default: the environment variable MEDSEG_DATA)",
+    )
+
+
+def use_data(options: argparse.Namespace) -> None:
+    """Make the folder that --data names known to whatever reads a manifest, in worker processes too."""
+    if options.data is not None:
+        os.environ["MEDSEG_DATA"] = options.data
 
 
 def add_output_dir(command: argparse.ArgumentParser, default: str) -> None:

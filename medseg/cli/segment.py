@@ -20,6 +20,9 @@ HELP = "segment images; each gets a folder OUT/<case>/ with mask, overlay, measu
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    from medseg.formats import FORMATS
+
+    formats = "; ".join(f"{name}: {record.summary}" for name, record in FORMATS.items())
     add_task(command)
     command.add_argument(
         "input",
@@ -55,8 +58,7 @@ def add(command: argparse.ArgumentParser) -> None:
         type=lambda text: text.split(","),
         default=(),
         metavar="A,B",
-        help="files to write, separated by commas: nifti, nrrd, dicom-seg, rtstruct, mesh, png, html "
-        "(default: nifti for volumes, png, html)",
+        help=f"files to write, separated by commas (default: nifti for volumes, png, html). {formats}",
     )
     add_set(command)
 

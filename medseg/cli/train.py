@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 
 from medseg.cli.exits import EXIT_DONE
-from medseg.cli.options import add_manifest, add_output_dir, add_set, add_task, given, overrides_of
+from medseg.cli.options import (
+    add_data,
+    add_manifest,
+    add_output_dir,
+    add_set,
+    add_task,
+    given,
+    overrides_of,
+    use_data,
+)
 
 HELP = "train the network of a task, as the bundle's train.yaml says"
 
@@ -13,6 +22,7 @@ HELP = "train the network of a task, as the bundle's train.yaml says"
 def add(command: argparse.ArgumentParser) -> None:
     add_task(command)
     add_manifest(command)
+    add_data(command)
     command.add_argument(
         "--epochs",
         type=int,
@@ -37,7 +47,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--method",
         metavar="NAME",
-        help="the method to train; `medseg methods` says which ones learn from data",
+        help="the method to train; `medseg methods` says which ones are learned",
     )
     add_set(command)
 
@@ -45,6 +55,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from medseg.bundle import open_bundle, run_workflow, training_files
 
+    use_data(options)
     overrides = overrides_of(options.set)
     overrides |= given(options, "epochs", "output_dir", "resume", manifests="manifest")
     bundle = open_bundle(options.task)
