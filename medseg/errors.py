@@ -15,10 +15,8 @@ Each says three things: what was expected, what was got, and what to do. None na
 
 from __future__ import annotations
 
-import difflib
-import traceback
+import os
 from collections.abc import Iterable
-from pathlib import Path
 
 
 class MedsegError(Exception):
@@ -74,14 +72,15 @@ def error_text(error: BaseException) -> str:
 
     Libraries quote what they read, which may be a patient's name.
     """
+    import traceback
+
     if isinstance(error, MedsegError):
         return str(error)
     while error.__cause__ is not None:  # MONAI wraps what a transform raises
         error = error.__cause__
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"medseg could not process it ({type(error).__name__} in {Path(place.filename).name}:{place.lineno})."
-    )
+    file = os.path.basename(place.filename)
+    return f"medseg could not process it ({type(error).__name__} in {file}:{place.lineno})."
 
 
 def file_error_text(error: OSError) -> str:
@@ -95,6 +94,8 @@ def file_error_text(error: OSError) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The sentence that helps after a misspelt name: the nearest known ones, else all of them."""
+    import difflib
+
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if near:

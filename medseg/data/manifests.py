@@ -181,8 +181,16 @@ def require_sound(
             raise DataError(
                 f"a sound data set ({manifest})",
                 got=f"{len(problems)} findings: {'; '.join(problems[:5])}",
-                advice=f"See all of them with `medseg check-data {manifest}` and correct the data.",
+                advice=_how_to_complete(manifest, problems),
             )
+
+
+def _how_to_complete(manifest: str | Path, problems: Sequence[str]) -> str:
+    """The next step after findings: data that a command makes are made, others are corrected."""
+    command = read_manifest(manifest).get("made_by")
+    if command and any(problem.endswith("is missing") for problem in problems):
+        return f"Make the missing files first: {command}"
+    return f"See all of them with `medseg check-data {manifest}` and correct the data."
 
 
 def _require_sound_items(items: Sequence[Mapping[str, Any]], labels: Mapping[int | str, str]) -> None:

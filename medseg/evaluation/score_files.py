@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medseg import console
 from medseg.evaluation.classification import question_auc, summarise_question
+from medseg.evaluation.comparison_text import interval_text
 from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, TRAINED, CaseRow
 from medseg.evaluation.scoring import Question
 from medseg.io.atomic import atomic_path
@@ -58,13 +60,18 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def table(summary: dict[str, Any]) -> str:
     """The summary as lines of text: score, mean, 95% interval, cases."""
-    width = max(22, *map(len, summary["scores"]))
-    lines = [f"{'score':<{width}}{'mean':>8}  {'95% interval':<18}{'cases':>6}{'subjects':>10}"]
-    for name, entry in summary["scores"].items():
-        mean, low, high = (_number(entry[key]) for key in ("mean", "low", "high"))
-        lines.append(
-            f"{name:<{width}}{mean:>8}  {f'{low} to {high}':<18}{entry['cases']:>6}{entry['subjects']:>10}"
+    header = ("score", "mean", "95% interval", "cases", "subjects")
+    rows = [
+        (
+            name,
+            _number(entry["mean"]),
+            interval_text(entry["low"], entry["high"], entry["subjects"], _number),
+            str(entry["cases"]),
+            str(entry["subjects"]),
         )
+        for name, entry in summary["scores"].items()
+    ]
+    lines = [console.table(rows, header, right=("mean", "cases", "subjects"))]
     if "question" in summary:
         lines.append(_question_line(summary[summary["question"]["name"]], Question(**summary["question"])))
     if "best_threshold" in summary:
@@ -115,11 +122,12 @@ def _by_value(rows: Sequence[CaseRow], column: str, question: Question | None) -
 
 
 def _question_line(summary: dict[str, Any], question: Question) -> str:
-    area, low, high = (_number(summary["roc_auc"][key]) for key in ("area", "low", "high"))
+    area = summary["roc_auc"]
+    interval = "no interval" if area["low"] is None else f"{_number(area['low'])} to {_number(area['high'])}"
     errors = [_number(part and part["calibration_error"]) for part in (summary["before"], summary["after"])]
     cases = f"{summary['positive']} of {summary['cases']} {question.positive}"
     return (
-        f"{question.name}: ROC area {area} ({low} to {high}; {cases}), "
+        f"{question.name}: ROC area {_number(area['area'])} ({interval}; {cases}), "
         f"temperature {_number(summary['temperature'])}, calibration error {errors[0]}, with it {errors[1]}"
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from medseg import console
 from medseg.io.dicom.series import kernel_of
 from medseg.io.dicom.stacks import Stack, shown
 
@@ -66,19 +67,13 @@ def to_table(series: Sequence[Series]) -> str:
         "slices",
         "size",
         "spacing mm",
-        "thick",
+        "thickness mm",
         "kernel",
         "image type",
-        "syntax",
+        "transfer syntax",
         "remark",
     )
-    rows = [head, *map(_cells, series)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    return console.table([_cells(one) for one in series], head)
 
 
 def _cells(one: Series) -> tuple[str, ...]:
