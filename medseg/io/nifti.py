@@ -26,10 +26,6 @@ _SILENT = logging.Logger("silent")
 _SILENT.addHandler(logging.NullHandler())
 
 
-def is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES)
-
-
 def read(path: Path) -> Volume:
     """Read a 3D volume: (1, i, j, k), scaled by slope and intercept, and its affine in RAS+ mm.
 

@@ -1,4 +1,4 @@
-"""Volumes as DICOM files: a CT series in any orientation, or one enhanced multi-frame file.
+"""Volumes as DICOM files: a CT series in any orientation.
 
 A series is a list of pydicom data sets, one per slice. `make_series` and `data_sets` make it from a volume,
 `save` writes it; `write_series` does both.
@@ -13,10 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sequence import Sequence as Items
 from pydicom.uid import (
     CTImageStorage,
-    EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     generate_uid,
@@ -34,6 +32,7 @@ ORIENTATIONS = {
     "coronal": ("LIP", "HFS"),
 }
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+INTERCEPT = -1024  # stored values are HU less this
 
 
 class HasGrid(Protocol):
@@ -101,7 +100,6 @@ def data_sets(
     *,
     patient_position: str = "HFS",
     patient: Mapping[str, Any] | None = None,
-    intercept: int = -1024,
     seed: int = 0,
 ) -> list[FileDataset]:
     """A CT Image Storage data set for each slice along k.
@@ -111,12 +109,11 @@ def data_sets(
         affine: 4x4, voxel index to RAS+ mm.
         patient_position: the value of that attribute; it changes nothing else.
         patient: DICOM keyword to value.
-        intercept: stored values are HU less this.
         seed: the UIDs follow from it.
     """
     headers = _common(patient_position, patient, seed)
     geometry = TO_LPS @ affine
-    stored = array.astype(np.int32) - intercept
+    stored = array.astype(np.int32) - INTERCEPT
     signed = int(stored.min() < 0)
     found = []
     for k in range(array.shape[2]):
@@ -127,7 +124,7 @@ def data_sets(
         header.AcquisitionNumber = 1
         header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         _set_geometry(header, geometry, k)
-        _set_pixels(header, array.shape[:2], signed, intercept)
+        _set_pixels(header, array.shape[:2], signed)
         header.PixelData = stored[:, :, k].T.astype(np.int16 if signed else np.uint16).tobytes()
         found.append(header)
     return found
@@ -188,41 +185,6 @@ def _encoded(header: FileDataset, syntax: pydicom.uid.UID) -> FileDataset:
         is_implicit_VR=syntax.is_implicit_VR,
         is_little_endian=syntax.is_little_endian,
     )
-
-
-def write_enhanced(
-    volume: HasGrid,
-    path: str | Path,
-    *,
-    orientation: str | None = None,
-    patient: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> Path:
-    """Write a volume as one Enhanced CT Image Storage file with a frame per slice.
-
-    Arguments as for write_series.
-    """
-    array, affine = _grid(volume)
-    position = "HFS"
-    if orientation is not None:
-        code, position = ORIENTATIONS[orientation]
-        array, affine = reorient(array, affine, code)
-    geometry = TO_LPS @ affine
-    header = _empty_file(EnhancedCTImageStorage, generate_uid(entropy_srcs=[f"enhanced {seed}"]))
-    header.update(_common(position, patient, seed))
-    header.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    header.InstanceNumber = 1
-    header.NumberOfFrames = array.shape[2]
-    stored = array.astype(np.int32) + 1024
-    signed = int(stored.min() < 0)
-    _set_pixels(header, array.shape[:2], signed, None)
-    header.SharedFunctionalGroupsSequence = Items([_shared_groups(geometry)])
-    frames = [_frame_groups(geometry, k) for k in range(array.shape[2])]
-    header.PerFrameFunctionalGroupsSequence = Items(frames)
-    header.PixelData = stored.transpose(2, 1, 0).astype(np.int16 if signed else np.uint16).tobytes()
-    path = Path(path)
-    header.save_as(path, enforce_file_format=True)
-    return path
 
 
 def reorient(array: np.ndarray, affine: np.ndarray, code: str) -> tuple[np.ndarray, np.ndarray]:
@@ -330,37 +292,10 @@ def _numbers(values: Iterable[float]) -> list[str]:
     return [pydicom.valuerep.format_number_as_ds(float(round(v, 10)) + 0.0) for v in values]
 
 
-def _set_pixels(header: Dataset, shape: tuple[int, ...], signed: int, intercept: int | None) -> None:
+def _set_pixels(header: Dataset, shape: tuple[int, ...], signed: int) -> None:
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     header.Columns, header.Rows = shape
     header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
     header.PixelRepresentation = signed
-    if intercept is not None:
-        header.RescaleIntercept, header.RescaleSlope, header.RescaleType = str(intercept), "1", "HU"
+    header.RescaleIntercept, header.RescaleSlope, header.RescaleType = str(INTERCEPT), "1", "HU"
     header.WindowCenter, header.WindowWidth = "40", "400"
-
-
-def _shared_groups(geometry: np.ndarray) -> Dataset:
-    row, column = _directions(geometry)
-    spacing = np.linalg.norm(geometry[:3, :3], axis=0)
-    measures, orientation, values, frame_type = Dataset(), Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing = _numbers((spacing[1], spacing[0]))
-    measures.SliceThickness = _numbers((float(geometry[:3, 2] @ np.cross(row, column)),))[0]
-    orientation.ImageOrientationPatient = _numbers((*row, *column))
-    values.RescaleIntercept, values.RescaleSlope, values.RescaleType = "-1024", "1", "HU"
-    frame_type.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    shared = Dataset()
-    shared.PixelMeasuresSequence = Items([measures])
-    shared.PlaneOrientationSequence = Items([orientation])
-    shared.PixelValueTransformationSequence = Items([values])
-    shared.CTImageFrameTypeSequence = Items([frame_type])
-    return shared
-
-
-def _frame_groups(geometry: np.ndarray, k: int) -> Dataset:
-    position, content, frame = Dataset(), Dataset(), Dataset()
-    position.ImagePositionPatient = _numbers(geometry[:3, 3] + k * geometry[:3, 2])
-    content.StackID, content.InStackPositionNumber, content.DimensionIndexValues = "1", k + 1, [1, k + 1]
-    frame.PlanePositionSequence = Items([position])
-    frame.FrameContentSequence = Items([content])
-    return frame

@@ -27,12 +27,10 @@ def _paint_spine(canvas: Canvas, person: Person, density: float) -> None:
     wide, deep = 17 * scale, 14 * scale
     step = VERTEBRA_MM * person.scale[2]
 
-    def body(x, y, z, grow=0.0):
+    def body(x, y, z):
         # Waist between the end plates.
         waist = np.abs(np.mod(z / np.float32(step), 1) - np.float32(0.5)) * np.float32(4) - 1
-        norm = np.sqrt(
-            (x / (wide + grow + waist)) ** 2 + ((y - person.spine_y(z)) / (deep + grow + waist)) ** 2
-        )
+        norm = np.sqrt((x / (wide + waist)) ** 2 + ((y - person.spine_y(z)) / (deep + waist)) ** 2)
         return (norm - 1) * np.float32(deep)
 
     def plates(x, y, z):

@@ -10,19 +10,14 @@ import numpy as np
 
 from medseg import __version__
 from medseg.colours import colour_rgb
-from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
+from medseg.errors import BundleError
 from medseg.io.atomic import atomic_path
 from medseg.io.dicom.planes import (
-    LPS_TO_RAS,
-    Plane,
-    functional_group,
     planes,
-    planes_of,
     present_labels,
-    slice_corners,
 )
 from medseg.io.dicom.text import in_utf_8
-from medseg.volume import Mask, Volume
+from medseg.volume import Mask
 
 # What the standard wants of every source image, even if empty; highdicom takes no other spelling than it.
 TYPE_2 = (
@@ -173,77 +168,3 @@ def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes,
     if modifier is not None:
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
     return segment
-
-
-def read_seg(path: Path, labels: dict[int, str], image: Volume | Mask) -> Mask:
-    """Read a binary SEG onto the grid of its source image.
-
-    A SEG leaves out empty frames, so that it can't say itself how many slices its image has.
-
-    Args:
-        path: the SEG.
-        labels: value to name; a segment's label must be one of the names.
-        image: the source image, (C, i, j, k), or a mask on its grid.
-
-    Raises:
-        UnreadableError: not a binary DICOM SEG, or a damaged one.
-        UnsuitableError: a frame lies on no slice of the image.
-        LabelError: a segment that `labels` does not name, or two segments on one voxel.
-    """
-    frames, names = _segments(path)
-    values = {name: value for value, name in labels.items()}
-    unknown = sorted(names - set(values))
-    if unknown:
-        raise LabelError(
-            f"segments {sorted(values)}", got=f"{path.name} with {unknown}", advice="Correct the labels."
-        )
-    array = np.zeros(image.array.shape[-3:], dtype=np.uint8 if max(labels) < 256 else np.uint16)
-    for plane, name, pixels in frames:
-        k, voxels = _slice(plane, image), pixels.T.astype(bool)
-        if array[..., k][voxels].any():
-            raise LabelError(
-                "segments that do not overlap",
-                got=f"{path.name}, in slice {k + 1}",
-                advice="Correct the SEG.",
-            )
-        array[..., k][voxels] = values[name]
-    return Mask(array, labels, affine=image.affine, source=image.source, headers=image.headers)
-
-
-def _segments(path: Path) -> tuple[list[tuple[Plane, str, np.ndarray]], set[str]]:
-    """The frames of a SEG (place, label of the segment, (row, column) pixels), and all its labels."""
-    import pydicom
-
-    try:
-        seg = pydicom.dcmread(path)
-        if seg.SegmentationType != "BINARY":
-            raise ValueError(seg.SegmentationType)  # noqa: TRY301 - refused as what can't be read is
-        pixels = seg.pixel_array.reshape(int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
-        names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
-        numbers = [
-            int(functional_group(seg, frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
-            for frame in seg.PerFrameFunctionalGroupsSequence
-        ]
-        labels = [names[number] for number in numbers]
-        return list(zip(planes_of(seg), labels, pixels, strict=True)), set(names.values())
-    except Exception as error:  # pydicom lets errors of many kinds through
-        raise UnreadableError(
-            "a binary DICOM SEG",
-            got=f"{path.name}, which can't be read ({type(error).__name__})",
-            advice="Export it again from its source.",
-        ) from error
-
-
-def _slice(plane: Plane, image: Volume | Mask) -> int:
-    """The slice k of the image on which a frame lies."""
-    affine = np.asarray(image.affine)
-    expected = slice_corners(LPS_TO_RAS @ affine, image.array.shape[-3:])
-    apart_mm = np.abs(expected - plane.corners_mm).max(axis=(1, 2))
-    k = int(apart_mm.argmin())
-    if not apart_mm[k] < np.linalg.norm(affine[:3, :3], axis=0).min() / 2:
-        raise UnsuitableError(
-            "a SEG on the slices of the image",
-            got=f"frame {plane.frame} lying {apart_mm[k]:.2f} mm from the nearest slice",
-            advice="Take the series that the SEG was made from.",
-        )
-    return k

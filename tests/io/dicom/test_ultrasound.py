@@ -14,11 +14,11 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     RLELossless,
 )
+from ultrasound_writer import write_ultrasound
 
 from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError
 from medseg.io import find_inputs, read_volume
-from medseg.phantoms.dicom_ultrasound import write_ultrasound
 from medseg.quality.inspection import inspect
 from medseg.transforms import FindUltrasoundRegiond, LoadVolumed
 
