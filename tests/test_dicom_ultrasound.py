@@ -286,7 +286,7 @@ class TestOnwards:
         item = LoadVolumed("image", channels=1, passed_channels=[3], modality="US")({"image": path})
         assert item["image"].meta["origin"].pixel_spacing_mm == pytest.approx(SPACING_MM)
         found = FindUltrasoundRegiond("image")(item)
-        assert torch.equal(found["field"][0].bool().as_tensor(), torch.as_tensor(scan))
+        assert torch.equal(found["field_of_view"][0].bool().as_tensor(), torch.as_tensor(scan))
 
     def test_inspect(self, colour, tmp_path):
         path = write_ultrasound(colour, tmp_path / "a.dcm", spacing_mm=SPACING_MM)

@@ -42,14 +42,14 @@ def measure_vessels(case: Case) -> Measures:
         UnsuitableError: the mask is a volume, not a picture.
         UsageError: the field of view has another shape, or the spacing is not two positive numbers.
     """
-    mask, field = case.mask, case.field_of_view
-    _check(mask, field)
-    seen = np.ones(mask.array.shape, dtype=bool) if field is None else field.astype(bool)
+    mask, field_of_view = case.mask, case.field_of_view
+    _check(mask, field_of_view)
+    seen = np.ones(mask.array.shape, dtype=bool) if field_of_view is None else field_of_view.astype(bool)
     vessel = (mask.array == VESSEL) & seen
     line = centreline(solid := solid_vessels(vessel))
     return {
         **vessel_area_fraction(vessel, seen),
-        **field_area(seen, mask.pixel_spacing_mm),
+        **field_of_view_area(seen, mask.pixel_spacing_mm),
         **centreline_length(line, mask.pixel_spacing_mm),
         **calibre(line, solid, mask.pixel_spacing_mm),
         **tortuosity(line, mask.pixel_spacing_mm),
@@ -59,15 +59,16 @@ def measure_vessels(case: Case) -> Measures:
     }
 
 
-def vessel_area_fraction(vessel: np.ndarray, field: np.ndarray) -> Measures:
-    """Vessel pixels per pixel of the field, also called vessel density; a plain ratio of areas."""
-    value = float(vessel.sum() / field.sum()) if field.any() else None
-    return entry("vessel_area_fraction", value, "fraction of the field", "the field has no pixels")
+def vessel_area_fraction(vessel: np.ndarray, field_of_view: np.ndarray) -> Measures:
+    """Vessel pixels per pixel of the field of view, also called vessel density; a plain ratio of areas."""
+    value = float(vessel.sum() / field_of_view.sum()) if field_of_view.any() else None
+    reason = "the field of view has no pixels"
+    return entry("vessel_area_fraction", value, "fraction of the field of view", reason)
 
 
-def field_area(field: np.ndarray, spacing_mm: Spacing) -> Measures:
-    """Area of the field: its pixels, and those times the area of a pixel."""
-    total = int(field.sum())
+def field_of_view_area(field_of_view: np.ndarray, spacing_mm: Spacing) -> Measures:
+    """Area of the field of view in pixels, and in mm² as their number times the area of a pixel."""
+    total = int(field_of_view.sum())
     area_mm2 = float(total * np.prod(spacing_mm)) if spacing_mm else None
     return entry("field_area_px", total, "px") | entry("field_area_mm2", area_mm2, "mm²", UNKNOWN_SPACING)
 
@@ -148,7 +149,7 @@ def branch_points(line: Centreline) -> Measures:
 
 
 def end_points(line: Centreline) -> Measures:
-    """Free ends of segments, cuts at the border of the field included."""
+    """Free ends of segments, including those at the border of the field of view."""
     return entry("end_points", sum(n < 0 for _, nodes in line.segments for n in nodes), "count")
 
 
@@ -167,13 +168,15 @@ def box_dimension(points: np.ndarray) -> float | None:
     return float(-np.polyfit(np.log(sizes), np.log(counts), 1)[0])
 
 
-def _check(mask: Mask, field: np.ndarray | None) -> None:
+def _check(mask: Mask, field_of_view: np.ndarray | None) -> None:
     shape, spacing = mask.array.shape, mask.pixel_spacing_mm
     if len(shape) != 2:
         raise UnsuitableError("a picture's mask", got=f"shape {shape}", advice="Measure photographs only.")
-    if field is not None and field.shape != shape:
+    if field_of_view is not None and field_of_view.shape != shape:
         raise UsageError(
-            f"a field of shape {shape}", got=f"{field.shape}", advice="Make it from the picture."
+            f"a field of view of shape {shape}",
+            got=f"shape {field_of_view.shape}",
+            advice="Make it from the same picture as the mask.",
         )
     if spacing is not None and not (len(spacing) == 2 and all(0 < s < np.inf for s in spacing)):
         raise UsageError(

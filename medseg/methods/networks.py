@@ -51,7 +51,15 @@ class EfficientUNet(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1 + classifier_outputs, row, column) of (B, 1 or 3, row, column), sizes multiples of 32."""
+        """Logits of a batch of pictures.
+
+        Args:
+            x: (B, 1 or 3, row, column) from 0 to 1; rows and columns are multiples of 32.
+
+        Returns:
+            (B, 1 + classifier_outputs, row, column): the mask's logit, then each classifier output, which is
+            the same in all pixels.
+        """
         skipped = self.encoder(x)
         features = skipped.pop()
         mask = features

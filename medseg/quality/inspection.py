@@ -85,9 +85,9 @@ def _look_at(volume: Volume, modality: str) -> list[str]:
 
         return list(find_region(volume.array, volume.region_box).warnings)
     if volume.affine is None:
-        from medseg.quality.fundus import find_field
+        from medseg.quality.fundus import find_field_of_view
 
-        return list(find_field(volume.array).warnings)
+        return list(find_field_of_view(volume.array).warnings)
     if modality == "CT":
         from medseg.quality.chest_ct import check_chest_ct
 

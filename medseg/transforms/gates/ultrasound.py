@@ -25,9 +25,9 @@ class FindUltrasoundRegiond(MapTransform):
         UnsuitableError: see medseg.quality.ultrasound.find_region.
     """
 
-    def __init__(self, keys: KeysCollection, field_key: str = "field") -> None:
+    def __init__(self, keys: KeysCollection, field_of_view_key: str = "field_of_view") -> None:
         super().__init__(keys)
-        self.field_key = field_key
+        self.field_of_view_key = field_of_view_key
 
     def __call__(self, data: Mapping[Hashable, object]) -> Data:
         found: Data = dict(data)
@@ -35,7 +35,7 @@ class FindUltrasoundRegiond(MapTransform):
             meta = dict(getattr(found[key], "meta", {}))  # which MONAI can be told not to track
             origin: Origin = meta.get("origin", Origin())
             scan = find_region(np.asarray(found[key]), origin.region_box)
-            found[self.field_key] = MetaTensor(torch.as_tensor(scan.mask[None].astype(np.uint8)))
+            found[self.field_of_view_key] = MetaTensor(torch.as_tensor(scan.mask[None].astype(np.uint8)))
             meta["origin"] = origin.warned(type(self).__name__, *scan.warnings)
             found[key] = MetaTensor(torch.as_tensor((scan.grey * scan.mask)[None]), meta=meta)
         return found
