@@ -293,6 +293,6 @@ class TestOnwards:
         found = inspect(path, "US")
         assert (found.verdict, found.shape) == ("warn", (200, 180))
         assert found.spacing_mm == pytest.approx(SPACING_MM)
-        assert found.reasons[0].startswith("colour Doppler")
+        assert found.reasons[0].startswith("colours, as of colour Doppler")
         assert "200 x 180 px, 0.08 x 0.1 mm" in str(found)
         assert [series.chosen for series in found.series] == [True]

@@ -236,7 +236,7 @@ class TestUnsuitable:
     def test_small_field_in_a_large_picture(self):
         picture, _ = _phantom(300)
         small = picture[:, ::2, ::2]
-        with pytest.raises(UnsuitableError, match=r"got 600x600 px with a field of 1[34]\d px"):
+        with pytest.raises(UnsuitableError, match=r"got 600x600 px with a field of view of 1[34]\d px"):
             find_field_of_view(np.pad(small, ((0, 0), (225, 225), (225, 225))))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

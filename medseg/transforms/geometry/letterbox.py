@@ -40,7 +40,7 @@ class ToSquared(MapTransform):
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         squared = dict(data)
-        meta = dict(getattr(squared[self.keys[0]], "meta", {}))  # which MONAI can be told not to track
+        meta = dict(getattr(squared[self.keys[0]], "meta", {}))  # MONAI can be told not to track meta data
         meta["box"] = _box(squared.get(self.field_of_view_key), squared[self.keys[0]].shape[1:])
         for key in (*self.key_iterator(squared), *(key for key in self.label_keys if key in squared)):
             squared[key] = MetaTensor(self._square(torch.as_tensor(squared[key]), meta["box"]), meta=meta)
