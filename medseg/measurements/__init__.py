@@ -1,4 +1,4 @@
-"""Mask to numbers with units: one module per organ, one entry per number."""
+"""Measurements with units from a mask: one module per organ, one entry per measurement."""
 
 from medseg.measurements.lesions import lesion_instances, measure_lesions
 from medseg.measurements.lungs import measure_lungs

