@@ -226,7 +226,7 @@ class TestUnsuitable:
             (np.eye(10, dtype=np.uint8)[None] * 200, "10x10"),
             (np.arange(3, dtype=np.uint8).reshape(3, 1, 1), "1x1"),
             (np.random.default_rng(0).integers(0, 255, (3, 10, 9000), np.uint8), "9000x10"),
-            (np.random.default_rng(0).integers(0, 255, (3, 150, 160), np.uint8), "field of 160 px"),
+            (np.random.default_rng(0).integers(0, 255, (3, 150, 160), np.uint8), "field of view of 160 px"),
         ],
     )
     def test_blank_or_small(self, picture, match):
@@ -236,7 +236,9 @@ class TestUnsuitable:
     def test_small_field_in_a_large_picture(self):
         picture, _ = _phantom(300)
         small = picture[:, ::2, ::2]
-        with pytest.raises(UnsuitableError, match=r"got 600x600 px with a field of view of 1[34]\d px"):
+        with pytest.raises(
+            UnsuitableError, match=r"got a picture of 600x600 px with a field of view of 1[34]\d px"
+        ):
             find_field_of_view(np.pad(small, ((0, 0), (225, 225), (225, 225))))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

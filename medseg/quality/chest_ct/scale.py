@@ -63,7 +63,7 @@ def _other_scale(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -
     # Without the intercept, soft tissue is near 1024 and is most of what is not air.
     tissue = np.count_nonzero((sample > 850) & (sample < 1250))
     if tissue > max(0.01 * sample.size, 0.5 * np.count_nonzero(sample > 500)):
-        return "the rescale intercept was not applied", "Add it to each value; for most scanners it is -1024."
+        return "the rescale intercept was not applied", "Add it to each value: for most scanners, add -1024."
     if low < 0 and np.count_nonzero(sample == low) > 0.02 * sample.size:
         return f"values below {low:g} were cut off", again
     return "probably another modality, such as MR", again
