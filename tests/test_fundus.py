@@ -13,7 +13,7 @@ from medseg.errors import UnsuitableError
 from medseg.io import read_mask, read_volume
 from medseg.quality.fundus import find_field_of_view
 
-NO_FIELD = "no round field of view was found: this may be no fundus photograph"
+NO_FIELD = "no round field of view was found: the picture may not be a fundus photograph"
 GREY = "the picture is grey: a colour photograph was expected"
 COLOURS = "the picture's colours are not those of a retina (red most, blue least)"
 SIDE, DIAMETER = 700, 0.92 * 700

@@ -56,7 +56,7 @@ def find_field_of_view(picture: np.ndarray) -> FieldOfView:
     if region is None or circle is None:
         mask = np.ones(picture.shape[1:], dtype=bool)
         diameter_px = float(max(picture.shape[1:]))
-        warnings.insert(0, "no round field of view was found: this may be no fundus photograph")
+        warnings.insert(0, "no round field of view was found: the picture may not be a fundus photograph")
     else:
         mask = _field_of_view_mask(region, circle, step, picture.shape[1:])
         diameter_px = 2 * circle[2] * step

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from medseg.errors import UnsuitableError
-from medseg.quality.chest_ct.chest import AERATED_HU, TISSUE_HU, Chest, between, look, require_grid
+from medseg.quality.chest_ct.chest import AERATED_HU, TISSUE_HU, Chest, between, coarse_chest, require_grid
 from medseg.quality.chest_ct.coverage import coverage_warnings, slice_warnings
 from medseg.quality.chest_ct.posture import posture_warnings
 from medseg.quality.chest_ct.scale import require_hounsfield, require_numbers
@@ -41,7 +41,7 @@ def check_chest_ct(array_hu: np.ndarray, affine: np.ndarray) -> list[str]:
     require_numbers(array_hu)
     require_hounsfield(array_hu)
     spacing_mm = require_grid(array_hu.shape, affine)
-    chest = look(array_hu, affine)
+    chest = coarse_chest(array_hu, affine)
     _require_body(chest)
     _require_lung(chest)
     return [

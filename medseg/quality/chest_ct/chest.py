@@ -120,7 +120,7 @@ class Chest:
         return is_room[labels]
 
 
-def look(array: np.ndarray, affine: np.ndarray) -> Chest:
+def coarse_chest(array: np.ndarray, affine: np.ndarray) -> Chest:
     """Reduce a scan to a grid of about GRID_MM.
 
     It is sampled along the axis with the largest stride in memory and averaged along both others: this reads

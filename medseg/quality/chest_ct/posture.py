@@ -10,7 +10,7 @@ BONE_HU = 200.0  # of bone averaged with its marrow
 
 
 def posture_warnings(chest: Chest) -> list[str]:
-    """Warnings that the affine may be flipped; a flip of left and right alone can't be told reliably."""
+    """Warnings that the affine may be flipped; a flip of left and right alone is not detected reliably."""
     slices = np.flatnonzero(chest.lung_slices)
     if len(slices) * chest.spacing_mm[2] < 150:  # too little of the chest to recognise spine or shoulders
         return []
