@@ -1,4 +1,4 @@
-"""MONAI dictionary transforms that MONAI lacks, by the names that bundles use."""
+"""Dictionary transforms that MONAI lacks, by the names that bundles use."""
 
 from medseg.transforms.augmentation.blobs import RandBlobsd
 from medseg.transforms.augmentation.colour_mix import RandColourMixd

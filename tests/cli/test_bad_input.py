@@ -193,7 +193,7 @@ def without_affine():
         (lambda hu: volume(np.zeros_like(hu)), "a blank volume"),
         (lambda hu: without_affine(), "affine"),
         (lambda hu: volume((hu > 0).astype(np.uint8)), "a mask (2 different values)"),
-        (lambda hu: volume(hu[:, :, :1]), "a volume that can hold a lung"),
+        (lambda hu: volume(hu[:, :, :1]), "a volume large enough for a lung"),
     ],
     ids=["4D", "NaN", "zeros", "affine", "mask", "slice"],
 )

@@ -548,8 +548,8 @@ def test_the_way_back_to_the_photograph(phantom_folder, folder):
     steps = [
         LoadVolumed("image"),
         FindFieldOfViewd("image"),
-        CopyItemsd("field", names="source_field"),
-        ResizeFieldOfViewd(["image", "field"], diameter_px=64),
+        CopyItemsd("field_of_view", names="source_field_of_view"),
+        ResizeFieldOfViewd(["image", "field_of_view"], diameter_px=64),
         NormalizeFieldOfViewd("image"),
     ]
     results = []

@@ -25,7 +25,7 @@ from medseg.evaluation.split import evaluate
 from medseg.io import nifti, read_mask, read_volume
 from medseg.metrics.overlap import bootstrap_interval, confusion
 from medseg.metrics.surface import score_labels
-from medseg.quality.fundus import find_field
+from medseg.quality.fundus import find_field_of_view
 from medseg.training.results import save_mlflow_model
 from medseg.volume import Mask
 
@@ -645,7 +645,7 @@ def test_second_observer_of_chase(data_root):
     """As shared/data's README and the literature have it: reading, field and Dice are right together."""
     dice = []
     for item in load_items("chase_db1", "test", ("image", "label", "label_2nd")):
-        field = find_field(read_volume(item["image"]).array).mask
+        field = find_field_of_view(read_volume(item["image"]).array).mask
         dice.append(confusion(plane(item["label_2nd"]), plane(item["label"]), field).dice)
     assert len(dice) == 8
     assert np.mean(dice) == pytest.approx(0.798, abs=0.003)

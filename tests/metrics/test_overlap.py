@@ -176,12 +176,12 @@ def test_cl_dice_of_a_vanishing_skeleton_is_none():
     assert metrics.cl_dice(np.roll(corner, 2, axis=1), line) == 0.0
 
 
-@pytest.mark.parametrize("part", ["prediction", "truth", "field"])
+@pytest.mark.parametrize("part", ["prediction", "truth", "field_of_view"])
 @pytest.mark.parametrize(
     "wrong", [np.ones((4, 6)), np.full((4, 5), 2), np.full((4, 5), np.nan), np.ones((1, 4, 5))]
 )
 def test_a_wrong_mask_is_a_label_error(part, wrong):
-    case = {name: np.ones((4, 5)) for name in ("probability", "prediction", "truth", "field")}
+    case = {name: np.ones((4, 5)) for name in ("probability", "prediction", "truth", "field_of_view")}
     with pytest.raises(LabelError, match=r"expected .*; got "):
         metrics.score_case(**(case | {part: wrong}))
 

@@ -286,13 +286,13 @@ class TestOnwards:
         item = LoadVolumed("image", channels=1, passed_channels=[3], modality="US")({"image": path})
         assert item["image"].meta["origin"].pixel_spacing_mm == pytest.approx(SPACING_MM)
         found = FindUltrasoundRegiond("image")(item)
-        assert torch.equal(found["field"][0].bool().as_tensor(), torch.as_tensor(scan))
+        assert torch.equal(found["field_of_view"][0].bool().as_tensor(), torch.as_tensor(scan))
 
     def test_inspect(self, colour, tmp_path):
         path = write_ultrasound(colour, tmp_path / "a.dcm", spacing_mm=SPACING_MM)
         found = inspect(path, "breast_ultrasound")
         assert (found.verdict, found.shape) == ("warn", (200, 180))
         assert found.spacing_mm == pytest.approx(SPACING_MM)
-        assert found.reasons[0].startswith("colour Doppler")
+        assert found.reasons[0].startswith("colours, as of colour Doppler")
         assert "200 x 180 px, 0.08 x 0.1 mm" in str(found)
         assert [series.chosen for series in found.series] == [True]
