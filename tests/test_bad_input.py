@@ -74,7 +74,7 @@ def test_a_good_study_passes(segment, good):
         ("unequal_steps", ["missing between slice 35 of 51"]),
         ("two_studies", ["images of one patient", "Name the folder of one study"]),
         ("wrong_modality", ["the modality MR instead of CT"]),
-        ("truncated_pixels", ["whole pixel data", ".dcm"]),
+        ("truncated_pixels", ["complete pixel data", ".dcm"]),
         ("truncated_file", ["file 035.dcm, which ends within its pixel data"]),
         ("values_0_255", ["values from 0 to 255", "an 8-bit picture"]),
         ("other_size", ["the same Rows (0028,0010)", "slice 68 of 68"]),
@@ -255,7 +255,7 @@ def test_archives_that_are_encrypted_damaged_or_without_images(segment, good, tm
     path = zipped(tmp_path / "study.zip", good)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    assert rejected(segment(path), "a whole zip archive", "damaged")
+    assert rejected(segment(path), "a complete zip archive", "damaged")
     encrypted = bytearray(content)
     for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         position = -1

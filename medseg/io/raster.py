@@ -155,7 +155,7 @@ def _decode(path: Path) -> tuple[Image, bool]:
     except UnidentifiedImageError as error:
         raise UnreadableError(
             "a picture (PNG, JPEG, TIFF) or a volume (DICOM, NIfTI, NRRD, MetaImage)",
-            got=f"{path.name} in an unknown format",
+            got=f"{path.name}, which is in no known format",
             advice="Export it in one of these formats.",
         ) from error
     except Exception as error:  # Pillow lets struct and type errors of damaged headers through
