@@ -156,7 +156,7 @@ def test_a_leaning_grid_is_told_with_the_format_to_ask_for(
         return
     (warning,) = record["warnings"]
     assert words in warning
-    assert "ask for the format nrrd" in warning
+    assert "choose the format nrrd" in warning
     assert record["quality"] == {"verdict": "warn", "reasons": [warning]}
     assert warning in caplog.text
     if "html" in formats:

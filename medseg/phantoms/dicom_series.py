@@ -1,7 +1,7 @@
-"""Volumes as DICOM files: a CT series in any orientation.
+"""Write volumes as DICOM: a CT series in any orientation.
 
 A series is a list of pydicom data sets, one per slice. `make_series` and `data_sets` make it from a volume,
-`save` writes it; `write_series` does both.
+`save` writes it, and `write_series` does both.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-# Name to the directions of i (along a row), j (down a column) and k, and the patient position.
-# k is the cross product of i and j, so the slices ascend along their normal.
+# Name to the directions of i (along a row), j (down a column) and k, and the patient position. The direction
+# of k is the cross product of those of i and j, so that the slices ascend along their normal.
 ORIENTATIONS = {
     "axial": ("LPS", "HFS"),
     "prone": ("RAS", "HFP"),
@@ -59,7 +59,7 @@ def write_series(
 
     Args:
         volume, orientation, patient: see make_series.
-        folder: is made when it does not exist.
+        folder: created when it does not exist.
         transfer_syntax: uncompressed, or one that pydicom can encode here.
         names: of the files: numbered, reversed or random.
         seed: for random names and the UIDs.
@@ -82,8 +82,8 @@ def make_series(
 
     Args:
         volume: (i, j, k) or (1, i, j, k) in HU; its affine leads to RAS+ mm and may be sheared.
-        orientation: a name of ORIENTATIONS to turn the array to; as it is by default.
-        patient: DICOM keyword to value, set in each file: name, dates, whatever a test has to find again.
+        orientation: a name of ORIENTATIONS to which the array is reoriented; unchanged by default.
+        patient: DICOM keyword to value, set in each file, such as names and dates.
         seed: for the UIDs.
     """
     array, affine = _grid(volume)
@@ -107,9 +107,9 @@ def data_sets(
     Args:
         array: (i, j, k) whole numbers in HU; i runs along a row.
         affine: 4x4, voxel index to RAS+ mm.
-        patient_position: the value of that attribute; it changes nothing else.
-        patient: DICOM keyword to value.
-        seed: the UIDs follow from it.
+        patient_position: the value of PatientPosition (0018,5100) alone.
+        patient: DICOM keyword to value, set in each data set.
+        seed: for the UIDs.
     """
     headers = _common(patient_position, patient, seed)
     geometry = TO_LPS @ affine
@@ -138,9 +138,19 @@ def save(
     names: str = "numbered",
     seed: int = 0,
 ) -> list[Path]:
-    """Write data sets into a folder; None keeps the transfer syntax that each has.
+    """Write data sets into a folder.
 
-    A data set without TransferSyntaxUID is written as explicit little endian and does not say so.
+    A data set without TransferSyntaxUID is written as explicit little endian, still without that attribute.
+
+    Args:
+        series: the data sets.
+        folder: created when it does not exist.
+        transfer_syntax: uncompressed, or one that pydicom can encode here; None keeps that of each data set.
+        names: of the files: numbered, reversed or random.
+        seed: for random names.
+
+    Returns:
+        The files, in the order of the data sets.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -151,12 +161,12 @@ def save(
 
 
 def _save_one(header: FileDataset, path: Path, transfer_syntax: str | None) -> None:
-    told = "TransferSyntaxUID" in header.file_meta
-    wanted = transfer_syntax if told else None
+    has_syntax = "TransferSyntaxUID" in header.file_meta
+    wanted = transfer_syntax if has_syntax else None
     bytes_kept = header.__dict__.get("medseg_bytes_kept", 1.0)
     if wanted and wanted != header.file_meta.TransferSyntaxUID:
         header = _encoded(header, pydicom.uid.UID(wanted))
-    if told:
+    if has_syntax:
         header.save_as(path, enforce_file_format=True)
     else:
         header.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=False)
@@ -176,7 +186,7 @@ def _encoded(header: FileDataset, syntax: pydicom.uid.UID) -> FileDataset:
     if syntax == ExplicitVRBigEndian:
         header.PixelData = np.frombuffer(header.PixelData, "<u2").byteswap().tobytes()
     header.file_meta.TransferSyntaxUID = syntax
-    # pydicom remembers the encoding it read and refuses another byte order, unless told anew.
+    # pydicom remembers the original encoding and refuses to write another byte order from the same data set.
     return FileDataset(
         "",
         dict(header),
@@ -188,12 +198,15 @@ def _encoded(header: FileDataset, syntax: pydicom.uid.UID) -> FileDataset:
 
 
 def reorient(array: np.ndarray, affine: np.ndarray, code: str) -> tuple[np.ndarray, np.ndarray]:
-    """Permute and flip axes until they run in the directions of a code, each voxel staying where it is.
+    """Permute and flip axes into the directions of a code; each voxel keeps its position.
 
     Args:
         array: (i, j, k).
-        affine: 4x4, voxel index to RAS+ mm; may be oblique: the nearest axes count.
-        code: where i, j and k lead, of L, R, A, P, S and I: "LPS" for axial slices as usually shown.
+        affine: 4x4, voxel index to RAS+ mm; an oblique one is assigned to the nearest axes.
+        code: the directions of i, j and k, of L, R, A, P, S and I: "LPS" for axial slices as usually shown.
+
+    Returns:
+        The reoriented array and its affine.
     """
     letters = ("LR", "PA", "IS")
     wanted = [(n, letters[n].index(c)) for c in code for n in range(3) if c in letters[n]]
@@ -241,7 +254,7 @@ def _empty_file(kind: str, uid: str) -> FileDataset:
 
 
 def _common(patient_position: str, patient: Mapping[str, Any] | None, seed: int) -> Dataset:
-    """What all slices of a series share: patient, study, series, equipment."""
+    """The attributes that all slices of a series share: patient, study, series, equipment."""
     header = Dataset()
     for keyword in (
         "PatientName",

@@ -1,4 +1,4 @@
-"""Masks as DICOM SEG (binary), by highdicom, on the slices of the source images."""
+"""Write masks as binary DICOM SEG with highdicom, on the slices of the source images, and read them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from medseg.io.dicom.planes import (
 from medseg.io.dicom.text import in_utf_8
 from medseg.volume import Mask
 
-# What the standard wants of every source image, even if empty; highdicom takes no other spelling than it.
+# Attributes of type 2: the standard requires them, and they may be empty. highdicom refuses invalid values.
 TYPE_2 = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
-# The series number of what is made from a series: far from those that scanners give.
+# Far from the series numbers of scanners.
 SERIES_NUMBER = 9100
-# CID 7162, algorithm families, by the names that methods declare.
+# Algorithm families (CID 7162), by the names that methods declare.
 FAMILIES = {
     meaning.lower().replace(" ", "_"): (value, "DCM", meaning)
     for value, meaning in (
@@ -41,7 +41,7 @@ FAMILIES = {
     )
 }
 
-# Label name to attribute to (value, scheme, meaning) of a code.
+# Label name to attribute to code, (value, scheme, meaning).
 Codes = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -54,17 +54,16 @@ def write_seg(
 ) -> Path:
     """Write the labels of a mask as segments of one DICOM SEG that refers to the source slices.
 
-    Each label that has a voxel becomes a segment, numbered from 1 in the order of the label values, with
-    the label's name. Frames without a voxel are left out. The patient and the study are the source's: a
-    SEG belongs to them.
+    Each label that has a voxel becomes a segment with the label's name, numbered from 1 in the order of the
+    label values. Frames without a voxel are left out. Patient and study are those of the source.
 
     Args:
         mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
         path: the file to write.
-        codes: for each label name `category` and `type`, and where they apply `type_modifier` and
+        codes: for each label name `category` and `type`, and optionally `type_modifier` and
             `anatomic_region`.
-        algorithm: the name of what made the mask; its version is medseg's.
-        family: the code of its kind, from CID 7162.
+        algorithm: the name of the algorithm; its version is that of medseg.
+        family: the code of the algorithm's family, from CID 7162.
 
     Raises:
         UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
@@ -73,7 +72,7 @@ def write_seg(
     """
     from pydicom import config
 
-    # What the source says of the patient is copied as it is, and pydicom's complaints would quote it.
+    # Patient attributes are copied unchanged. pydicom's warnings about invalid values would quote them.
     with config.disable_value_validation():
         seg = _segmentation(mask, codes, algorithm, family)
         with atomic_path(path) as temporary:
@@ -119,7 +118,7 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
 
 
 def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any], np.ndarray]:
-    """The source data sets as highdicom takes them, and (frame, row, column) segment numbers."""
+    """The source data sets as highdicom needs them, and (frame, row, column) segment numbers."""
     numbers = np.zeros(max(present) + 1, dtype=np.uint8 if len(present) < 256 else np.uint16)
     numbers[present] = np.arange(1, len(present) + 1)
     slices = numbers[mask.array].transpose(2, 1, 0)
@@ -132,7 +131,7 @@ def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any
 
 
 def _nameless(header: Any) -> Any:
-    """A header with all that highdicom wants, but empty: it checks names and dates and prints odd ones."""
+    """A copy of a header with empty TYPE_2 attributes, because highdicom prints invalid names and dates."""
     nameless = in_utf_8(header)
     for name in TYPE_2:
         setattr(nameless, name, None)
@@ -147,7 +146,7 @@ def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes,
 
     if name not in codes or not {"category", "type"} <= set(codes[name]):
         raise BundleError(
-            "DICOM codes (category and type) of every label",
+            "DICOM codes (category and type) for every label",
             got=f"none for {name}",
             advice="Add them under dicom_codes in the bundle's metadata.json.",
         )

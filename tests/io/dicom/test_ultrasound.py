@@ -100,8 +100,8 @@ class TestPixels:
         volume = _read(write_ultrasound(grey, tmp_path / "a.dcm", frames=5, **more))
         np.testing.assert_array_equal(volume.array, grey[None])
         assert volume.warnings == (
-            "the file is a clip of 5 frames and only the first was read: export another frame as a still to "
-            "segment it",
+            "the file is a clip of 5 frames and only the first was read; to segment another frame, "
+            "export it as a still",
         )
 
     @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
@@ -119,7 +119,7 @@ class TestPixels:
         header.save_as(tmp_path / "a.dcm")
         volume = _read(tmp_path / "a.dcm")
         np.testing.assert_array_equal(volume.array, frames[dark][None])
-        assert f"only frame {dark + 1}, the first that shows anything, was read" in volume.warnings[0]
+        assert f"only frame {dark + 1}, the first that is not blank, was read" in volume.warnings[0]
 
     @pytest.mark.parametrize("scale", [1, 256, 257])
     def test_palettes_of_16_bits_that_hold_8(self, grey, tmp_path, scale):
@@ -190,7 +190,7 @@ class TestCalibration:
     def test_no_centimetres_give_none_and_a_warning(self, grey, tmp_path, tags):
         volume = self._changed(grey, tmp_path / "a.dcm", 0, **tags)
         assert volume.pixel_spacing_mm is None
-        assert "does not say the size of a pixel in cm" in volume.warnings[0]
+        assert "gives no plausible size of a pixel in cm" in volume.warnings[0]
 
     def test_a_doppler_trace_does_not_count(self, grey, tmp_path):
         volume = self._changed(
@@ -222,7 +222,7 @@ class TestFilesAndFolders:
         write_ultrasound(grey, folder / "us.dcm")
         Image.fromarray(grey).save(folder / "note.png")
         assert find_inputs([folder]) == [folder]
-        assert "1 other image files passed over" in caplog.text
+        assert "1 other image files were skipped" in caplog.text
 
     def test_several_as_one_are_refused(self, grey, tmp_path):
         for number in range(3):
