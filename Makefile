@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export MLFLOW_DISABLE_TELEMETRY = true
+# The folder of the real data sets, for the tests alone; those that need it skip and say so where there is none.
+test: export MEDSEG_DATA ?= $(wildcard $(abspath ../shared/data))
 
 .PHONY: demo test check docs pictures ui clean
 

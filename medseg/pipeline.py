@@ -30,7 +30,7 @@ from medseg.deferred import import_monai
 from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
-from medseg.quality.inspection import check_ranges, judge
+from medseg.quality.ranges import check_ranges, judge
 from medseg.volume import Mask, Volume, Window
 
 if TYPE_CHECKING:

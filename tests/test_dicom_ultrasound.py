@@ -146,7 +146,7 @@ class TestCapture:
         assert find_inputs([tmp_path]) == [path]
         expected = np.atleast_3d(picture).transpose(2, 0, 1)
         np.testing.assert_array_equal(_read(path).array, expected)
-        assert inspect(path, "US").series[0].usable
+        assert inspect(path, "breast_ultrasound").series[0].usable
 
     def test_of_something_else_is_named(self, grey, tmp_path):
         tags = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT"}
@@ -290,7 +290,7 @@ class TestOnwards:
 
     def test_inspect(self, colour, tmp_path):
         path = write_ultrasound(colour, tmp_path / "a.dcm", spacing_mm=SPACING_MM)
-        found = inspect(path, "US")
+        found = inspect(path, "breast_ultrasound")
         assert (found.verdict, found.shape) == ("warn", (200, 180))
         assert found.spacing_mm == pytest.approx(SPACING_MM)
         assert found.reasons[0].startswith("colour Doppler")

@@ -193,10 +193,10 @@ class TestInspect:
         return folder / "a.png"
 
     def test_pass(self, tmp_path):
-        assert inspect(self._path(tmp_path, _phantom()[0]), "US").verdict == "pass"
+        assert inspect(self._path(tmp_path, _phantom()[0]), "breast_ultrasound").verdict == "pass"
 
     def test_reject(self, tmp_path):
-        found = inspect(self._path(tmp_path, photographs.astronaut()), "US")
+        found = inspect(self._path(tmp_path, photographs.astronaut()), "breast_ultrasound")
         assert (found.verdict, len(found.reasons)) == ("reject", 1)
 
 

@@ -14,15 +14,18 @@ HELP = "what a file or DICOM study holds, and if it can be used"
 
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", help="file, folder or zip archive")
+    command.add_argument("--task", help="whose checks decide (default: all tasks that take such an image)")
     command.add_argument(
-        "--modality", type=str.upper, default="CT", help="of the series to choose (default: CT)"
+        "--modality", type=str.upper, help="of the DICOM series to choose (default: that of the tasks)"
     )
     command.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(options: argparse.Namespace) -> int:
+    from medseg.deferred import import_monai
     from medseg.quality.inspection import inspect
 
-    report = inspect(Path(options.path), options.modality)
+    import_monai()
+    report = inspect(Path(options.path), options.task, options.modality)
     print(strict_json(report.record()) if options.json else report)
     return {"pass": EXIT_DONE, "warn": EXIT_WARNED, "reject": EXIT_ALL_REJECTED}[report.verdict]

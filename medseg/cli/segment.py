@@ -48,9 +48,9 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from medseg.deferred import import_monai
+    from medseg.formats import check_formats
     from medseg.io import case_names, search_inputs
     from medseg.io.atomic import require_folder
-    from medseg.outputs import check_formats
 
     check_formats(options.formats)
     found = search_inputs(options.input)

@@ -207,7 +207,7 @@ def _plain_scalar(value: Any) -> Any:
     raise UsageError(
         "a cached item of tensors, arrays, numbers and texts",
         got=f"one with a {type(value).__name__}",
-        advice="Delete that entry by DeleteItemsd before the first random transform, or set cache_dir to null.",
+        advice="Delete it by DeleteItemsd before the first random transform, or set cache_dir to null.",
     )
 
 

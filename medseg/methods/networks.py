@@ -51,7 +51,7 @@ class EfficientUNet(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1 + classifier_outputs, row, column) of (B, 1 or 3, row, column), sizes multiples of 32."""
+        """(B, 1 or 3, row, column), multiples of 32, to logits (B, 1 + classifier_outputs, row, column)."""
         skipped = self.encoder(x)
         features = skipped.pop()
         mask = features

@@ -13,7 +13,7 @@ from medseg.errors import UnsuitableError
 from medseg.quality.chest_ct.chest import AERATED_HU, TISSUE_HU, Chest, between, look, require_grid
 from medseg.quality.chest_ct.coverage import coverage_warnings, slice_warnings
 from medseg.quality.chest_ct.posture import posture_warnings
-from medseg.quality.chest_ct.scale import require_hounsfield, require_numbers
+from medseg.quality.hounsfield import require_hounsfield, require_numbers
 
 __all__ = ["check_chest_ct"]
 

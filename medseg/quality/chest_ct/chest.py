@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from medseg.errors import UnsuitableError
+from medseg.quality.hounsfield import PADDING_HU
 from medseg.volume import nearest_axes
 
 GRID_MM = 4.0  # finer than any lung, coarser than noise and most folds of cloth; less for small children:
@@ -22,7 +23,6 @@ SMALLEST_HEIGHT_MM = 10.0  # a slab of a few slices is worth a mask, a single sl
 AERATED_HU = (-950.0, -600.0)
 GAS_HU = -500.0  # between air and tissue
 TISSUE_HU = -300.0  # fat, muscle and bone are above
-PADDING_HU = -1400.0  # less than noisy air: scanners put -2000 or -3024 outside the round field
 
 
 def require_grid(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:

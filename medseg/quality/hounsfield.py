@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from medseg.errors import UnsuitableError
-from medseg.quality.chest_ct.chest import PADDING_HU
 
 # Constants that programs add so that no value is below zero. For each the least value left is far above
 # that of an MR, which begins at 0.
 OFFSETS = (32768, 16384, 10000, 8192, 4096)
+PADDING_HU = -1400.0  # less than noisy air: scanners put -2000 or -3024 outside the round field
 AIR_HU = -650.0  # room air and most of any lung are below; measured: 12% or more of each scan
 
 
@@ -37,7 +37,7 @@ def require_hounsfield(array: np.ndarray) -> None:
     if air <= 0.001 * sample.size:
         cause, advice = _other_scale(sample, low, high, array.dtype)
         raise UnsuitableError(
-            "a chest CT in Hounsfield units (air near -1000)",
+            "a CT in Hounsfield units (air near -1000)",
             got=f"values from {low:g} to {high:g} of which hardly any is air: {cause}",
             advice=advice,
         )
