@@ -14,7 +14,9 @@ from test_architecture import ALLOWED
 
 ROOT = Path(__file__).parents[1]
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("bundles/*/docs/*.md")])
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))  # their code runs in test_guides.py
+FOUND = {ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")}
+PAGES = sorted({*FOUND, *ROOT.glob("bundles/*/docs/*.md")} - {*GUIDES})
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 TASK = "retinal_vessel"
 CONFIGS = {
@@ -119,12 +121,12 @@ assert expected.any() and np.array_equal(np.asarray(mask), expected)
 def test_make_targets():
     makefile = (ROOT / "Makefile").read_text()
     found = {target for page in PAGES for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.M)}
-    assert {"demo", "test", "check", "ui"} <= found
+    assert {"demo", "test", "check", "docs", "pictures", "ui"} <= found
     for target in found:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@EACH_PAGE
+@pytest.mark.parametrize("page", [*PAGES, *GUIDES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page):
     for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
         if target.startswith("http"):
@@ -238,19 +240,28 @@ def rows(page, heading):
     return {name: line for line in cells for name in re.findall(r"`([^`]+)`", line[0])}
 
 
-def test_the_architecture_page_has_the_arrows_of_its_test():
-    found = {
-        name.removesuffix("/").removesuffix(".py"): line[2].strip()
-        for name, line in rows(ROOT / "docs" / "architecture.md", "module").items()
-    }
-    assert {name: set(text.split(", ")) - {"-"} for name, text in found.items()} == {
-        name: arrows for name, arrows in ALLOWED.items() if name != "__init__"
-    }
+def test_the_architecture_page_has_every_package_in_order():
+    found = rows(ROOT / "docs" / "architecture.md", "package or module")
+    names = [name.removesuffix("/").removesuffix(".py") for name in found if name.endswith(("/", ".py"))]
+    assert names == [name for name in ALLOWED if name != "__init__"]
 
 
-def test_the_architecture_page_has_every_module_of_training():
-    files = {file.name for file in (ROOT / "medseg" / "training").glob("*.py")} - {"__init__.py"}
-    assert set(rows(ROOT / "docs" / "architecture.md", "module of `training/`")) == files
+PACKAGES = sorted(file.parent.name for file in (ROOT / "medseg").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_architecture_page_has_every_module(package):
+    folder = ROOT / "medseg" / package
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*.py") if file.name[:2] != "__"}
+    found = {name for name in rows(ROOT / "docs" / "architecture.md", f"module of `{package}/`")}
+    assert {name for name in found if name.endswith(".py")} == files
+
+
+def test_pictures_are_small_and_shown():
+    texts = "".join(page.read_text() for page in PAGES)
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        assert picture.stat().st_size < 300_000, picture.name
+        assert f"pictures/{picture.name}" in texts, picture.name
 
 
 def test_exit_codes():
