@@ -57,7 +57,7 @@ def make_results(folder: Path) -> None:
         medseg.segment(source, task=task, device="cpu").save(folder / task)
         save(Image.open(folder / task / "overlay.png"), f"{task}_overlay.jpg", width=900)
     page = (folder / "lung_ct" / "report.html").as_uri()
-    save(screenshot(page, folder, width=1100, height=1060), "lung_ct_report.jpg", width=900)
+    save(screenshot(page, folder, width=1100, height=1000), "lung_ct_report.jpg", width=900)
 
 
 def make_comparison(folder: Path) -> None:

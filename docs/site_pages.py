@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -102,9 +103,8 @@ def _method_page(bundle: Bundle, method: Method) -> str:
             "",
             f"{method.summary[0].upper()}{method.summary[1:]}.",
             "",
-            "| | |",
-            "|---|---|",
             f"| task | [{bundle.task}](../../models/{bundle.task}.md) |",
+            "|---|---|",
             f"| kind | {method.kind} |",
             f"| dimensions | {method.dimensions} |",
             f"| weights | {_weights(method)} |",
@@ -121,7 +121,7 @@ def _method_page(bundle: Bundle, method: Method) -> str:
             "",
             "| step | function | what it does |",
             "|---|---|---|",
-            *(f"| `{row[0]}` | `{row[1]}` | {row[2] if len(row) > 2 else ''} |" for row in rows),
+            *(f"| {_code(row[0])} | {_code(row[1])} | {row[2] if len(row) > 2 else ''} |" for row in rows),
             "",
             "## Configuration",
             "",
@@ -133,6 +133,11 @@ def _method_page(bundle: Bundle, method: Method) -> str:
             "",
         ]
     )
+
+
+def _code(name: str) -> str:
+    """A dotted name that a narrow table may break after its dots and colons."""
+    return "<code>" + re.sub("(::|[.])", r"\1<wbr>", name) + "</code>"
 
 
 def _default(method: Method) -> str:
@@ -158,9 +163,21 @@ def _reference_pages() -> Iterator[tuple[str, str]]:
             if path.suffix == ".py"
             else sorted(path.rglob("*.py"), key=lambda file: (file.parent, file.name))
         )
-        modules = [_dotted(file) for file in files if file.name != "__main__.py"]
-        text = "\n".join(f"::: {name}\n" for name in modules)
-        yield f"reference/{path.stem}.md", f"---\ntitle: {path.stem}\n---\n# medseg.{path.stem}\n\n{text}"
+        blocks = [_block(file) for file in files if file.name != "__main__.py"]
+        text = "\n".join([f"---\ntitle: {path.stem}\n---\n# medseg.{path.stem}\n", *blocks])
+        yield f"reference/{path.stem}.md", text
+
+
+def _block(file: Path) -> str:
+    """A module's documentation; of a package that of what it defines itself, not of what it passes on."""
+    has_heading = len(_dotted(file).split(".")) > 2  # else the page has it
+    options: dict[str, Any] = {"show_root_heading": has_heading, "show_root_toc_entry": has_heading}
+    if file.name == "__init__.py":
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        own = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        options["members"] = [name for name in own if not name.startswith("_")] or False
+    lines = [f"    {name}: {json.dumps(value)}" for name, value in options.items()]
+    return "\n".join([f"::: {_dotted(file)}", "    options:", *(f"  {line}" for line in lines), ""])
 
 
 def _exports_page(tops: list[Path]) -> str:

@@ -253,7 +253,7 @@ PACKAGES = sorted(file.parent.name for file in (ROOT / "medseg").glob("*/__init_
 def test_the_architecture_page_has_every_module(package):
     folder = ROOT / "medseg" / package
     files = {str(file.relative_to(folder)) for file in folder.rglob("*.py") if file.name[:2] != "__"}
-    found = {name for name in rows(ROOT / "docs" / "architecture.md", f"module of `{package}/`")}
+    found = set(rows(ROOT / "docs" / "architecture.md", f"module of `{package}/`"))
     assert {name for name in found if name.endswith(".py")} == files
 
 
