@@ -43,7 +43,6 @@ def test_guide(guide, checkout):
             run(code, checkout)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_the_code_of_a_guide_is_clean(guide, tmp_path):
     """As `make check` wants the checkout."""
