@@ -20,6 +20,7 @@ from medseg.evaluation.comparison import compare_runs
 from medseg.evaluation.past_runs import SCORES_CSV, CaseRow, read_rows
 from medseg.evaluation.references import Reference, read_reference
 from medseg.evaluation.score_files import SCORES_JSON, table, write_scores
+from medseg.evaluation.scoring import Scoring
 from medseg.evaluation.split import evaluate
 from medseg.io import nifti, read_mask, read_volume
 from medseg.metrics.overlap import bootstrap_interval, confusion
@@ -95,7 +96,7 @@ def scored(folder, *pairs, split="test", score=score_picture, draw=draw_picture)
     """Evaluate pairs of an item and its case; the rows of the CSV and the JSON."""
     by_hand = ByHand({item["image"]: found for item, found in pairs})
     items = [item for item, _ in pairs]
-    options = {"score": score, "draw": draw, "parameters": {"learning_rate": "0.1"}}
+    options = {"scoring": Scoring(score, draw), "parameters": {"learning_rate": "0.1"}}
     evaluate(by_hand, items, output_dir=folder, split=split, **options)
     return results(folder)
 

@@ -410,7 +410,7 @@ def test_labels_beside_the_images_are_no_images(patterns):
 
 
 @pytest.mark.parametrize(
-    ("labels", "came"),
+    ("labels", "got"),
     [
         ([], "none"),
         (["labels/120.png"], "none"),  # another image's number

@@ -49,7 +49,7 @@ def item(tmp_path):
 class TestLoading:
     def test_colours_need_permission(self, tmp_path):
         path = _save(tmp_path / "image.png", np.stack([_phantom()[0]] * 3, -1))
-        with pytest.raises(UnsuitableError, match="with 1 channel; came"):
+        with pytest.raises(UnsuitableError, match="with 1 channel; got"):
             LoadVolumed("image", channels=1)({"image": path})
         assert LoadVolumed("image", channels=1, passed_channels=[3])({"image": path})["image"].shape[0] == 3
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.evaluation.classification import question_auc, summarise_question
-from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, CaseRow
+from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, TRAINED, CaseRow
 from medseg.evaluation.scoring import Question
 from medseg.io.atomic import atomic_path
 from medseg.metrics.overlap import summarise
@@ -23,12 +23,11 @@ def write_scores(
     rows: Sequence[CaseRow],
     folder: Path,
     about: Mapping[str, Any],
-    groups: Sequence[str] = (),
     question: Question | None = None,
 ) -> None:
     """Write scores.csv and scores.json and log the summary as a table.
 
-    scores.csv has the columns case, subject, those groups that cases have, label where there are several, and
+    scores.csv has the columns case, subject, the groups that cases have, label where there are several, and
     the scores by name. scores.json names the groups, and has the scores by group too (by_group); where cases
     have the probability and the truth of the question, also how well it is answered (under its name, see
     summarise_question) and the question itself.
@@ -37,10 +36,10 @@ def write_scores(
         rows: one a case.
         folder: must exist.
         about: further entries of scores.json.
-        groups: texts of the cases to group scores by.
         question: that the method answers besides the mask.
     """
-    groups = [name for name in groups if any(name in row.groups for row in rows)]
+    named = dict.fromkeys(name for row in rows for name in row.groups)
+    groups = sorted(named, key=lambda name: name == TRAINED)  # a data set's own first
     _write_csv(rows, folder / SCORES_CSV, groups)
     summary = {**about, "scores": _summary(rows), "groups": groups}
     answered = summarise_question(_flat(rows), question) if question else None

@@ -89,7 +89,7 @@ def evaluate(
             columns = (list(part) for part in zip(*for_threshold, strict=True))
             threshold, dice = best_threshold(*columns)
             about["best_threshold"] = {"threshold": threshold, "mean_dice": dice}
-        write_scores(rows, folder, about, (*scoring.groups, TRAINED), scoring.question)
+        write_scores(rows, folder, about, scoring.question)
         write_json(folder / PARAMETERS_JSON, {**(parameters or {}), "dataset_digest": items_digest(items)})
         _tell_of_training(rows, lineage.is_whole)
     return rows
