@@ -290,14 +290,21 @@ def test_table():
     undefined = {"mean": None, "low": None, "high": None, "cases": 0, "subjects": 0}
     scores = {"dice": entry, "second_observer_dice": undefined}
     lines = [
-        "score                     mean  95% interval       cases  subjects",
-        "dice                    0.8123  0.7900 to 0.8300       8         4",
-        "second_observer_dice         -  - to -                 0         0",
+        "score                   mean  95% interval      cases  subjects",
+        "dice                  0.8123  0.7900 to 0.8300      8         4",
+        "second_observer_dice       -  -                     0         0",
     ]
     assert table({"split": "test", "scores": scores}).splitlines() == lines
     best = {"threshold": 0.42, "mean_dice": 0.81239}
     lines.append("threshold of the best mean Dice: 0.42 (Dice 0.8124)")
     assert table({"split": "validation", "scores": scores, "best_threshold": best}).splitlines() == lines
+
+
+def test_table_of_one_subject():
+    """It gives a mean and no interval."""
+    entry = {"mean": 0.81234, "low": None, "high": None, "cases": 2, "subjects": 1}
+    _, line = table({"split": "test", "scores": {"dice": entry}}).splitlines()
+    assert line.split() == ["dice", "0.8123", "none", "(1", "subject)", "2", "1"]
 
 
 def test_table_of_long_names():
