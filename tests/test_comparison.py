@@ -144,7 +144,7 @@ class TestCompare:
         other = RunScores("b", "folder", tuple(row._replace(case=f"x{row.case}") for row in a.rows))
         with pytest.raises(DataError, match="none among the 8 of a and the 8 of b"):
             compare(a, other)
-        with pytest.raises(DataError, match="case c0 of s0 in A and of t0 in B"):
+        with pytest.raises(DataError, match="case c0 with subject s0 in A and t0 in B"):
             compare(a, run_of([0.5], ["t0"]))
         with pytest.raises(DataError, match="a case with dice in both runs; got none of 2"):
             compare(run_of([None, 0.5]), run_of([0.5, None]))
@@ -159,7 +159,9 @@ class TestCompare:
         )
         with pytest.raises(UsageError, match=r"Did you mean dice\?"):
             compare(a, b, "dise")
-        with pytest.raises(UsageError, match=r"whether high or low is good; got loss. Choose one of dice"):
+        with pytest.raises(
+            UsageError, match=r"\(high or low is good\) is known; got loss. Choose one of dice"
+        ):
             compare(a, b, "loss")
         with pytest.raises(DataError, match="a negative one for c0"):
             compare(a, b, "volume_error_ml")
@@ -430,14 +432,14 @@ class TestMlflow:
 
     def test_no_store_is_made(self, tmp_path, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
-        with pytest.raises(UsageError, match=r"no folder, and no .*none\.db"):
+        with pytest.raises(UsageError, match=r"neither a folder nor the store .*none\.db"):
             load_run("out/bse")
         assert not list(tmp_path.iterdir())
 
     def test_a_store_that_fails_is_said_without_its_password(self, tmp_path, monkeypatch):
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:secret@127.0.0.1:9")
-        with pytest.raises(MedsegError, match="an MLflow store that answers") as caught:
+        with pytest.raises(MedsegError, match="an MLflow store that responds") as caught:
             load_run("base")
         assert "secret" not in str(caught.value)
 
