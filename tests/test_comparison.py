@@ -607,7 +607,7 @@ class TestPage:
         assert "With 8 subjects the interval is likely too narrow." in page.text
 
     def test_no_parameters(self, written):
-        assert "None that were recorded." in self.read(written([0.5] * 3, [0.6] * 3)).text
+        assert "No recorded parameter differs." in self.read(written([0.5] * 3, [0.6] * 3)).text
 
     def test_dots_lie_where_the_scores_are(self, written):
         page = self.read(written([0.2, 0.4, 0.4], [0.4, 0.3, 0.4]))
@@ -645,7 +645,7 @@ class TestPage:
         rising = [0.5 + 0.001 * i for i in range(100)]
         page = self.read(written([0.55] * 100, rising))
         assert page.html.count('class="strip"><svg') == 60
-        assert "Shown are the 60 that changed most" in page.text
+        assert "The plot shows the 60 cases that changed most" in page.text
         cases = [row[0] for row in page.rows if len(row) == 5 and row[0].startswith("c")]
         assert cases == [f"c{i}" for i in (*range(30), *range(70, 100))]
 
@@ -678,7 +678,7 @@ class TestPage:
 
     def test_no_pictures(self, written):
         page = self.read(written([0.5] * 3, [0.6] * 3))
-        assert "No pictures came with these runs." in page.text
+        assert "These runs have no pictures." in page.text
         assert not page.pictures
         assert "false alarm" not in page.text
 

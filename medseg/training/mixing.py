@@ -13,8 +13,8 @@ class MixWithStart:
     """At the end of the last epoch, replaces the weights by a mean of them and the initial weights.
 
     A short fine-tuning improves a network on the new data and worsens it on other data; the mean keeps most
-    of both. Source: Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022. The handler must precede
-    the one that validates, so that the mean is scored and kept.
+    of both. Source: Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022. The handler must
+    precede the one that validates, so that the mean is scored and kept.
 
     Args:
         network: the network that is trained.
