@@ -73,8 +73,8 @@ def to_display(image: np.ndarray) -> np.ndarray:
 
     uint8 values are kept; bool and floats within [0, 1] are multiplied by 255. All others, such as 16-bit
     values, are stretched between their 0.1 and 99.9 percentiles, the same for all channels. Scaled by the
-    type's range instead, the 12 bits of a camera in a 16-bit file would look black, and scaled by the maximum,
-    a hot pixel would darken the rest. Values that are not finite count as 0.
+    type's range instead, the 12 bits of a camera in a 16-bit file would look black, and scaled by the
+    maximum, a hot pixel would darken the rest. Values that are not finite count as 0.
 
     Args:
         image: (C, row, column), C 1 (grey) or 3 (RGB), any real dtype.

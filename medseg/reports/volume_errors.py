@@ -25,7 +25,7 @@ def draw_volume_errors(
     """Paint agreement (pale yellow), misses (cyan) and false alarms (violet) on three darkened slices.
 
     The slices show most of the errors or, if there are none, of the agreement. A voxel with one label in the
-    reference and another in the mask counts as missed. Agreement is a tint, so that the anatomy stays visible.
+    reference and another in the mask counts as missed. Agreement is tinted, so that the anatomy is visible.
 
     Args:
         image: (1, i, j, k).

@@ -1,7 +1,7 @@
 """Slices of a volume in radiological convention, for any orientation of its array.
 
 The patient's right is on the left of an axial or coronal slice; the front is at the top of an axial slice and
-on the left of a sagittal one; the head is at the top of a coronal or sagittal one. Proportions are those in mm
+on the left of a sagittal one; the head is at the top of a coronal or sagittal one. Proportions are true in mm
 along the array's own axes. An oblique array is shown along its nearest axes.
 """
 
