@@ -163,7 +163,7 @@ class TestCompare:
             UsageError, match=r"\(high or low is good\) is known; got loss. Choose one of dice"
         ):
             compare(a, b, "loss")
-        with pytest.raises(DataError, match="a negative one for c0"):
+        with pytest.raises(DataError, match="a negative value for c0"):
             compare(a, b, "volume_error_ml")
         assert compare(a, b).directions == {"dice": 1, "loss": None, "volume_error_ml": -1}
 

@@ -58,14 +58,12 @@ def train(
     """Train, keep the weights of the best validation, and score every validation case with them.
 
     After each epoch ckpt_dir/checkpoint.pt holds the state from which the training can be resumed, and
-    ckpt_dir/model.pt the best weights. output_dir gets case scores, pictures and learning curves, and one
-    MLflow run holds all of them. Only the first of several processes writes. See medseg.training.place for
-    data that another program provides.
+    ckpt_dir/model.pt the best weights. output_dir gets scores, pictures and learning curves, and one MLflow run
+    holds them all. Only the first process writes. See medseg.training.place for data from another program.
 
     Args:
         trainer: MONAI's trainer, over a PreparedDataset in EpochBatches.
-        validator: MONAI's evaluator, run by the trainer's ValidationHandler; its key metric chooses the best
-            weights.
+        validator: MONAI's evaluator, run by the ValidationHandler; its key metric chooses the best weights.
         lr_scheduler: the scheduler of the trainer's LrScheduleHandler.
         parameters: flattened configuration (medseg.bundle.configuration).
         changed: the parameters that differ from the bundle's own (changed_configuration).
@@ -74,15 +72,14 @@ def train(
         experiment, run_name, parent_run: see medseg.tracking.tracker.Tracker; without run_name the run is
             named after the changed parameters (medseg.tracking.run_list).
         resume: whether to continue from the checkpoint, if there is one.
-        patience: number of validations without a better score after which the training ends; None for never.
+        patience: the training ends after so many validations without a better score; None for never.
         register: name in MLflow's model registry; None registers nothing.
         start_from: the initial weights; their lineage becomes part of that of the new weights.
         segmenter: a function from a file of weights to the segmenter that is scored at the end.
         scoring: how the validation cases are scored at the end.
 
     Raises:
-        UsageError: output_dir holds a training and resume is not set, or the training was started with other
-            parameters.
+        UsageError: output_dir holds a training, and resume is not set or the parameters differ.
         MedsegError: the loss is infinite or NaN, or another training writes to output_dir.
     """
     place = place_of(trainer, manifests, bundle_root, Path(output_dir), Path(ckpt_dir))
