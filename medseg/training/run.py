@@ -58,8 +58,8 @@ def train(
     """Train, keep the weights of the best validation, and score every validation case with them.
 
     After each epoch ckpt_dir/checkpoint.pt holds the state from which the training can be resumed, and
-    ckpt_dir/model.pt the best weights. output_dir gets scores, pictures and learning curves, and one MLflow run
-    holds them all. Only the first process writes. See medseg.training.place for data from another program.
+    ckpt_dir/model.pt the best weights. output_dir gets scores, pictures and learning curves, and one MLflow
+    run holds all. Only the first process writes. See medseg.training.place for data from another program.
 
     Args:
         trainer: MONAI's trainer, over a PreparedDataset in EpochBatches.
