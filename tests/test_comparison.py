@@ -686,7 +686,7 @@ class TestPage:
         written([0.5] * 3, [0.6] * 3)
         (tmp_path / "a" / "cases" / "c0.jpg").write_text("<script>alert(1)</script>")
         compare_runs(str(tmp_path / "a"), str(tmp_path / "b"), tmp_path / "out")
-        assert "No pictures" in self.read(tmp_path / "out").text
+        assert "These runs have no pictures" in self.read(tmp_path / "out").text
         assert "left out of the page" in caplog.text
 
     def test_hostile_names_are_text(self, tmp_path):
