@@ -320,7 +320,7 @@ def used(root):
 @pytest.fixture
 def said(monkeypatch):
     """As if a workflow ran with these overrides."""
-    return lambda overrides: monkeypatch.setattr("medseg.bundle.config._said", lambda: overrides)
+    return lambda overrides: monkeypatch.setattr("medseg.bundle.config._active_overrides", lambda: overrides)
 
 
 def test_keys_of_the_inference_alone_go_to_it(used):
@@ -433,7 +433,7 @@ def test_a_fold_that_is_not_there(folds, fold):
 
 
 def test_a_fold_of_a_file(folds):
-    with pytest.raises(WeightsError, match="to choose a fold of"):
+    with pytest.raises(WeightsError, match="to choose a fold from"):
         weights_files(model(folds, 0), 0)
 
 

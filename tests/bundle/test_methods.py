@@ -85,7 +85,7 @@ def test_a_rule_and_a_network():
 
 @pytest.mark.parametrize("key", ["summary", "kind", "dimensions", "weights", "algorithm_family"])
 def test_a_declaration_that_is_not_whole(copy, key):
-    with pytest.raises(BundleError, match=f"got none of {key}"):
+    with pytest.raises(BundleError, match=f"got one without {key}"):
         read_method(declare(copy, **{key: "nothing"}), "classical")
 
 
@@ -109,7 +109,7 @@ def test_a_method_without_a_declaration(copy, run_medseg, lung_data, monkeypatch
     for command in (["segment", LUNG, image, "-o", tmp_path / "out"], ["info", LUNG], evaluation):
         assert run_medseg(*command, "--method", "classical") == BundleError.exit_code
         said = capsys.readouterr().err
-        assert "a declaration of summary, kind" in said
+        assert "a declaration with summary, kind" in said
         assert "Traceback" not in said
 
 
@@ -227,7 +227,7 @@ def test_training_a_rule_is_refused(run_medseg, lung_data, tmp_path, capsys):
     for more in ([], ["--folds", 2]):
         assert run_medseg("train", LUNG, *options, *more) == 2
         said = capsys.readouterr().err
-        assert "classical, which is of the kind rule" in said
+        assert "classical, whose kind is rule" in said
         assert "Train residual_unet." in said
     assert not (tmp_path / "out").exists()
 

@@ -296,7 +296,7 @@ class TestPage:
     def test_nothing_odd_gives_the_green_banner(self, tmp_path, case):
         html = _page(tmp_path, **case | {"warnings": [], "quality": {"verdict": "pass"}})
         assert 'class="banner pass"' in html
-        assert "checks found nothing odd" in html
+        assert "checks found nothing unusual" in html
         assert "Review with care" not in html
         assert "Nothing was found" not in html
 
@@ -314,6 +314,16 @@ class TestPage:
         assert 'class="banner warn"' in html
         assert "The quality check ended with: warn" in html
 
+    def test_many_missing_values_are_counted_and_folded_away(self, tmp_path, case):
+        missing = {f"size_{n}_mm": {"value": None, "unit": "mm", "reason": "no lesion"} for n in range(6)}
+        text = re.sub(r"<[^>]+>", " ", _page(tmp_path, **case | {"measurements": missing}))
+        assert "6 measurements are not known, because no lesion." in text
+        assert "size 5 (mm)" in text
+        assert "Not known, because" not in text
+        del missing["size_0_mm"]
+        text = re.sub(r"<[^>]+>", " ", _page(tmp_path, **case | {"measurements": missing}))
+        assert "Not known, because no lesion: size 1 (mm), " in text
+
     def test_nan_is_shown_as_not_known(self, tmp_path, case):
         html = _page(tmp_path, **case | {"measurements": {"density": {"value": np.nan, "unit": "1"}}})
         assert "Not known, because the result is not a finite number" in html
@@ -322,7 +332,7 @@ class TestPage:
         empty = Mask(np.zeros((ROWS, COLUMNS), np.uint8), LABELS)
         html = _page(tmp_path, **case | {"mask": empty, "measurements": {}, "quality": {}, "provenance": {}})
         assert "Vessel (none found)" in html
-        assert "None were made" in html
+        assert "No measurements were made" in html
 
     def test_a_large_picture_is_reduced_and_said_so(self, tmp_path, case):
         image, mask = np.zeros((1, 100, 3200), np.uint8), Mask(np.zeros((100, 3200), np.uint8), LABELS)

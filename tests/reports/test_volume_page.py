@@ -162,7 +162,7 @@ class TestPage:
 
     @pytest.mark.parametrize(
         ("count", "shown", "said"),
-        [(60, 60, "All 60"), (61, 31, "31 of 61 axial slices, every 2nd"), (133, 45, "45 of 133")],
+        [(60, 60, "All 60"), (61, 31, "31 of 61 axial slices (every 2nd)"), (133, 45, "45 of 133")],
     )
     def test_says_how_many_of_how_many(self, write, case, count, shown, said):
         labels = np.zeros((8, 8, count), np.uint8)

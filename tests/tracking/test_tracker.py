@@ -289,8 +289,8 @@ def test_artifacts_and_pictures(mlflow_client, folder, caplog):
     }
     assert all("+step+7+" in name for name in pictures)
     assert warnings_in(caplog) == [
-        f"{folder}/../missing.csv was gone before MLflow got it.",
-        "MLflow refuses picture, which is left out: bad.png is no picture",
+        f"{folder}/../missing.csv was deleted before it could be sent to MLflow.",
+        "MLflow refuses picture, which is left out: bad.png is not a picture",
     ]
     assert client.get_run(run_id).info.status == "FINISHED"
 
@@ -812,7 +812,7 @@ def test_a_store_that_is_away(mlflow_client, folder, away, caplog):
     first, last = warnings_in(caplog)
     assert f"MLflow at {CLOSED}" in first
     assert "Connection refused" in first
-    assert f"{folder / 'journal.jsonl'} keeps it" in first
+    assert f"{folder / 'journal.jsonl'} keeps the run" in first
     assert f"`medseg sync {folder.parent}`" in last
     assert not deliver(folder)
     away()
@@ -833,7 +833,7 @@ def test_a_store_that_comes_back(mlflow_client, folder, away, caplog, monkeypatc
     assert history(mlflow_client, tracker.run_id) == losses(2)
     tracker.finish("FINISHED")
     assert len(warnings_in(caplog)) == 1
-    assert "MLflow answers again" in caplog.text
+    assert "MLflow responds again" in caplog.text
 
 
 def test_when_it_tries_again(mlflow_client, folder, monkeypatch):

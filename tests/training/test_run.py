@@ -374,7 +374,7 @@ def test_weights_know_whom_they_have_learnt_from(trained, scored, capsys):
     assert record["weights_sha256"] == sha256(weights)
     assert (len(record["subjects"]), len(record["images"]), record["is_whole"]) == (3, 3, True)
     assert [row.groups.get("trained") for row in scored(weights, "training")] == ["yes"] * 3
-    assert "3 of 3 cases trained these weights" in capsys.readouterr().out
+    assert "trained on 3 of 3 cases" in capsys.readouterr().out
     for split in ("validation", "test"):
         assert not any(row.groups for row in scored(weights, split))
 
