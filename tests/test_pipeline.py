@@ -14,6 +14,8 @@ from medseg.io import read_mask
 from medseg.metrics.overlap import confusion
 from medseg.quality.inspection import check_ranges, judge
 
+pytestmark = pytest.mark.seconds
+
 TASK = "retinal_vessel"
 
 

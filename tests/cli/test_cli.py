@@ -123,6 +123,7 @@ def test_a_pattern_without_a_match_does_not_stop_the_rest(medseg, photograph, tm
         ("眼底.jpg".encode(), {"PYTHONIOENCODING": "ascii:strict"}),
     ],
 )
+@pytest.mark.seconds
 def test_printing_never_fails(photograph, tmp_path, name, environment):
     for file in (name, b"bad_" + name):
         with open(os.path.join(os.fsencode(tmp_path), file), "wb") as copy:

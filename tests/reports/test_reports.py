@@ -433,6 +433,7 @@ class TestAtomic:
         assert len(modes) == 1
 
 
+@pytest.mark.seconds
 def test_import_is_light():
     code = (
         "import sys, medseg.reports; print({'torch', 'monai', 'jinja2', 'PIL', 'scipy'} & set(sys.modules))"

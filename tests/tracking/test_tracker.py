@@ -583,6 +583,7 @@ def test_a_new_run_keeps_what_the_old_one_has_not_delivered(mlflow_client, folde
     assert [history(mlflow_client, run.info.run_id) for run in found] == [losses(EPOCHS)] * 2
 
 
+@pytest.mark.seconds
 def test_the_folder_of_a_running_training(mlflow_client, folder, caplog):
     code = """
         tracker = Tracker(Path(sys.argv[1]), experiment="vessels")

@@ -265,7 +265,8 @@ def test_training_is_tracked(trained):
         0: pytest.approx(json.loads((trained / "scores.json").read_text())["scores"]["dice"]["mean"])
     }
     assert all(0 < loss < 5 for loss in logged["train_loss"].values())
-    assert (logged["train_dice"], logged["val_dice"]) == ({}, {})
+    # Two epochs teach two small layers next to nothing.
+    assert all(0.01 < dice < 0.2 for name in ("train_dice", "val_dice") for dice in logged[name].values())
     assert logged["learning_rate"] == pytest.approx({1: 0.0004, 2: 0.0022})
 
 

@@ -156,6 +156,7 @@ class TestWholeChest:
         step = 4 if scale > 1 else 2.5
         assert _check(chest(scale=scale, step_mm=(step, step, 4))) == []
 
+    @pytest.mark.seconds
     def test_a_newborn_in_a_long_scan(self):
         """Little lung in few slices, but all of it."""
         assert _check(chest(scale=0.24, size_mm=(420, 320, 2000))) == []
