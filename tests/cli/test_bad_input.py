@@ -17,6 +17,8 @@ from PIL import Image
 
 from medseg.phantoms import chest, dicom_series
 
+pytestmark = pytest.mark.seconds
+
 AFFINE = np.diag([-2.0, -2.0, 2.0, 1.0])
 FAILING = "dicom_cases/failing"
 

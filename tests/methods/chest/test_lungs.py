@@ -240,6 +240,7 @@ def test_input_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("disease", [{}, {"emphysema": 0.7}])
+@pytest.mark.seconds
 def test_chest_phantom(disease):
     from medseg.phantoms import Scan, chest
 

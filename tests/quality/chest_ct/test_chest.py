@@ -242,6 +242,7 @@ class TestCoverage:
 
     @pytest.mark.parametrize("padding_hu", [-3024, -1024])
     @pytest.mark.parametrize("step_mm", [(4, 4, 4), (1.4, 1.4, 4)])
+    @pytest.mark.seconds
     def test_round_field(self, padding_hu, step_mm):
         body = chest(step_mm=step_mm)
         array = body.array
