@@ -3,6 +3,8 @@
 # make test       all tests but the slow ones: minutes
 # make test-slow  trainings, servers, whole cross-validations, sweeps over real data
 # make check      format, lint, types
+# make docs       the documentation as a site, into site/
+# make pictures   those of docs/pictures
 # make ui         MLflow's page
 # make clean      removes the environment and all that was built
 PYTHON ?= python3
@@ -10,8 +12,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export MLFLOW_DISABLE_TELEMETRY = true
+# The folder of the real data sets, for the tests alone; those that need it skip and say so where there is none.
+test-fast test test-slow: export MEDSEG_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: demo test-fast test test-slow check ui clean
+.PHONY: demo test-fast test test-slow check docs pictures ui clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python -m monai.bundle run --config_file bundles/retinal_vessel/configs/inference.yaml --output_dir out/demo
@@ -39,11 +43,19 @@ check: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "docs: site/index.html"
+
+# Two trainings on phantoms and screenshots by Chromium, some minutes.
+pictures: $(VENV)/test-ready
+	$(BIN)/python docs/make_pictures.py
+
 ui: $(VENV)/test-ready
 	$(BIN)/medseg ui
 
 clean:
-	rm -rf $(VENV) out build dist
+	rm -rf $(VENV) out build dist site
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -54,4 +66,8 @@ $(VENV)/demo-ready: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/test-ready: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e ".[test]"
+	@touch $@ $(VENV)/demo-ready
+
+$(VENV)/docs-ready: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[docs]"
 	@touch $@ $(VENV)/demo-ready

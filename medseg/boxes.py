@@ -1,4 +1,4 @@
-"""Boxes of voxels in an image: a slice for each axis, with whole numbers at both ends."""
+"""Boxes of voxels in an image: one slice per axis, each with integer start and stop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ Box = tuple[slice, ...]
 
 
 def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> Box:
-    """The smallest box that holds all of mask and a margin in voxels, inside the array."""
-    seen = np.logical_or.reduce(mask)  # one pass for two axes
+    """The smallest box around the True voxels, with a margin, clipped to the array; empty for an empty mask.
+
+    Args:
+        mask: (i, j, k) bool.
+        margin: voxels to add at both ends of each axis.
+    """
+    projection = np.logical_or.reduce(mask)  # along i; one pass over the mask serves j and k
     box = []
-    for along in (mask.any(axis=(1, 2)), seen.any(axis=1), seen.any(axis=0)):
+    for along in (mask.any(axis=(1, 2)), projection.any(axis=1), projection.any(axis=0)):
         where = np.flatnonzero(along)
         low, high = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
         box.append(slice(low, high))
@@ -21,7 +26,7 @@ def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> Box:
 
 
 def widened(box: Sequence[slice], margin: Sequence[int], shape: Sequence[int]) -> Box:
-    """A box with a margin in voxels, inside an array of `shape`."""
+    """The box with a margin in voxels at both ends of each axis, clipped to an array of `shape`."""
     return tuple(
         slice(max(0, part.start - more), min(size, part.stop + more))
         for part, more, size in zip(box, margin, shape, strict=True)
@@ -29,17 +34,17 @@ def widened(box: Sequence[slice], margin: Sequence[int], shape: Sequence[int]) -
 
 
 def moved(box: Sequence[slice], outer: Sequence[slice]) -> Box:
-    """Where a box of a part of an image lies in the image; `outer` is the part's own box."""
+    """Convert a box from the coordinates of a part of an image to the image's; `outer` is the part's box."""
     return tuple(slice(a.start + b.start, a.stop + b.start) for a, b in zip(box, outer, strict=True))
 
 
 def within(box: Sequence[slice], outer: Sequence[slice]) -> Box:
-    """Where a box of an image lies in a part of the image; `outer` is the part's own box."""
+    """Convert a box from the coordinates of an image to those of a part of it; `outer` is the part's box."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, outer, strict=True))
 
 
 def placed(array: np.ndarray, box: Sequence[slice], other: Sequence[slice]) -> np.ndarray:
-    """What an array that lies in one box of an image is in another box, 0 beyond the array."""
+    """The values in box `other` of an array that fills `box`; 0 where `other` reaches beyond `box`."""
     copy = np.zeros(shape_of(other), dtype=array.dtype)
     part = common(box, other)
     copy[within(part, other)] = array[within(part, box)]
@@ -47,19 +52,19 @@ def placed(array: np.ndarray, box: Sequence[slice], other: Sequence[slice]) -> n
 
 
 def common(first: Sequence[slice], second: Sequence[slice]) -> Box:
-    """What two boxes have in common; empty where they don't meet."""
+    """The intersection of two boxes; empty where they don't overlap."""
     starts = [max(a.start, b.start) for a, b in zip(first, second, strict=True)]
     stops = [min(a.stop, b.stop) for a, b in zip(first, second, strict=True)]
     return tuple(slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True))
 
 
 def hull(first: Sequence[slice], second: Sequence[slice]) -> Box:
-    """The smallest box that holds two."""
+    """The smallest box that contains both boxes."""
     return tuple(
         slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True)
     )
 
 
 def shape_of(box: Sequence[slice]) -> tuple[int, ...]:
-    """Voxels of a box along each axis."""
+    """The number of voxels of a box along each axis."""
     return tuple(part.stop - part.start for part in box)

@@ -1,4 +1,4 @@
-"""What is known of an image besides its voxels: on its way through the transforms, and at their end."""
+"""What is known about an image besides its voxels: Origin during the transforms, Case after the last one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Finding:
 
     Attributes:
         kind: "warning" for what the user must know, "note" for what a step did to the mask.
-        step: who says it: "reader", or the name of a transform.
+        step: "reader", or the class name of the transform that made the finding.
         text: a sentence.
     """
 
@@ -31,13 +31,14 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where an image came from and what was noticed since; its tensor's meta data hold it as `origin`.
+    """Where an image came from, and the findings so far; the image's meta data hold it under `origin`.
 
     Attributes:
         source: the path that the image came from.
         headers: of DICOM, as medseg.volume.Volume has them.
         pixel_spacing_mm: (row, column) size of a picture's pixel in mm; None when unknown.
-        region_box: (top, left, height, width) in px of the part of a picture that the spacing is true of.
+        region_box: (top, left, height, width) in px of the part of a picture to which pixel_spacing_mm
+            applies.
         findings: in the order in which they were made.
     """
 
@@ -46,21 +47,22 @@ class Origin:
     pixel_spacing_mm: tuple[float, float] | None = None
     region_box: tuple[int, int, int, int] | None = None
     findings: tuple[Finding, ...] = ()
-    # MONAI takes apart what a loader has put together: these two make it a scalar there, which stays whole.
+    # MONAI's decollation splits meta data along the batch. With `ndim` 0 and `item` it takes an Origin for a
+    # scalar and leaves it whole.
     ndim: ClassVar[int] = 0
 
     def item(self) -> Origin:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Origin:
-        return self  # never changed, and MetaTensor copies what it holds at each step
+        return self  # it is immutable, and MetaTensor deep-copies its meta data at each step
 
     def warned(self, step: str, *texts: str) -> Origin:
-        """The same with these warnings added."""
+        """A copy with these warnings added."""
         return self._with(WARNING, step, texts)
 
     def noted(self, step: str, *texts: str) -> Origin:
-        """The same with these notes added."""
+        """A copy with these notes added."""
         return self._with(NOTE, step, texts)
 
     def texts(self, kind: str) -> list[str]:
@@ -74,16 +76,16 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One image with its mask, as the last step of a bundle leaves it: what is measured, scored and saved.
+    """One image with its mask after the last step of a bundle, ready to be measured, scored and saved.
 
     Attributes:
         mask: on the image's own grid.
         image: (C, row, column) or (C, i, j, k), as it was read.
-        field_of_view: (row, column) bool, where a picture was analysed; None for everywhere.
-        extras: what the method says besides, by the names that the bundle gives: `probability`, (row,
-            column), numbers that answer questions about the whole picture.
-        findings: warnings and notes, in their order.
-        window: in which a volume is shown; None where the bundle names none.
+        field_of_view: (row, column) bool, the part of a picture that was analysed; None for all of it.
+        extras: further outputs of the method, by the names that the bundle gives them: `probability`, (row,
+            column), and numbers about the whole picture.
+        findings: warnings and notes, in the order in which they were made.
+        window: the display window of a volume; None where the bundle names none.
     """
 
     mask: Mask

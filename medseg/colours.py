@@ -1,6 +1,6 @@
-"""The colour of each label, the same on the overlay and the page, in DICOM SEG and in RTSTRUCT.
+"""The colour of each label, the same on the overlay, on the page, in DICOM SEG and in RTSTRUCT.
 
-A label's value decides, so that a new task gets its colours from here without a line of its own.
+The colour follows from the label's value, so that a new task needs no colours of its own.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ COLOURS_RGB = ((0, 230, 255), (255, 255, 190), (190, 0, 255), (0, 130, 190))
 
 
 def colour_rgb(value: int) -> tuple[int, int, int]:
-    """Red, green and blue (0 to 255) of a label from 1; the table is used again after its end."""
+    """(red, green, blue), each 0 to 255, of a label value from 1; the table repeats after its last colour."""
     return COLOURS_RGB[(value - 1) % len(COLOURS_RGB)]

@@ -1,9 +1,9 @@
-"""Import MONAI, and each of the libraries that it merely might need when it does need it.
+"""Import MONAI without the optional libraries that it imports; each of them is imported on first use.
 
 MONAI imports every optional library that it finds: pandas, matplotlib, itk, scikit-learn. While MONAI is
-imported, a Deferred stands in for each of them, and stays in the place where MONAI has put it. It imports the
-library when it is used, and then gives way to it. Other code never sees one: once MONAI is imported, none is
-left in sys.modules.
+imported, a Deferred object stands in for each of them, and MONAI's modules keep it. On first use the Deferred
+imports the library and is replaced by it. Other code never gets a Deferred: after the import of MONAI,
+sys.modules holds none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-# What waits until it is used, and the names that MONAI takes out of it beforehand.
+# The modules that are deferred, and the names that MONAI and Ignite import from each.
 _WAITING: Mapping[str, Sequence[str]] = {
     "cv2": (),
     "itk": (),
@@ -49,15 +49,15 @@ _WAITING: Mapping[str, Sequence[str]] = {
     # Sharded optimizers, and with them sympy, which Ignite imports to recognise one class.
     "torch.distributed.optim": ("ZeroRedundancyOptimizer",),
 }
-# Who is given a name that waits; for all others the library is imported at once.
-_PATIENT = ("monai", "ignite")
+# The libraries that get a Deferred for such a name; for any other importer the library is imported at once.
+_IMPORTERS = ("monai", "ignite")
 
 
 def import_monai() -> bool:
-    """Import what of MONAI a segmentation takes, with the libraries of _WAITING left for later.
+    """Import the parts of MONAI that a segmentation needs, without the libraries of _WAITING.
 
     Returns:
-        False where MONAI was there already, and nothing was done.
+        False where MONAI was already imported, so that nothing was done.
     """
     if "monai" in sys.modules:
         return False
@@ -78,33 +78,33 @@ class Deferred:
     def __init__(self, module: str, name: str | None = None) -> None:
         self._module = module
         self._name = name
-        self.__file__ = __file__  # a module without one is none to MONAI
+        self.__file__ = __file__  # MONAI treats a module without __file__ as missing
         self.__spec__ = None  # the import system reads it
 
     def __getattr__(self, name: str) -> Any:
-        if self._name is None and _asked_by_patient():
+        if self._name is None and _is_asked_by_importer():
             if name == "__path__":  # `from module import name` asks whether it is a package
                 raise AttributeError(name)
             if name in _WAITING[self._module]:
                 return Deferred(self._module, name)
-        return getattr(_give_way(self), name)
+        return getattr(_replace(self), name)
 
     def __call__(self, *values: Any, **named: Any) -> Any:
-        return _give_way(self)(*values, **named)
+        return _replace(self)(*values, **named)
 
     def __instancecheck__(self, instance: object) -> bool:
-        return isinstance(instance, _give_way(self))
+        return isinstance(instance, _replace(self))
 
     def __subclasscheck__(self, kind: type) -> bool:
-        return issubclass(kind, _give_way(self))
+        return issubclass(kind, _replace(self))
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return (_give_way(self),)
+        return (_replace(self),)
 
 
 @contextmanager
 def _deferred(names: Iterable[str]) -> Iterator[None]:
-    """Meanwhile an import of a module that is installed and not yet imported gives a Deferred."""
+    """Within the block, importing an installed module of `names` for the first time gives a Deferred."""
     waiting = {name: Deferred(name) for name in names if name not in sys.modules and _is_installed(name)}
     modules: dict[str, Any] = sys.modules  # the import system takes any object
     modules.update(waiting)
@@ -118,7 +118,7 @@ def _deferred(names: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Meanwhile no search for cyclic garbage: what an import makes, it makes to stay."""
+    """Within the block, the garbage collector is off: hardly anything that an import creates is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -133,18 +133,19 @@ def _is_installed(name: str) -> bool:
     return sys.modules[library] is not None if library in sys.modules else find_spec(library) is not None
 
 
-def _asked_by_patient() -> bool:
+def _is_asked_by_importer() -> bool:
     """Whether it is MONAI or Ignite that asks a Deferred for an attribute."""
-    return _library(sys._getframe(2).f_globals.get("__name__", "")) in _PATIENT
+    return _library(sys._getframe(2).f_globals.get("__name__", "")) in _IMPORTERS
 
 
-def _give_way(deferred: Deferred) -> Any:
-    """Import what a Deferred stands in for, and put in their places it and what else of its library is there.
+def _replace(deferred: Deferred) -> Any:
+    """Import what a Deferred stands in for, and replace every Deferred of the same library that can be.
 
-    With all else, because `except` takes no Deferred: whoever could raise an error of a library has used it.
+    An `except` clause can't use a Deferred. Replacing all of a library on first use suffices for that: only a
+    library that has been used can raise its errors.
     """
     real = _real(deferred)
-    for holder in [module for name, module in list(sys.modules.items()) if _library(name) in _PATIENT]:
+    for holder in [module for name, module in list(sys.modules.items()) if _library(name) in _IMPORTERS]:
         for name, value in list(vars(holder).items()):
             if type(value) is Deferred and _library(value._module) == _library(deferred._module):
                 setattr(holder, name, _if_imported(value))
@@ -152,7 +153,7 @@ def _give_way(deferred: Deferred) -> Any:
 
 
 def _if_imported(deferred: Deferred) -> Any:
-    """What a Deferred stands in for where that is imported already, else the Deferred."""
+    """The object that a Deferred stands in for if it is already imported, else the Deferred."""
     module = sys.modules.get(deferred._module, deferred)
     if isinstance(module, Deferred) or deferred._name is None:
         return module
@@ -167,7 +168,7 @@ def _real(deferred: Deferred) -> Any:
         return module
     try:
         return getattr(module, deferred._name)
-    except AttributeError:  # a module in it that has yet to be imported, such as matplotlib's pyplot
+    except AttributeError:  # a submodule that is not yet imported, such as matplotlib's pyplot
         return import_module(f"{deferred._module}.{deferred._name}")
 
 

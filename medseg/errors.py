@@ -10,15 +10,13 @@ MedsegError                 exit code 1 at the command line
 └── BundleError             1   a bundle that is incomplete or inconsistent
     └── WeightsError        1   weights that are missing, don't fit or aren't the pinned ones
 
-Each says three things: what was expected, what was got, and what to do. None names a patient.
+Each message says what was expected, what was got, and what to do. No message names a patient.
 """
 
 from __future__ import annotations
 
-import difflib
-import traceback
+import os
 from collections.abc import Iterable
-from pathlib import Path
 
 
 class MedsegError(Exception):
@@ -70,22 +68,23 @@ class WeightsError(BundleError):
 
 
 def error_text(error: BaseException) -> str:
-    """What a user reads of an error: one that nobody foresaw shows its kind and place, never its text.
+    """The text that a user reads. Of an unforeseen error it gives the type and the place, never the message.
 
-    Libraries quote what they read, which may be a patient's name.
+    Libraries quote what they read in their messages, and that may be a patient's name.
     """
+    import traceback
+
     if isinstance(error, MedsegError):
         return str(error)
-    while error.__cause__ is not None:  # MONAI wraps what a transform raises
+    while error.__cause__ is not None:  # MONAI wraps the errors of transforms in its own
         error = error.__cause__
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"medseg could not process it ({type(error).__name__} in {Path(place.filename).name}:{place.lineno})."
-    )
+    file = os.path.basename(place.filename)
+    return f"medseg could not process it ({type(error).__name__} in {file}:{place.lineno})."
 
 
 def file_error_text(error: OSError) -> str:
-    """What a user reads of a file that can't be read or written."""
+    """The text that a user reads about a file that can't be read or written."""
     got = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     return (
         f"expected files that can be read and written; got {got}. "
@@ -94,7 +93,9 @@ def file_error_text(error: OSError) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The sentence that helps after a misspelt name: the nearest known ones, else all of them."""
+    """Advice after a misspelt name: the known names most like it, or all of them when none is alike."""
+    import difflib
+
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if near:

@@ -1,9 +1,9 @@
-"""A network's grid, made from a scan's: axes in RAS order, square to each other, one spacing.
+"""The network's grid, planned for each volume: axes in RAS order, at right angles, with one spacing.
 
-The grid keeps the scan's own directions, the ones nearest to right, anterior and superior: an oblique
-scan is not turned, so each of its slices stays a plane of the grid. A sheared scan (gantry tilt) is
-straightened by shifting its slices. `to_grid` and `to_source` use the same mapping in both directions:
-the outer faces of the first and the last voxel of both grids coincide.
+The grid keeps the volume's own directions, each assigned to the nearest of right, anterior and superior. An
+oblique volume is not rotated, so that each of its slices stays a plane of the grid. A sheared volume (gantry
+tilt) is straightened by shifting its slices. `to_grid` and `to_source` use the same mapping in both
+directions: the outer faces of the first and the last voxel of both grids coincide.
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ from medseg.boxes import Box, bounding_box
 from medseg.errors import UnsuitableError
 from medseg.volume import nearest_axes
 
-# Cosine of the angle between two axes that counts as square: a shift of 0.3 mm over 300 mm, far below a
-# voxel, and far above what the rounding of direction cosines to six digits makes.
+# Axes count as perpendicular up to this cosine of their angle: a shift of 0.3 mm over 300 mm, far below a
+# voxel, and far above the rounding of direction cosines to six digits.
 SQUARE = 1e-3
 SLAB = 16  # slices at a time, so that no full-size float copy is made
 UNKNOWN = 255  # no label yet
-_CACHED = 4  # planes of scores that a processor's cache holds
+_CACHED = 4  # planes of scores that fit a processor's cache
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How a scan's voxels lie in the network's grid. Axes here are the grid's: right, anterior, superior.
+    """The mapping between a volume's voxels and the network's grid.
+
+    Axes are those of the grid: right, anterior, superior.
 
     Attributes:
-        axes: the scan's axis that runs along each axis of the grid.
-        flipped: whether it runs the other way.
-        source_shape: voxels of the scan along each axis of the grid.
+        axes: for each axis of the grid, the volume's axis that runs along it.
+        flipped: whether that axis runs in the opposite direction.
+        source_shape: voxels of the volume along each axis of the grid.
         resized_shape: the same after resizing, before slices are shifted.
-        slices: the axis along which slices are stacked.
-        shift: voxels of the resized scan, along each axis, by which a slice lies beside the one before it.
-        shape: voxels of the grid.
+        slices: the axis of the grid along which the slices are stacked.
+        shift: offset of each slice from the previous one along each axis, in voxels of the resized volume.
+        shape: voxels of the grid along each axis.
         affine: 4x4, voxel index of the grid to RAS+ mm.
     """
 
@@ -53,7 +55,7 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:
-        """Size of a voxel of the grid along each axis."""
+        """Size of a voxel of the grid along each axis, in mm."""
         return tuple(float(size) for size in np.linalg.norm(self.affine[:3, :3], axis=0))
 
     @property
@@ -64,15 +66,16 @@ class Grid:
 
 
 def plan(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> Grid:
-    """Lay a grid over a scan.
+    """Plan the grid for a volume.
 
     Args:
-        shape: (i, j, k) of the scan.
-        affine: 4x4, its voxel index to RAS+ mm.
-        spacing_mm: of the grid; the true one is the nearest that fits whole voxels into the scan.
+        shape: (i, j, k) of the volume.
+        affine: 4x4, voxel index of the volume to RAS+ mm.
+        spacing_mm: wanted for the grid; the actual spacing is the nearest that fits whole voxels into the
+            volume.
 
     Raises:
-        UnsuitableError: the rows and columns of the slices are not square to each other.
+        UnsuitableError: the rows and columns of the slices are not at right angles.
     """
     axes, flipped = nearest_axes(affine)
     source_shape = np.array(shape)[list(axes)]
@@ -85,7 +88,7 @@ def plan(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> Grid:
     steps = _square_steps(turned[:3, :3], slices)
     sizes_mm = np.linalg.norm(steps, axis=0)
     resized = np.maximum(1, np.round(source_shape * sizes_mm / spacing_mm)).astype(int)
-    scale = source_shape / resized  # voxels of the scan in one of the grid
+    scale = source_shape / resized  # voxels of the volume per voxel of the grid
     directions = steps / sizes_mm
     beside_mm = directions.T @ turned[:3, slices]
     beside_mm[slices] = 0
@@ -111,11 +114,13 @@ def plan(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> Grid:
 
 
 def to_grid(image: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Resample a scan: linear, smoothed where voxels are merged, its smallest value where nothing was.
+    """Resample a volume to the grid: linear interpolation, antialiased where voxels are merged.
+
+    Voxels of the grid outside a tilted volume get its smallest value.
 
     Args:
         image: (C, i, j, k), any real type.
-        grid: planned for its shape.
+        grid: planned for the volume.
 
     Returns:
         (C, right, anterior, superior) float32.
@@ -137,16 +142,16 @@ def to_grid(image: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 
 def to_source(scores: torch.Tensor, grid: Grid, box: Box | None = None) -> torch.Tensor:
-    """The label with the highest score in each voxel of the scan; scores are interpolated linearly.
+    """The label with the highest score in each voxel of the source volume; scores are interpolated linearly.
 
     Args:
-        scores: (labels, right, anterior, superior) on the grid, of any floating type; up to 255 labels.
-        grid: planned for the scan.
-        box: the part of the grid that the scores cover; at its faces and outside of it label 0 is best;
-            None for the whole.
+        scores: (label, right, anterior, superior) on the grid, of any floating type; up to 255 labels.
+        grid: planned for the volume.
+        box: the part of the grid that the scores cover, on whose faces label 0 must be best; outside of it
+            the label is 0. None for the whole grid.
 
     Returns:
-        (1, i, j, k) uint8 on the scan's grid.
+        (1, i, j, k) uint8 on the volume's own grid.
     """
     count, size = grid.source_shape[grid.slices], [grid.source_shape[axis] for axis in grid.in_plane]
     labels = torch.zeros((count, *size), dtype=torch.uint8)
@@ -158,19 +163,20 @@ def to_source(scores: torch.Tensor, grid: Grid, box: Box | None = None) -> torch
     return _turn_back(labels.movedim(0, grid.slices)[None], grid)
 
 
-# For each voxel along an axis: the two of another grid that it lies between, and the share of the second.
+# For each voxel along an axis: the two voxels of the other grid that it lies between, and the weight of the
+# second.
 _Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def _places(count: int, length: int) -> _Places:
-    """Where `count` voxels lie among `length` that fill the same space."""
+    """The places of `count` voxels among `length` voxels that fill the same extent."""
     places = ((torch.arange(count, dtype=torch.float64) + 0.5) * length / count - 0.5).clamp(0, length - 1)
     low = places.floor().long()
     return low, (low + 1).clamp(max=length - 1), (places - low).float()
 
 
 def _whole(scores: torch.Tensor, grid: Grid, box: Box) -> torch.Tensor:
-    """The scores of a box on the whole grid, 1 for label 0 outside of it."""
+    """The scores of a box on the whole grid; outside of the box label 0 has the score 1."""
     whole = torch.zeros((len(scores), *grid.shape), dtype=scores.dtype)
     whole[0] = 1
     whole[(slice(None), *box)] = scores
@@ -178,7 +184,7 @@ def _whole(scores: torch.Tensor, grid: Grid, box: Box) -> torch.Tensor:
 
 
 def _places_in(count: int, length: int, part: slice) -> tuple[_Places, slice]:
-    """Of `_places` those between voxels of a part of the axis, counted from its first; and which they are."""
+    """The `_places` that lie in a part of the axis, counted from its start; and which voxels they are."""
     low, high, share = _places(count, length)
     numbers = torch.nonzero((low >= part.start) & (high < part.stop))[:, 0]
     first, last = (int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0)
@@ -187,11 +193,11 @@ def _places_in(count: int, length: int, part: slice) -> tuple[_Places, slice]:
 
 
 def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid, box: Box) -> None:
-    """Labels (slice, first, second) of the scan, from scores that are mixed only where it matters.
+    """Write the labels (slice, first, second), interpolating scores only near the borders of labels.
 
-    A mixture of voxels in which the same label has the highest score has it too. So a voxel whose eight
-    neighbours on the grid agree takes their label; the others, at borders, are some hundredths of a scan.
-    For the same reason no voxel counts beyond those next to a label other than 0.
+    Where the same label has the highest score in several voxels, it also has it in any weighted mean of them.
+    So a voxel whose eight neighbours on the grid agree takes their label. The other voxels lie at borders and
+    are a few hundredths of a volume. For the same reason only the box of the labels other than 0 is computed.
     """
     best = best_labels(scores)
     part = bounding_box(best.numpy() > 0, (1, 1, 1))
@@ -213,9 +219,9 @@ def finer_labels(scores: torch.Tensor, shape: Sequence[int], box: Box) -> torch.
     """The label with the highest score in each voxel of a part of a finer grid with the same outer faces.
 
     Args:
-        scores: (labels, i', j', k') on the coarse grid; they are interpolated linearly.
+        scores: (label, i', j', k') on the coarse grid; they are interpolated linearly.
         shape: (i, j, k) of the whole finer grid.
-        box: the part that is wanted.
+        box: the wanted part of the finer grid.
 
     Returns:
         uint8 of the box's shape.
@@ -233,7 +239,7 @@ def finer_labels(scores: torch.Tensor, shape: Sequence[int], box: Box) -> torch.
 
 
 def _mix(labels: torch.Tensor, known: torch.Tensor, voxels: torch.Tensor, places: Sequence[_Places]) -> None:
-    """Write labels where all that a voxel lies between agree, and the best of the mixed scores elsewhere."""
+    """Write the common label where a voxel's neighbours agree, elsewhere the best of interpolated scores."""
     planes, rows, columns = (low for low, _, _ in places)
     for numbers in torch.arange(len(labels)).split(SLAB):
         slab = known[planes[numbers]].index_select(2, columns).index_select(1, rows)
@@ -244,7 +250,10 @@ def _mix(labels: torch.Tensor, known: torch.Tensor, voxels: torch.Tensor, places
 
 
 def best_labels(scores: torch.Tensor) -> torch.Tensor:
-    """(label, ...) scores to the first label with the highest one, uint8; faster than argmax."""
+    """The label with the highest score, the first of equal ones: (label, ...) to (...) uint8.
+
+    Faster than argmax.
+    """
     best = torch.zeros(scores.shape[1:], dtype=torch.uint8)
     for planes, found in zip(scores.split(_CACHED, dim=1), best.split(_CACHED), strict=True):
         highest = planes[0]
@@ -255,10 +264,7 @@ def best_labels(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _without_borders(labels: torch.Tensor) -> torch.Tensor:
-    """The labels, UNKNOWN where a voxel and the seven that follow it along the axes have more than one.
-
-    Changes what it is given.
-    """
+    """Set labels to UNKNOWN, in place, where a voxel and the seven that follow it along the axes differ."""
     for axis, length in enumerate(labels.shape):
         here, following = labels.narrow(axis, 0, length - 1), labels.narrow(axis, 1, length - 1)
         here.masked_fill_(here != following, UNKNOWN)
@@ -266,7 +272,7 @@ def _without_borders(labels: torch.Tensor) -> torch.Tensor:
 
 
 def _mixed(voxels: torch.Tensor, places: Sequence[_Places], where: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """Scores (n, label) of n voxels of the scan, interpolated between eight of the grid.
+    """Scores (n, label) of n voxels of the volume, interpolated between eight voxels of the grid.
 
     Args:
         voxels: (slice, first, second, label), a voxel's scores side by side in memory.
@@ -295,7 +301,7 @@ def _mixed(voxels: torch.Tensor, places: Sequence[_Places], where: tuple[torch.T
 
 
 def _fill_shifted(labels: torch.Tensor, scores: torch.Tensor, grid: Grid) -> None:
-    """As _fill, of a grid on which the slices were shifted; all scores are mixed."""
+    """As _fill, for a grid with shifted slices; all scores are interpolated."""
     planes = _slices_first(scores, grid)
     places = _places(len(labels), len(planes))
     for numbers in torch.arange(len(labels)).split(SLAB):
@@ -309,21 +315,21 @@ def _fill_shifted(labels: torch.Tensor, scores: torch.Tensor, grid: Grid) -> Non
 
 
 def _slice_axis(steps: np.ndarray) -> int:
-    """The axis along which slices are stacked: the others are square; the longest step of those that fit."""
+    """The axis along which slices are stacked: the other two are perpendicular; of several the longest."""
     sizes = np.linalg.norm(steps, axis=0)
     cosines = np.abs(steps.T @ steps / np.outer(sizes, sizes))
     fitting = [axis for axis in range(3) if cosines[(axis + 1) % 3, (axis + 2) % 3] <= SQUARE]
     if not fitting:
         raise UnsuitableError(
-            "slices whose rows and columns are square to each other",
-            got=f"axes at angles with the cosines {np.round(cosines[np.triu_indices(3, 1)], 4).tolist()}",
+            "slices whose rows and columns are at right angles",
+            got=f"axes whose angles have the cosines {np.round(cosines[np.triu_indices(3, 1)], 4).tolist()}",
             advice="Resample the volume to a rectangular grid.",
         )
     return max(fitting, key=lambda axis: (round(sizes[axis], 3), axis))
 
 
 def _square_steps(steps: np.ndarray, slices: int) -> np.ndarray:
-    """The steps with that of the slices replaced by its part along the normal."""
+    """The steps (3, 3), one column per axis, with the step between slices projected onto their normal."""
     squared = steps.copy()
     first, second = (steps[:, axis] for axis in range(3) if axis != slices)
     normal = np.cross(first, second)
@@ -353,12 +359,12 @@ def _slices_first(image: torch.Tensor, grid: Grid) -> torch.Tensor:
 def _shifted(
     planes: torch.Tensor, grid: Grid, *, fill: float = 0.0, back_from: int | None = None
 ) -> torch.Tensor:
-    """Move slices (slice, C, first, second) to their places in the grid, or back.
+    """Shift slices (slice, C, first, second) to their places in the grid, or back.
 
     Args:
-        planes: all slices of the scan, or on the way back those from `back_from` on.
-        fill: value where no slice was.
-        back_from: None on the way to the grid.
+        planes: all slices of the volume; on the way back, consecutive ones.
+        fill: value outside a slice.
+        back_from: number of the first slice of `planes` on the way back; None on the way to the grid.
     """
     back = back_from is not None
     start, end = (grid.shape, grid.resized_shape) if back else (grid.resized_shape, grid.shape)

@@ -1,4 +1,4 @@
-"""Several pieces of one label get numbers of their own: a lesion a number."""
+"""Instance masks: each connected component of a label, such as a lesion, gets its own number."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import numpy as np
 from medseg.errors import UnsuitableError
 from medseg.volume import Mask
 
-MOST = 65535  # that masks of 16 bits and DICOM SEG can tell apart
+MOST_INSTANCES = 65535  # masks of 16 bits and DICOM SEG have no higher numbers
 
 
-def numbered(found: np.ndarray) -> np.ndarray:
-    """Number the pieces of a binary mask: 1 the largest; of two equal ones the first in memory order.
+def numbered(mask: np.ndarray) -> np.ndarray:
+    """Number the connected components of a mask by size, from 1; equal ones stay in memory order.
 
     Args:
-        found: bool, (row, column) or (i, j, k). Pieces that touch by a face, an edge or a corner are one.
+        mask: bool, (row, column) or (i, j, k). Voxels that share a face, an edge or a corner are connected.
 
     Returns:
-        0 outside, in the smallest unsigned type that holds all numbers.
+        Component numbers of the mask's shape, 0 for the background, in the smallest unsigned type.
     """
     from scipy.ndimage import label
 
-    pieces, count = label(found, np.ones((3,) * found.ndim))
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    components, count = label(mask, np.ones((3,) * mask.ndim))
+    sizes = np.bincount(components.ravel(), minlength=count + 1)[1:]
     number = np.zeros(count + 1, np.min_scalar_type(count))
     number[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
-    return number[pieces]
+    return number[components]
 
 
 def by_instance(mask: Mask) -> Mask:
-    """A mask whose values are pieces: those of the first label, the largest first, then the next label's.
+    """A mask whose values are instances, numbered label by label and the largest first in each label.
+
+    An instance is a connected component of a label.
 
     Returns:
-        On the same grid, uint8 or uint16; its labels are lesion_1, lesion_2 and so on. A label without any
-        piece has no name in it.
+        A mask on the same grid, uint8 or uint16. The instances of the label "lesion" are named lesion_1,
+        lesion_2 and so on; a label without a voxel has no instance.
 
     Raises:
-        UnsuitableError: more than 65535 pieces.
+        UnsuitableError: more than MOST_INSTANCES instances.
     """
     array, names = np.zeros(mask.array.shape, np.uint16), {0: mask.labels.get(0, "background")}
     for label, name in mask.labels.items():
@@ -46,9 +48,11 @@ def by_instance(mask: Mask) -> Mask:
             continue
         numbers = numbered(mask.array == label)
         count, before = int(numbers.max(initial=0)), len(names) - 1
-        if before + count > MOST:
+        if before + count > MOST_INSTANCES:
             raise UnsuitableError(
-                f"at most {MOST} pieces", got=f"{before + count}", advice="Leave out --mode instance."
+                f"at most {MOST_INSTANCES} connected components",
+                got=f"{before + count}",
+                advice="Leave out --mode instance.",
             )
         array[numbers > 0] = numbers[numbers > 0] + np.uint16(before)
         names |= {before + number: f"{name}_{number}" for number in range(1, count + 1)}

@@ -1,4 +1,4 @@
-"""Binary images in 3D: components, coarse copies and closings whose radius is in mm."""
+"""Binary volumes: connected components, block means, distances and closings with a radius in mm."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import numpy as np
 
 from medseg.boxes import Box
 
-FAR = 2**14  # voxels squared: beyond any distance that is looked for
-MOST_STEPS = 40  # in which a distance is looked for
-ROUNDING = 1e-3  # of a step
+FAR = 2**14  # squared voxels: more than any distance that MOST_STEPS allows
+MOST_STEPS = 40  # voxels: longer distances are left to the edt library
+ROUNDING = 1e-3  # of a voxel
 
 
 def components(mask: np.ndarray, *, in_plane: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The component of each voxel, 0 for the background, and the voxels of each; (i, j, k), (n + 1,).
+    """Label the connected components (6-connected) of a mask, numbered in the order of their first voxels.
 
-    They are numbered by their first voxels. `in_plane` takes each axial slice by itself.
+    Args:
+        mask: (i, j, k) bool.
+        in_plane: label each axial slice by itself.
+
+    Returns:
+        (i, j, k) component numbers, 0 for the background; (n + 1,) sizes in voxels, the background's first.
     """
     numbers, count = numbered(mask, in_plane=in_plane)
     if in_plane:
@@ -30,7 +35,7 @@ def components(mask: np.ndarray, *, in_plane: bool = False) -> tuple[np.ndarray,
 
 
 def big_components(mask: np.ndarray, least: float) -> list[tuple[np.ndarray, Box]]:
-    """The components of at least so many voxels: the mask of each in its smallest box, and that box."""
+    """The connected components of at least `least` voxels: the bounding box of each and the mask in it."""
     numbers, count = numbered(mask)
     starts, lengths = _runs(mask)
     of_run = numbers.ravel()[starts]
@@ -46,9 +51,9 @@ def big_components(mask: np.ndarray, least: float) -> list[tuple[np.ndarray, Box
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first voxels of all runs along the last axis, as flat places, and how many each has.
+    """The runs of True voxels along the last axis: flat index of the first voxel, and length.
 
-    They are far fewer than the voxels, and each lies in one component.
+    There are far fewer runs than voxels, and each run lies in one component.
     """
     first, last = mask.copy(), mask.copy()
     np.greater(mask[..., 1:], mask[..., :-1], out=first[..., 1:])
@@ -58,23 +63,26 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numbered(mask: np.ndarray, *, in_plane: bool = False, corners: bool = False) -> tuple[np.ndarray, int]:
-    """As components, with the count of components in place of their sizes.
+    """Label the connected components of a mask, as `components` does, and count them.
 
     Args:
         mask: (i, j, k) bool.
-        in_plane: each axial slice by itself.
-        corners: voxels that share an edge or a corner hang together too.
+        in_plane: label each axial slice by itself.
+        corners: voxels that share an edge or a corner are connected too (26-connectivity).
+
+    Returns:
+        (i, j, k) component numbers, 0 for the background; the number of components.
     """
     import cc3d
 
     mask = np.ascontiguousarray(mask)
-    if in_plane:  # voxels with different values don't hang together
+    if in_plane:  # cc3d doesn't connect voxels with different values
         mask = mask * (1 + np.arange(mask.shape[2]) % 2).astype(np.uint8)
     return cc3d.connected_components(mask, connectivity=26 if corners else 6, return_N=True)
 
 
 def chosen(numbers: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """The voxels of the components that are True in which, (n + 1,); faster than which[numbers]."""
+    """The mask of the components for which `which`, (n + 1,) bool, is True; faster than which[numbers]."""
     few = np.flatnonzero(which)
     if len(few) > 8:
         return which[numbers]
@@ -85,14 +93,14 @@ def chosen(numbers: np.ndarray, which: np.ndarray) -> np.ndarray:
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
-    """The largest component of (i, j, k) bool."""
+    """The largest connected component of a mask (i, j, k) bool; an empty mask stays empty."""
     numbers, sizes = components(mask)
     sizes[0] = 0
     return numbers == sizes.argmax() if sizes.any() else mask
 
 
 def dilated(mask: np.ndarray, turns: int = 1) -> np.ndarray:
-    """Each voxel of (i, j, k) bool with its six neighbours, `turns` times; faster than scipy's."""
+    """Dilate (i, j, k) bool by the six neighbours of a voxel, `turns` times; faster than scipy's."""
     for _ in range(turns):
         grown = mask.copy()
         for axis in range(3):
@@ -106,7 +114,7 @@ def dilated(mask: np.ndarray, turns: int = 1) -> np.ndarray:
 def coarse(array: np.ndarray, step: Sequence[int]) -> np.ndarray:
     """Means over blocks of `step` voxels, float32; the blocks at the far faces repeat the last voxels."""
     means = np.empty([-(-size // s) for size, s in zip(array.shape, step, strict=True)], dtype=np.float32)
-    for number in range(len(means)):  # layer by layer, so that all stays in the processor's cache
+    for number in range(len(means)):  # layer by layer, which fits the processor's cache
         sums = array[number * step[0] : (number + 1) * step[0]].astype(np.float32)
         for axis, s in enumerate(step):
             sums = _block_sums(sums, s, axis)
@@ -129,7 +137,7 @@ def _block_sums(array: np.ndarray, step: int, axis: int) -> np.ndarray:
 
 
 def fine(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """Block means back on the grid of `shape`, interpolated linearly between the blocks' centres."""
+    """Upsample block means to `shape` by linear interpolation between the centres of the blocks; float32."""
     values = np.empty(shape, dtype=np.float32)
     places = [_places(*sizes) for sizes in zip(shape, step, array.shape, strict=True)]
     for number, (low, high, weight) in enumerate(zip(*places[0], strict=True)):
@@ -145,14 +153,14 @@ def fine(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np.nda
 
 
 def _places(size: int, step: int, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each voxel along an axis the two blocks that it lies between and the share of the second."""
+    """For each voxel along an axis: the two blocks that it lies between, and the weight of the second."""
     at = np.clip((np.arange(size) + 0.5) / step - 0.5, 0, blocks - 1)
     low = np.minimum(at.astype(int), blocks - 1)
     return low, np.minimum(low + 1, blocks - 1), (at - low).astype(np.float32)
 
 
 def repeated(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """Block values back on the grid of `shape`, each voxel with the value of its block."""
+    """Upsample block values to `shape`: each voxel gets the value of its block."""
     for axis in (2, 1, 0):  # the strided copies first, while the array is small
         size, s = shape[axis], step[axis]
         sizes = [size if each == axis else array.shape[each] for each in range(3)]
@@ -166,13 +174,13 @@ def repeated(array: np.ndarray, step: Sequence[int], shape: Sequence[int]) -> np
 
 
 def mean_plane(mask: np.ndarray) -> float:
-    """The mean index along the first axis of the voxels of mask."""
+    """The mean index along the first axis of the True voxels."""
     counts = np.array([np.count_nonzero(plane) for plane in mask])
     return float(counts @ np.arange(len(mask)) / counts.sum())
 
 
 def holes(mask: np.ndarray) -> np.ndarray:
-    """What is not mask and has no way out of the array past it; (i, j, k) bool."""
+    """The holes of a mask: background that is not connected to the border of the array; (i, j, k) bool."""
     numbers, _ = numbered(np.pad(~mask, 1, constant_values=True))
     enclosed = numbers[1:-1, 1:-1, 1:-1] != numbers[0, 0, 0]
     enclosed &= ~mask
@@ -180,10 +188,18 @@ def holes(mask: np.ndarray) -> np.ndarray:
 
 
 def closing_depth_mm(mask: np.ndarray, radius_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
-    """How deep each voxel lies in the closing of mask by a ball, in mm; negative outside of it.
+    """The depth in mm of each voxel inside the closing of a mask by a ball; negative outside the closing.
 
-    A rolling ball: what a ball of this radius can't reach from outside belongs to the closing. Depths of more
-    than a voxel's diagonal are given as that diagonal.
+    The closing is what a ball of this radius can't reach when it rolls along the outside of the mask. Depths
+    are limited to the diagonal of a voxel.
+
+    Args:
+        mask: (i, j, k) bool.
+        radius_mm: of the ball.
+        spacing_mm: size of a voxel along i, j and k.
+
+    Returns:
+        (i, j, k) float32.
     """
     if not mask.any():
         return np.full(mask.shape, -radius_mm, dtype=np.float32)
@@ -197,15 +213,21 @@ def closing_depth_mm(mask: np.ndarray, radius_mm: float, spacing_mm: Sequence[fl
 
 
 def distance_mm(mask: np.ndarray, spacing_mm: Sequence[float], most_mm: float = np.inf) -> np.ndarray:
-    """From each voxel of mask to the nearest one outside of it, float32; infinite where there is none.
+    """The Euclidean distance in mm from each voxel of a mask to the nearest voxel outside of it.
 
-    Distances of more than `most_mm` need not be exact, only more than that; short ones take less time.
+    Args:
+        mask: (i, j, k) bool.
+        spacing_mm: size of a voxel along i, j and k.
+        most_mm: longer distances need not be exact, only longer than this; a short limit takes less time.
+
+    Returns:
+        (i, j, k) float32; 0 outside the mask, infinite where no voxel is outside.
     """
     if most_mm > MOST_STEPS * min(spacing_mm):
         import edt
 
         return edt.edt(np.asfortranarray(mask), anisotropy=tuple(spacing_mm), order="F")
-    # Squares of voxels are whole numbers, which take a quarter of the time.
+    # Squared distances in voxels are whole numbers, and uint16 takes a quarter of the time.
     is_cubic = len(set(spacing_mm)) == 1
     unit_mm, far = (spacing_mm[0], np.uint16(FAR)) if is_cubic else (1.0, np.float32(np.inf))
     squares = np.where(mask, far, far.dtype.type(0))

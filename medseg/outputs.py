@@ -1,11 +1,11 @@
-"""SegmentationResult, and its files: the mask in the formats that were asked for, the page, the record."""
+"""SegmentationResult, and its files in the formats that were asked for; see medseg.formats."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from medseg import reports
-from medseg.errors import UnsuitableError, UsageError, did_you_mean
+from medseg.errors import UnsuitableError
+from medseg.formats import ANY, DICOM, FORMATS, Format, check_formats, usual_formats
 from medseg.instances import by_instance
 from medseg.io import write_mask
 from medseg.io.atomic import atomic_files
@@ -21,12 +22,7 @@ from medseg.io.nifti_affine import lean_warnings
 from medseg.io.raster import write_picture
 from medseg.volume import Mask, Window
 
-PICTURE_FORMATS = ("png", "html")
-VOLUME_FORMATS = ("nifti", "png", "html")
-_NAMES = {"nifti": "segmentation.nii.gz", "nrrd": "segmentation.nrrd", "png": "segmentation.png"}
-_OTHERS = ("segmentation.dcm", "rtstruct.dcm", "overlay.png", "report.html")
 _RECORD = "measurements.json"
-_REFERRING = ("dicom-seg", "rtstruct")
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +38,7 @@ class SegmentationResult:
         warnings: sentences; empty when nothing is odd.
         provenance: bundle, method, weights, versions, input.
         image: (C, row, column) or (C, i, j, k), the source as it was read.
-        field: (row, column), bool, where the image was analysed; None for everywhere.
+        field_of_view: (row, column), bool, where the image was analysed; None for everywhere.
         window: in which a volume is shown; None for all but the extremes of its values.
         codes: label name to its codes for DICOM SEG (dicom_codes in metadata.json); empty without any.
     """
@@ -53,7 +49,7 @@ class SegmentationResult:
     warnings: list[str]
     provenance: dict[str, Any]
     image: np.ndarray
-    field: np.ndarray | None = None
+    field_of_view: np.ndarray | None = None
     window: Window | None = None
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -80,7 +76,7 @@ class SegmentationResult:
 
         Args:
             directory: made when it is missing; an earlier result in it is replaced.
-            formats: names of medseg.outputs.FORMATS; none for those that are usual for the image.
+            formats: names of medseg.formats.FORMATS; none for those that are usual for the image.
 
         Returns:
             The directory.
@@ -91,16 +87,16 @@ class SegmentationResult:
             OSError: the files can't be written; nothing was written.
         """
         directory = Path(directory)
-        formats = formats or (PICTURE_FORMATS if self.mask.affine is None else VOLUME_FORMATS)
+        formats = formats or usual_formats(is_volume=self.mask.affine is not None)
         check_formats(formats)
         for name in formats:
-            _require_fitting(name, self)
+            _require_fitting(FORMATS[name], self)
         result, formats = _without_unreferable(_with_lean(self, formats), formats)
         for warning in result.warnings[len(self.warnings) :]:
             logger.warning("%s: warning: %s", directory, warning)
         with atomic_files(directory, _earlier(directory), last=_RECORD) as stage:
             for name in formats:
-                FORMATS[name](result, stage)
+                FORMATS[name].writer()(result, stage)
             _write_record(result, stage)
         return directory
 
@@ -121,8 +117,10 @@ def _with_lean(result: SegmentationResult, formats: Sequence[str]) -> Segmentati
 
 def _earlier(directory: Path) -> list[Path]:
     """Where the files of an earlier result may be, its record apart."""
-    meshes = (f"{label}.stl" for label in _labels_of(directory / _RECORD))
-    return [directory / name for name in (*_NAMES.values(), *_OTHERS, *meshes)]
+    labels = _labels_of(directory / _RECORD)
+    names = [name for record in FORMATS.values() for name in record.files]
+    found = [name.format(label=label) for name in names for label in (labels if "{label}" in name else [""])]
+    return [directory / name for name in found]
 
 
 def _labels_of(record: Path) -> list[str]:
@@ -145,11 +143,11 @@ def _without_unreferable(
     """
     from medseg.io.dicom.planes import missing_uids
 
-    referring = [name for name in formats if name in _REFERRING]
+    referring = [name for name in formats if FORMATS[name].needs == DICOM]
     missing = " and ".join(missing_uids(result.mask.headers)) if referring else ""
     if not missing:
         return result, formats
-    left = [name for name in formats if name not in _REFERRING]
+    left = [name for name in formats if FORMATS[name].needs != DICOM]
     if not left:
         raise UnsuitableError(
             f"source images with {missing}, to write {' and '.join(referring)}",
@@ -160,38 +158,26 @@ def _without_unreferable(
     return result.warned(warning), left
 
 
-def check_formats(names: Sequence[str]) -> None:
-    """Refuse names that are no format.
-
-    Raises:
-        UsageError: with the nearest names that exist.
-    """
-    for name in names:
-        if name not in FORMATS:
-            raise UsageError("an output format", got=name or "nothing", advice=did_you_mean(name, FORMATS))
-
-
-def _require_fitting(name: str, result: SegmentationResult) -> None:
-    if name in ("png", "html"):
-        return
-    if result.mask.affine is None:
-        raise UnsuitableError(f"a volume, to write {name}", got="a picture", advice="Ask for png.")
-    if name in _REFERRING and not result.mask.headers:
+def _require_fitting(record: Format, result: SegmentationResult) -> None:
+    if record.needs != ANY and result.mask.affine is None:
+        raise UnsuitableError(f"a volume, to write {record.name}", got="a picture", advice="Ask for png.")
+    if record.needs == DICOM and not result.mask.headers:
         raise UnsuitableError(
-            f"a DICOM series, whose slices {name} refers to",
+            f"a DICOM series, whose slices {record.name} refers to",
             got="a volume from another kind of file",
             advice="Segment the DICOM series itself, or ask for nifti or nrrd.",
         )
 
 
-def _write_mask(name: str) -> Callable[[SegmentationResult, Path], None]:
-    def write_named(result: SegmentationResult, directory: Path) -> None:
-        write_mask(result.mask, directory / _NAMES[name])
-
-    return write_named
+def write_nifti(result: SegmentationResult, directory: Path) -> None:
+    write_mask(result.mask, directory / "segmentation.nii.gz")
 
 
-def _write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
+def write_nrrd(result: SegmentationResult, directory: Path) -> None:
+    write_mask(result.mask, directory / "segmentation.nrrd")
+
+
+def write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
     from medseg.io.dicom import seg
 
     if not result.mask.array.any():
@@ -206,33 +192,33 @@ def _write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
     )
 
 
-def _write_rtstruct(result: SegmentationResult, directory: Path) -> None:
-    from medseg.io.dicom.rtstruct import write_rtstruct
+def write_rtstruct(result: SegmentationResult, directory: Path) -> None:
+    from medseg.io.dicom import rtstruct
 
     if result.mask.array.any():
-        write_rtstruct(result.mask, directory / "rtstruct.dcm")
+        rtstruct.write_rtstruct(result.mask, directory / "rtstruct.dcm")
 
 
-def _write_mesh(result: SegmentationResult, directory: Path) -> None:
+def write_mesh(result: SegmentationResult, directory: Path) -> None:
     from medseg.io.mesh import write_meshes
 
     write_meshes(result.mask, directory)
 
 
-def _write_png(result: SegmentationResult, directory: Path) -> None:
+def write_png(result: SegmentationResult, directory: Path) -> None:
     """The overlay, and of a picture the mask."""
     if result.mask.affine is None:
-        write_mask(result.mask, directory / _NAMES["png"])
-    overlay = reports.draw_overlay(result.image, result.mask, result.field, result.window)
+        write_mask(result.mask, directory / "segmentation.png")
+    overlay = reports.draw_overlay(result.image, result.mask, result.field_of_view, result.window)
     write_picture(overlay, directory / "overlay.png")
 
 
-def _write_html(result: SegmentationResult, directory: Path) -> None:
+def write_html(result: SegmentationResult, directory: Path) -> None:
     reports.write_page(
         directory / "report.html",
         image=result.image,
         mask=result.mask,
-        field=result.field,
+        field_of_view=result.field_of_view,
         window=result.window,
         **_shared(result),
     )
@@ -254,14 +240,3 @@ def _shared(result: SegmentationResult) -> dict[str, Any]:
         "warnings": result.warnings,
         "provenance": result.provenance,
     }
-
-
-FORMATS: dict[str, Callable[[SegmentationResult, Path], None]] = {
-    "nifti": _write_mask("nifti"),
-    "nrrd": _write_mask("nrrd"),
-    "dicom-seg": _write_dicom_seg,
-    "rtstruct": _write_rtstruct,
-    "mesh": _write_mesh,
-    "png": _write_png,
-    "html": _write_html,
-}

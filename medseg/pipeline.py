@@ -30,7 +30,7 @@ from medseg.deferred import import_monai
 from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
 from medseg.outputs import SegmentationResult
-from medseg.quality.inspection import check_ranges, judge
+from medseg.quality.ranges import check_ranges, judge
 from medseg.volume import Mask, Volume, Window
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class ResultBuilder:
 
         Args:
             data: `pred`, (1, spatial...), on the source's grid; `image`, whose meta data has the origin;
-                `source_image`; `source_field` and the extras where there are any.
+                `source_image`; `source_field_of_view` and the extras where there are any.
             pixel_spacing_mm: see segment.
         """
         meta = data["image"].meta
@@ -218,7 +218,7 @@ class ResultBuilder:
         return Case(
             mask,
             np.asarray(data["source_image"]),
-            _first_channel(data["source_field"]) > 0 if "source_field" in data else None,
+            _first_channel(data["source_field_of_view"]) > 0 if "source_field_of_view" in data else None,
             {name: _first_channel(data[name]) for name in self.extras if name in data},
             origin.findings,
             self.window,

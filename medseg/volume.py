@@ -23,13 +23,13 @@ class Volume:
     Attributes:
         array: (C, row, column) or (C, i, j, k), in the data type of the file.
         affine: 4x4, voxel index to RAS+ mm; None for a picture.
-        source: the path that it came from.
-        headers: of DICOM, data sets without pixels, one per slice along k, or the one of a multi-frame file;
-            empty for what is not DICOM.
-        warnings: what the reader noticed and the user should know; empty when nothing is odd.
+        source: the path of the file or the folder.
+        headers: for DICOM the data sets without pixels, one per slice along k, or the only one of a
+            multi-frame file; empty for other formats.
+        warnings: what the reader noticed and the user should know; empty when there is nothing to say.
         pixel_spacing_mm: (row, column) size of a picture's pixel in mm; None when unknown.
-        region_box: (top, left, height, width) in px of the part of a picture that the spacing is true of;
-            None when it is not known to be a part.
+        region_box: (top, left, height, width) in px of the part of a picture to which pixel_spacing_mm
+            applies; None where no single part is declared.
     """
 
     array: np.ndarray
@@ -71,12 +71,12 @@ class Mask:
 
 @dataclass(frozen=True)
 class Window:
-    """Which values of a volume a screen shows, from black to white.
+    """The display window: the range of values that a screen shows from black to white.
 
     Attributes:
-        name: for the reader, such as "Lung window".
-        centre, width: of the shown values, in the unit; the width is above 0.
-        unit: of the values, such as HU; empty when they have none.
+        name: as the user reads it, such as "Lung window".
+        centre, width: of the range, in `unit`; the width is above 0.
+        unit: of the values, such as HU; empty for values without a unit.
     """
 
     name: str
@@ -90,11 +90,16 @@ class Window:
 
 
 def nearest_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """For right, anterior and superior: the array axis nearest to it, and whether it runs backwards.
+    """The array axis nearest to each of right, anterior and superior, and whether it runs the other way.
+
+    All six assignments are compared, so that no two directions get the same axis.
 
     Args:
-        affine: 4x4, voxel index to RAS+ mm. All six assignments are compared, so that no two directions get
-            the same axis.
+        affine: 4x4, voxel index to RAS+ mm.
+
+    Returns:
+        Three axis numbers, a permutation of 0, 1 and 2; and True for each axis that runs to the left, to the
+        back or to the feet.
     """
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     axes = max(
@@ -104,7 +109,11 @@ def nearest_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]
 
 
 def orientation(affine: np.ndarray) -> str:
-    """The directions to which i, j and k grow, such as LPS for an axial DICOM series."""
+    """The directions in which i, j and k grow, such as LPS for an axial DICOM series.
+
+    Args:
+        affine: 4x4, voxel index to RAS+ mm.
+    """
     axes, backwards = nearest_axes(affine)
     letters = [pair[down] for pair, down in zip(("RL", "AP", "SI"), backwards, strict=True)]
     return "".join(letters[axes.index(axis)] for axis in range(3))

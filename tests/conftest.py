@@ -62,9 +62,10 @@ class PhantomData:
 @pytest.fixture
 def data_root(monkeypatch):
     """The folder of the real data sets, also set as MEDSEG_DATA."""
-    root = Path(os.environ.get("MEDSEG_DATA", CHECKOUT / "../shared/data")).resolve()
-    if not root.is_dir():
-        pytest.skip(f"the real data sets are not here: no folder {root} (MEDSEG_DATA)")
+    named = os.environ.get("MEDSEG_DATA")
+    if not named or not Path(named).is_dir():
+        pytest.skip("the real data sets are not here: MEDSEG_DATA names no folder")
+    root = Path(named).resolve()
     monkeypatch.setenv("MEDSEG_DATA", str(root))
     return root
 

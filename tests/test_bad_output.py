@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from medseg import outputs
 from medseg.io.atomic import atomic_path
-from medseg.outputs import FORMATS as FORMATS_OF_OUTPUTS
 from medseg.outputs import SegmentationResult
 from medseg.phantoms import chest
 from medseg.volume import Mask
@@ -133,7 +133,7 @@ def test_a_format_that_fails(result, tmp_path, monkeypatch, error):
     result.save(tmp_path / "scan", ["nifti", "png"])
     (tmp_path / "scan" / "notes.txt").write_text("mine")
     before = contents(tmp_path / "scan")
-    monkeypatch.setitem(FORMATS_OF_OUTPUTS, "png", fail)
+    monkeypatch.setattr(outputs, "write_png", fail)
     for folder in (tmp_path / "scan", tmp_path / "new"):
         with pytest.raises(type(error)):
             result.save(folder, ["nifti", "mesh", "png"])

@@ -27,13 +27,13 @@ print("imported:", *sorted(set(heavy) & set(sys.modules)))
 
 MONAI = """
 import sys
-from medseg.deferred import _PATIENT, _WAITING, Deferred, import_monai
+from medseg.deferred import _IMPORTERS, _WAITING, Deferred, import_monai
 
 import_monai()
 assert not set(_WAITING) & set(sys.modules), set(_WAITING) & set(sys.modules)
 
 def held():
-    patient = [found for name, found in list(sys.modules.items()) if name.partition(".")[0] in _PATIENT]
+    patient = [found for name, found in list(sys.modules.items()) if name.partition(".")[0] in _IMPORTERS]
     pairs = [(holder, name) for holder in patient for name in vars(holder)]
     return [(holder, name) for holder, name in pairs if type(vars(holder)[name]) is Deferred]
 """

@@ -13,7 +13,9 @@ import yaml
 from doc_pages import ROOT, blocks, rows
 
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("bundles/*/docs/*.md")])
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))  # their code runs in test_guides.py
+FOUND = {ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")}
+PAGES = sorted({*FOUND, *ROOT.glob("bundles/*/docs/*.md")} - {*GUIDES})
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 TASK = "retinal_vessel"
 CONFIGS = {
@@ -113,12 +115,12 @@ assert expected.any() and np.array_equal(np.asarray(mask), expected)
 def test_make_targets():
     makefile = (ROOT / "Makefile").read_text()
     found = {target for page in PAGES for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.M)}
-    assert {"demo", "test", "check", "ui"} <= found
+    assert {"demo", "test", "check", "docs", "pictures", "ui"} <= found
     for target in found:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@EACH_PAGE
+@pytest.mark.parametrize("page", [*PAGES, *GUIDES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page):
     for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
         if target.startswith("http"):
@@ -225,9 +227,22 @@ def test_messages(page):
             assert part.strip(" :") in source, message
 
 
-def test_the_architecture_page_has_every_module_of_training():
-    files = {file.name for file in (ROOT / "medseg" / "training").glob("*.py")} - {"__init__.py"}
-    assert set(rows(ROOT / "docs" / "architecture.md", "module of `training/`")) == files
+PACKAGES = sorted(file.parent.name for file in (ROOT / "medseg").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_architecture_page_has_every_module(package):
+    folder = ROOT / "medseg" / package
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*.py") if file.name[:2] != "__"}
+    found = set(rows(ROOT / "docs" / "architecture.md", f"module of `{package}/`"))
+    assert {name for name in found if name.endswith(".py")} == files
+
+
+def test_pictures_are_small_and_shown():
+    texts = "".join(page.read_text() for page in PAGES)
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        assert picture.stat().st_size < 300_000, picture.name
+        assert f"pictures/{picture.name}" in texts, picture.name
 
 
 def test_exit_codes():

@@ -102,7 +102,7 @@ def test_tilted(order, tilt_deg):
 def test_rows_and_columns_that_are_not_square():
     affine = affine_of((0, 1, 2), (1, 1, 1))
     affine[0, 1] = affine[0, 2] = affine[1, 2] = 0.3
-    with pytest.raises(UnsuitableError, match="square to each other"):
+    with pytest.raises(UnsuitableError, match="at right angles"):
         plan(SHAPE, affine, 1.5)
 
 

@@ -114,8 +114,7 @@ def test_a_study_as_a_list_of_files_or_an_archive(study, result, run_medseg, tmp
 
 def test_seg_and_rtstruct_lie_on_the_source_slices(result, study, tmp_path):
     import pydicom
-
-    from medseg.io.dicom.seg import read_seg
+    from seg_reader import read_seg
 
     folder = result.save(tmp_path, ["dicom-seg", "rtstruct"])
     again = read_seg(folder / "segmentation.dcm", LABELS, read_volume(study, "CT"))

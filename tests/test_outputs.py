@@ -8,8 +8,9 @@ import pytest
 from dicom_writer import ct_slices
 
 from medseg.errors import UnsuitableError, UsageError
+from medseg.formats import FORMATS, check_formats, usual_formats
 from medseg.io import read_mask
-from medseg.outputs import FORMATS, SegmentationResult, check_formats
+from medseg.outputs import SegmentationResult
 from medseg.volume import Mask
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
@@ -155,8 +156,37 @@ def test_a_leaning_grid_is_told_with_the_format_to_ask_for(
         return
     (warning,) = record["warnings"]
     assert words in warning
-    assert "ask for the format nrrd" in warning
+    assert "choose the format nrrd" in warning
     assert record["quality"] == {"verdict": "warn", "reasons": [warning]}
     assert warning in caplog.text
     if "html" in formats:
         assert words in (tmp_path / "out" / "report.html").read_text()
+
+
+class TestFormats:
+    @pytest.mark.parametrize("record", FORMATS.values(), ids=list(FORMATS))
+    def test_a_record_is_complete(self, record):
+        assert callable(record.writer())
+        assert record.summary
+        assert record.files
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_nothing_of_an_earlier_result_stays(self, name, tmp_path):
+        """Whatever a format may have written is gone with the next result."""
+        folder = tmp_path / "case"
+        folder.mkdir()
+        old = [file.format(label="vessel") for file in FORMATS[name].files]
+        for file in old:
+            (folder / file).write_text("old")
+        (folder / "measurements.json").write_text('{"labels": {"0": "background", "1": "vessel"}}')
+        picture = np.zeros((3, 8, 9), np.uint8)
+        mask = Mask(np.zeros((8, 9), np.uint8), {0: "background", 1: "vessel"}, source="photo.png")
+        about = {"task": "t", "input": "photo"}
+        result = SegmentationResult(mask, {}, {"verdict": "pass", "reasons": []}, [], about, picture)
+        result.save(folder, ["html"])
+        assert {file.name for file in folder.iterdir()} == {"report.html", "measurements.json"}
+        assert not any((folder / file).exists() for file in old if file != "report.html")
+
+    def test_usual_formats(self):
+        assert usual_formats(is_volume=False) == ["png", "html"]
+        assert usual_formats(is_volume=True) == ["nifti", "png", "html"]

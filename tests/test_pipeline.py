@@ -12,7 +12,7 @@ from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError, UsageError, WeightsError
 from medseg.io import read_mask
 from medseg.metrics.overlap import confusion
-from medseg.quality.inspection import check_ranges, judge
+from medseg.quality.ranges import check_ranges, judge
 
 pytestmark = pytest.mark.seconds
 
@@ -39,7 +39,7 @@ def test_vessels_of_a_phantom(segmenter, phantom, tmp_path):
     result = segmenter(save(tmp_path / "phantom.png", picture))
     assert result.mask.array.shape == truth.shape
     assert confusion(result.mask.array, truth, field).dice > 0.75
-    assert not result.mask.array[~result.field].any()
+    assert not result.mask.array[~result.field_of_view].any()
     assert result.warnings == []
     assert result.quality == {"verdict": "pass", "reasons": []}
 

@@ -34,8 +34,9 @@ def shipped_root() -> Path:
 
 
 def tasks() -> list[str]:
-    """The tasks that have a bundle."""
-    return sorted(path.parent.parent.name for path in shipped_root().glob("*/configs/metadata.json"))
+    """The tasks that have a bundle: the shipped ones, and those in the working directory's bundles/."""
+    found = (root.glob("*/configs/metadata.json") for root in (shipped_root(), Path.cwd() / "bundles"))
+    return sorted({path.parent.parent.name for paths in found for path in paths})
 
 
 def find(task: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+from medseg import console
 from medseg.bundle.config import parse
 from medseg.bundle.files import Bundle
 from medseg.bundle.methods import inference_files, read_method
@@ -13,8 +14,13 @@ from medseg.bundle.methods import inference_files, read_method
 _PARTS = ("preprocessing", "network_def", "inferer", "postprocessing", "result")
 
 
-def describe_steps(bundle: Bundle, method: str | None = None) -> str:
-    """Each step's name, the function or class behind it and what that says of itself, a line each.
+def describe_steps(bundle: Bundle, method: str | None = None, width: int | None = None) -> str:
+    """Each step's name, the function or class behind it and what that says of itself, as a table.
+
+    Args:
+        bundle: an opened bundle.
+        method: by name; None for the default.
+        width: of the table, in characters; None for as wide as its texts are.
 
     Raises:
         UsageError: the bundle has no such method.
@@ -24,9 +30,7 @@ def describe_steps(bundle: Bundle, method: str | None = None) -> str:
     files = ", ".join(str(bundle.config(name)) for name in inference_files(bundle, method))
     lines = [f"{bundle.task}, method {about.name}: {about.summary}", f"from {files}", ""]
     rows = [row for part in _PARTS for row in _rows(part, config[part])]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines += [f"{step:<{widths[0]}}  {target:<{widths[1]}}  {said}".rstrip() for step, target, said in rows]
-    return "\n".join(lines)
+    return "\n".join([*lines, console.table(rows, width=width)])
 
 
 def _rows(name: str, entry: Any) -> Iterator[tuple[str, str, str]]:

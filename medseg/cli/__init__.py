@@ -1,46 +1,53 @@
-"""The command `medseg`: a module for each command. Heavy imports wait until one needs them."""
+"""The command `medseg`: a module for each command, imported when that command is asked for.
+
+What `--help` imports is held by a test: heavy imports wait until a command runs.
+"""
 
 from __future__ import annotations
 
 import argparse
-import logging
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
-from medseg.cli import (
-    check_data,
-    compare_runs,
-    evaluate,
-    exits,
-    info,
-    inspect,
-    methods,
-    segment,
-    sync,
-    train,
-    ui,
-)
+from medseg.cli import exits
 from medseg.cli.terminal import survive_any_encoding
-from medseg.errors import MedsegError, file_error_text
+from medseg.errors import MedsegError, UsageError, did_you_mean, file_error_text
 
-# Each has NAME, HELP, add (its options) and run (options to exit code).
-COMMANDS = (segment, inspect, train, evaluate, compare_runs, sync, check_data, methods, info, ui)
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# In the order of `medseg --help`. Each is a module of this package that has HELP, add (its options) and run
+# (options to exit code); a hyphen in the command is an underscore in the module's name.
+COMMANDS = (
+    *("segment", "inspect", "train", "evaluate", "compare-runs", "sync", "check-data", "methods", "info"),
+    *("ui", "completion"),
+)
+_DESCRIPTION = """\
+Segment medical images: chest CT, breast ultrasound and fundus photographs.
+A task (lung_ct, breast_ultrasound, retinal_vessel) says what is segmented, a method says how.
+`medseg COMMAND --help` explains a command."""
+_EXIT_CODES = """\
+exit codes:
+  0  done
+  1  failed
+  2  wrong usage
+  3  every input was rejected
+  4  some of several inputs were rejected
+  5  the second of two compared runs is worse
+  6  the inspected input can be used, but something about it is unusual"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    0 done, 1 other, 2 usage, 3 all and 4 some inputs rejected, 5 the second of two runs is worse,
-    6 an inspected input can be used but is odd.
-    """
+    """Run one command and return its exit code; see medseg.cli.exits."""
     survive_any_encoding()
-    options = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("medseg").setLevel(logging.INFO)
-    command: Callable[[argparse.Namespace], int] = options.command
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return command(options)
+        options = _read(words)
+        _log_to_stderr()
+        return int(options.command(options))
     except MedsegError as error:
         print(f"medseg: {error}", file=sys.stderr)
         return error.exit_code
@@ -52,13 +59,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exits.EXIT_OTHER
 
 
-def parser() -> argparse.ArgumentParser:
-    """Of all commands."""
-    found = argparse.ArgumentParser(prog="medseg", description="Clinical segmentation on MONAI.")
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of some commands, by default of all; only their modules are imported."""
+    found = argparse.ArgumentParser(
+        prog="medseg",
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     found.add_argument("--version", action="version", version=f"medseg {__version__}")
-    commands = found.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
+    commands = found.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
+    for name in names:
+        module = command_module(name)
+        command = commands.add_parser(name, help=module.HELP, description=_sentence(module.HELP))
         module.add(command)
         command.set_defaults(command=module.run)
     return found
+
+
+def command_module(name: str) -> ModuleType:
+    return importlib.import_module(f"medseg.cli.{name.replace('-', '_')}")
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of one command: a misspelt option is told first, with the nearest ones.
+
+    Options are written out: abbreviated, `medseg train --fold 1` would start a cross-validation (--folds).
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args=None, namespace=None):
+        known = self._option_string_actions
+        for word in args or ():
+            if word == "--":
+                break
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in known:
+                options = [option for option in known if option.startswith("--")]
+                raise UsageError(f"an option of `{self.prog}`", got=name, advice=did_you_mean(name, options))
+        return super().parse_known_args(args, namespace)
+
+
+def _read(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line.
+
+    Raises:
+        UsageError: an unknown command or option.
+        SystemExit: whatever else argparse refuses, after the help, and after the version.
+    """
+    if not words or words[0] in ("-h", "--help", "--version"):
+        return parser().parse_args(words)
+    if words[0] not in COMMANDS:
+        raise UsageError("a command of `medseg`", got=words[0], advice=did_you_mean(words[0], COMMANDS))
+    return parser(words[:1]).parse_args(words)
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("medseg").setLevel(logging.INFO)
+
+
+def _sentence(text: str) -> str:
+    """A line of the list of commands as the first sentence of the command's own help."""
+    return text[0].upper() + text[1:] + ("" if text.endswith("?") else ".")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 
 from medseg.cli.exits import EXIT_DONE, EXIT_OTHER
+from medseg.cli.options import add_data, use_data
 
-NAME = "check-data"
-HELP = "report what is wrong with a data set"
+HELP = "check a data set: missing or unreadable files, labels that do not fit, subjects in two splits"
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("manifest", help="path, or name of a shipped manifest")
+    add_data(command)
+    command.add_argument("manifest", help="data manifest: a path, or the name of a shipped one")
 
 
 def run(options: argparse.Namespace) -> int:
     from medseg.data.manifests import check_manifest
 
+    use_data(options)
     problems = check_manifest(options.manifest)
     for problem in problems:
         print(problem)
-    print(f"{options.manifest}: {len(problems)} findings" if problems else f"{options.manifest}: sound")
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    print(f"{options.manifest}: {count if problems else 'no problems'} found")
     return EXIT_OTHER if problems else EXIT_DONE

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from medseg.cli.exits import EXIT_DONE, EXIT_WORSE
-from medseg.cli.options import add_manifest, add_method, add_set, given, overrides_of
+from medseg.cli.options import (
+    add_data,
+    add_manifest,
+    add_method,
+    add_output_dir,
+    add_set,
+    add_task,
+    add_weights,
+    given,
+    overrides_of,
+    use_data,
+)
 
-NAME = "evaluate"
-HELP = "score the masks of a method on a split of a data set"
+HELP = "score the masks of a method against the reference masks of a data set"
 FILES = ("train.yaml", "evaluate.yaml")
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("task")
+    add_task(command)
     add_manifest(command)
+    add_data(command)
     command.add_argument(
-        "--split", help="training, validation or test (default: the one that evaluate.yaml names)"
+        "--split",
+        metavar="NAME",
+        help="training, validation or test (default: the one that the bundle's evaluate.yaml names)",
     )
-    command.add_argument(
-        "--weights",
-        metavar="FILE",
-        action="append",
-        help="weights other than the method's own, or a cross-validation's folder; several are compared",
-    )
-    command.add_argument(
-        "--fold", type=int, metavar="K", help="one network of a cross-validation's --weights"
-    )
-    command.add_argument("--output_dir", metavar="DIR")
+    add_weights(command, action="append", more="; given several times, each is compared with the first")
+    add_output_dir(command, "out/evaluation/TASK/METHOD/MANIFEST_SPLIT")
     add_method(command)
     add_set(command)
 
@@ -37,6 +41,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from medseg.bundle import inference_files, inference_keys, open_bundle, run_workflow
 
+    use_data(options)
     overrides = overrides_of(options.set)
     overrides |= given(options, "split", "output_dir", "method", manifests="manifest", weights_fold="fold")
     bundle = open_bundle(options.task)
@@ -44,19 +49,22 @@ def run(options: argparse.Namespace) -> int:
     overrides = inference_keys(bundle, FILES, method_files, overrides)
     weights = options.weights or []
     if len(weights) > 1:
-        return _compare(bundle, weights, Path(options.output_dir or "out/evaluation"), overrides)
+        return _compare(bundle, weights, overrides)
     run_workflow(bundle, *FILES, overrides=overrides | ({"weights": weights[0]} if weights else {}))
     return EXIT_DONE
 
 
-def _compare(bundle: Any, weights: list[str], output: Path, overrides: dict[str, Any]) -> int:
+def _compare(bundle: Any, weights: list[str], overrides: dict[str, Any]) -> int:
     """Score several weights in folders of their own, and compare each with the first.
 
     Returns EXIT_WORSE if any is worse than the first.
     """
-    from medseg.bundle import run_workflow
+    from pathlib import Path
+
+    from medseg.bundle import parse, run_workflow
     from medseg.evaluation.comparison import compare_runs
 
+    output = Path(parse(bundle, *FILES, overrides=overrides).get_parsed_content("output_dir"))
     folders = [output / f"weights_{number}" for number in range(1, len(weights) + 1)]
     for file, folder in zip(weights, folders, strict=True):
         run_workflow(bundle, *FILES, overrides=overrides | {"weights": file, "output_dir": str(folder)})

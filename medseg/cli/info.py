@@ -7,22 +7,22 @@ import sys
 
 from medseg import __version__
 from medseg.cli.exits import EXIT_DONE
-from medseg.cli.options import add_method
+from medseg.cli.options import add_method, add_task
 
-NAME = "info"
-HELP = "versions and tasks; of one task the steps that an image takes"
+HELP = "list the tasks and versions; with TASK, show every processing step of a method"
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("task", nargs="?")
+    add_task(command, nargs="?")
     add_method(command)
 
 
 def run(options: argparse.Namespace) -> int:
+    from medseg import console
     from medseg.bundle import describe_steps, open_bundle, tasks
 
     if options.task:
-        print(describe_steps(open_bundle(options.task), options.method))
+        print(describe_steps(open_bundle(options.task), options.method, console.terminal_width()))
         return EXIT_DONE
     print(f"medseg {__version__}, Python {sys.version.split()[0]}")
     for task in tasks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,33 @@ from medseg.errors import UsageError
 
 
 def add_method(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--method", metavar="NAME", help="another than the default; see `medseg methods`")
+    command.add_argument(
+        "--method",
+        metavar="NAME",
+        help="how to segment (default: the task's own); `medseg methods` lists them",
+    )
+
+
+def add_task(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    command.add_argument(
+        "task", nargs=nargs, help="what to segment, such as lung_ct; `medseg info` lists all"
+    )
+
+
+def add_weights(command: argparse.ArgumentParser, action: str = "store", more: str = "") -> None:
+    command.add_argument(
+        "--weights",
+        metavar="FILE",
+        action=action,
+        help="use these weights instead of the method's own: a file, or the output folder of a "
+        f"cross-validation (the mean of its networks){more}",
+    )
+    command.add_argument(
+        "--fold",
+        type=int,
+        metavar="K",
+        help="use one network of the cross-validation that --weights names: its number, from 0",
+    )
 
 
 def add_set(command: argparse.ArgumentParser) -> None:
@@ -19,14 +46,36 @@ def add_set(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a key of the bundle's configuration",
+        help="change a value of the bundle's configuration; may be repeated",
     )
 
 
 def add_manifest(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--manifest", action="append", help="data manifest, by path or name; may be repeated"
+        "--manifest",
+        action="append",
+        metavar="M",
+        help="data manifest (the list of a data set): a path, or the name of a shipped one; may be repeated",
     )
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of the data sets, from which the manifests' paths start "
+        "(default: the environment variable MEDSEG_DATA)",
+    )
+
+
+def use_data(options: argparse.Namespace) -> None:
+    """Make the folder that --data names known to whatever reads a manifest, in worker processes too."""
+    if options.data is not None:
+        os.environ["MEDSEG_DATA"] = options.data
+
+
+def add_output_dir(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument("--output_dir", metavar="DIR", help=f"folder for the results (default: {default})")
 
 
 def overrides_of(pairs: Sequence[str]) -> dict[str, Any]:

@@ -3,54 +3,75 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medseg.cli.exits import EXIT_ALL_REJECTED, EXIT_DONE, EXIT_SOME_REJECTED
-from medseg.cli.options import add_method, add_set, overrides_of
+from medseg.cli.options import add_method, add_set, add_task, add_weights, overrides_of
 from medseg.errors import error_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from medseg.io import Input
     from medseg.pipeline import Segmenter
 
-NAME = "segment"
-HELP = "segment images: OUT/<case>/ gets mask, overlay, report, numbers"
+HELP = "segment images; each gets a folder OUT/<case>/ with mask, overlay, measurements and report"
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("task", help="for example retinal_vessel; `medseg info` lists all")
+    from medseg.formats import FORMATS
+
+    formats = "; ".join(f"{name}: {record.summary}" for name, record in FORMATS.items())
+    add_task(command)
     command.add_argument(
-        "input", nargs="+", help="files, folders or patterns; a DICOM study as folder, zip archive or files"
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="image or volume file, folder or pattern such as 'images/*.png'; "
+        "a DICOM study as a folder, a zip archive or files",
     )
     command.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for the results")
-    command.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    command.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="where the network runs: auto (default: a GPU if there is one), cpu, cuda or cuda:N",
+    )
     command.add_argument(
         "--pixel-spacing-mm",
         type=_positive,
         metavar="MM",
-        help="size of a pixel; without it lengths are in px",
+        help="size of a pixel, for pictures that do not tell it; without it lengths are in px",
     )
     add_method(command)
-    _add_weights(command)
-    command.add_argument("--mode", default="semantic", help="semantic, or instance: a number a piece")
+    add_weights(command)
+    command.add_argument(
+        "--mode",
+        default="semantic",
+        metavar="MODE",
+        help="what the values in the mask mean. semantic (default): the label, such as 1 for every lesion; "
+        "instance: each connected component gets its own number, such as lesion_1 and lesion_2",
+    )
     command.add_argument(
         "--formats",
         type=lambda text: text.split(","),
         default=(),
         metavar="A,B",
-        help="nifti, nrrd, dicom-seg, rtstruct, mesh, png, html (default: nifti for volumes, png, html)",
+        help=f"files to write, separated by commas (default: nifti for volumes, png, html). {formats}",
     )
     add_set(command)
 
 
 def run(options: argparse.Namespace) -> int:
+    import gc
+    from pathlib import Path
+
+    from medseg.console import progress_bar
     from medseg.deferred import import_monai
+    from medseg.formats import check_formats
     from medseg.io import case_names, search_inputs
     from medseg.io.atomic import require_folder
-    from medseg.outputs import check_formats
 
     check_formats(options.formats)
     found = search_inputs(options.input)
@@ -61,7 +82,6 @@ def run(options: argparse.Namespace) -> int:
         require_folder(Path(options.output, name))
     if import_monai():
         gc.freeze()  # what was imported is no garbage: it isn't searched for any again
-    from tqdm import tqdm
 
     from medseg.pipeline import Segmenter
 
@@ -69,8 +89,10 @@ def run(options: argparse.Namespace) -> int:
         options.task, options.device, overrides, options.method, options.mode, options.weights, options.fold
     )
     rejected, asked_for = len(found.empty), len(found.empty) + len(inputs)
-    for source, name in tqdm(zip(inputs, names, strict=True), unit="case", disable=len(inputs) == 1 or None):
-        rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
+    with progress_bar("segmenting", "cases", len(inputs), disable=len(inputs) == 1) as advance:
+        for source, name in zip(inputs, names, strict=True):
+            rejected += not _segment_one(segmenter, source, Path(options.output, name), options)
+            advance()
     if rejected:
         print(f"medseg: {rejected} of {asked_for} rejected", file=sys.stderr)
         return EXIT_ALL_REJECTED if rejected == asked_for else EXIT_SOME_REJECTED
@@ -79,8 +101,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: argparse.Namespace) -> bool:
     """Segment and save one case, and say how it went; whether there is a result."""
-    from tqdm import tqdm
-
     from medseg.pipeline import shown
 
     spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
@@ -92,21 +112,12 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     except Exception as error:
         is_whole = (directory / "measurements.json").exists()
         earlier = " An earlier result in its folder was left as it was." if is_whole else ""
-        tqdm.write(f"{shown(source)}: {error_text(error)}{earlier}", file=sys.stderr)
+        print(f"{shown(source)}: {error_text(error)}{earlier}", file=sys.stderr)
         return False
     for warning in result.warnings:
-        tqdm.write(f"{shown(source)}: warning: {warning}", file=sys.stderr)
-    tqdm.write(str(directory))
+        print(f"{shown(source)}: warning: {warning}", file=sys.stderr)
+    print(directory)
     return True
-
-
-def _add_weights(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--weights", metavar="FILE", help="other than the method's own, or the folder of a cross-validation"
-    )
-    command.add_argument(
-        "--fold", type=int, metavar="K", help="one network of it, from 0 (default: their mean)"
-    )
 
 
 def _positive(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from typing import Any
 
@@ -20,5 +19,7 @@ def survive_any_encoding() -> None:
 
 def strict_json(record: dict[str, Any]) -> str:
     """In ASCII; the bytes of a file name that are no text become question marks, for JSON has no such."""
+    import json
+
     text = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
     return json.dumps(json.loads(text), indent=2)

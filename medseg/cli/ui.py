@@ -8,12 +8,13 @@ import sys
 
 from medseg.cli.exits import EXIT_DONE
 
-NAME = "ui"
-HELP = "open MLflow's page on the experiments"
+HELP = "serve MLflow's web page with the training runs, on this computer"
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--port", type=int, default=5000)
+    command.add_argument(
+        "--port", type=int, default=5000, metavar="N", help="of the web page (default: 5000)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

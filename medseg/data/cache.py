@@ -1,7 +1,8 @@
 """Prepared items on disk, under a key of all that determines them, so that none can be stale.
 
-The key holds the content of the item's files, the transforms with their parameters and source, medseg's own
-source and the version of every installed package. A change of any of them is another key.
+The key holds the content of the item's files, the transforms with their parameters, the source of medseg and
+of every other loaded module that is not installed, and the version of every installed package. A change of
+any of them is another key.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import enum
 import hashlib
 import logging
 import os
+import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -110,7 +113,9 @@ def transform_digest(transform: Any) -> str | None:
     can't be cached.
     """
     try:
-        return combine([*describe(transform), _environment()])
+        description = describe(transform)
+        sources = _own_sources(with_script=b"__main__" in description)
+        return combine([hashlib.sha256(description).hexdigest(), *sources, _environment()])
     except Exception as error:  # objects say what they are made of by code of their own
         logger.warning("no cache: a transform can't be described (%s)", str(error)[:100])
         return None
@@ -119,6 +124,25 @@ def transform_digest(transform: Any) -> str | None:
 def combine(parts: Iterable[str]) -> str:
     """One digest of several texts, in their order."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _own_sources(with_script: bool) -> list[str]:
+    """Digests of all loaded modules of no installed package: no version tells that these were changed.
+
+    Not of the transforms' own modules alone, since what they call or import may be in any. The script that
+    runs changes with each experiment: it counts only where the transforms are made of parts of it.
+    """
+    script = vars(sys.modules["__main__"]).get("__file__")
+    elsewhere = (sysconfig.get_path("stdlib"), str(_PACKAGE))
+    digests = []
+    for name, module in sorted(sys.modules.items()):
+        # Not getattr, at which a lazy module is imported.
+        file = str(getattr(module, "__dict__", {}).get("__file__") or "")
+        if not file or file.startswith(elsewhere) or "site-packages" in file or "dist-packages" in file:
+            continue
+        if with_script or file != script:
+            digests.append(f"{name} {sha256(file)}")
+    return digests
 
 
 @cache
@@ -207,7 +231,7 @@ def _plain_scalar(value: Any) -> Any:
     raise UsageError(
         "a cached item of tensors, arrays, numbers and texts",
         got=f"one with a {type(value).__name__}",
-        advice="Delete that entry by DeleteItemsd before the first random transform, or set cache_dir to null.",
+        advice="Remove it with DeleteItemsd before the first random transform, or set cache_dir to null.",
     )
 
 

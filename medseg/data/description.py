@@ -1,127 +1,92 @@
-"""An object as texts: all that determines what it does, the same in every process."""
+"""An object as bytes: all that determines what it does, the same in every process."""
 
 from __future__ import annotations
 
-import enum
-import hashlib
+import io
+import pickle
 import sys
-from collections.abc import Iterator, Mapping
-from functools import cache, singledispatch
-from types import CodeType, FunctionType
+from collections.abc import Iterator
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from medseg.bundle import sha256
 
+def describe(value: Any) -> bytes:
+    """An object as pickle has it; lambdas and inner functions as their code and the values that they hold.
 
-@singledispatch
-def describe(value: Any) -> Iterator[str]:
-    """An object by its class, that class's source, and what pickle would make it from.
+    Of classes and named functions the name alone is in it, not the source.
 
     Raises:
         Exception: it defies description, as a lock or a class typed into a notebook do.
     """
-    try:
-        made = value.__reduce_ex__(2)
-    except TypeError:
-        made = repr(value)
-        if " at 0x" in made:  # an address: neither the same in another process nor surely another
-            raise
-    module = str(getattr(value, "__module__", ""))
-    yield f"{module} {_source(module)}"
-    yield from describe(type(value))
-    yield from describe(made)
+    file = io.BytesIO()
+    _Pickler(file, protocol=4).dump(value)
+    return file.getvalue()
 
 
-@describe.register(type(None))
-@describe.register(int)
-@describe.register(float)
-@describe.register(complex)
-@describe.register(str)
-@describe.register(bytes)
-@describe.register(enum.Enum)
-def _(value: Any) -> Iterator[str]:
-    yield f"{type(value).__qualname__} {value!r}"
+class _Pickler(pickle._Pickler):  # the one in C asks no reducer_override for sets
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fast = True  # two equal objects are written as one object twice is
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, (type, FunctionType)) and not _is_expression(value):
+            if not _has_source(value.__module__):
+                raise pickle.PicklingError(f"{value.__qualname__} is not defined in a file")
+            return NotImplemented
+        parts = _parts(value)
+        return NotImplemented if parts is None else (tuple, ([type(value).__qualname__, *parts],))
+
+    def save_reduce(self, *made: Any, obj: Any = None) -> None:
+        # Which a __reduce__ of its own may leave out.
+        self.save(str(type(obj)))  # type: ignore[attr-defined]  # typeshed knows dump alone
+        super().save_reduce(*made, obj=obj)  # type: ignore[misc]
 
 
-@describe.register(list)
-@describe.register(tuple)
-@describe.register(set)
-@describe.register(frozenset)
-def _(value: Any) -> Iterator[str]:
-    yield f"{type(value).__qualname__} of {len(value)}"
-    for entry in sorted(value, key=str) if isinstance(value, (set, frozenset)) else value:
-        yield from describe(entry)
-
-
-@describe.register
-def _(value: Mapping) -> Iterator[str]:
-    yield f"{type(value).__qualname__} of {len(value)}"
-    for key in sorted(value, key=str):
-        yield from describe(key)
-        yield from describe(value[key])
-
-
-@describe.register(np.ndarray)
-@describe.register(torch.Tensor)
-def _(value: Any) -> Iterator[str]:
+def _parts(value: Any) -> list[Any] | None:
+    """What stands for an object that pickle can't describe, or in each process otherwise."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
     if isinstance(value, torch.Tensor):
-        tensor = value.as_subclass(torch.Tensor).cpu()
-        data = tensor.contiguous().flatten().view(torch.uint8).numpy()
-    else:
-        data = value
-    yield f"{value.dtype} {tuple(value.shape)}"
-    if data.dtype.hasobject:
-        yield from describe(data.tolist())
-    else:
-        yield hashlib.sha256(data.tobytes()).hexdigest()
+        content = value.as_subclass(torch.Tensor).detach().cpu().contiguous().flatten().view(torch.uint8)
+        return [str(value.dtype), tuple(value.shape), content.numpy().tobytes()]
+    if isinstance(value, np.random.RandomState):
+        return []  # of a random transform, seeded for each sample
+    if isinstance(value, ModuleType):
+        return [value.__name__]
+    if isinstance(value, CodeType):
+        code = [value.co_code, value.co_exceptiontable, value.co_names, value.co_freevars, value.co_consts]
+        return [*code, value.co_argcount, value.co_kwonlyargcount, value.co_flags]  # *x and x are one code
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        made_with = [value.__defaults__, value.__kwdefaults__, cells, _globals_used(value)]
+        return [value.__module__, value.__qualname__, value.__code__, *made_with]
+    return None
 
 
-@describe.register
-def _(value: np.random.RandomState) -> Iterator[str]:
-    yield "generator"  # of a random transform, seeded for each sample
+def _is_expression(value: Any) -> bool:
+    """A lambda or an inner function, which no name tells from another one."""
+    return isinstance(value, FunctionType) and "<" in value.__qualname__
 
 
-@describe.register
-def _(value: type) -> Iterator[str]:
-    for kind in value.__mro__:
-        typed_in = kind.__module__ == "__main__" and not _source("__main__")
-        if typed_in or "<locals>" in kind.__qualname__:
-            raise TypeError(f"{kind.__qualname__} is not defined in a file, or inside a function")
-        yield f"{kind.__module__}.{kind.__qualname__} {_source(kind.__module__)}"
-
-
-@describe.register
-def _(value: FunctionType) -> Iterator[str]:
-    source, found = _source(value.__module__), sys.modules.get(value.__module__)
-    yield f"{value.__module__}.{value.__qualname__} {source}"
-    for name in value.__qualname__.split("."):
-        found = getattr(found, name, None)
-    if source and found is value:
-        return
-    # Of a lambda or an inner function its name and its file do not tell what it was made with.
-    cells = [cell.cell_contents for cell in value.__closure__ or ()]
-    yield from describe([value.__code__, value.__defaults__, value.__kwdefaults__, cells])
-    if not source:
-        yield from describe(_globals_used(value))
-
-
-@describe.register
-def _(value: CodeType) -> Iterator[str]:
-    yield f"{value.co_code.hex()} {value.co_names} {value.co_freevars}"
-    yield from describe(value.co_consts)
+def _has_source(module: str) -> bool:
+    found = sys.modules.get(module)
+    return bool(getattr(found, "__spec__", None) or getattr(found, "__file__", None))
 
 
 def _globals_used(function: FunctionType) -> dict[str, Any]:
-    """Of an expression in a configuration, MONAI's `__local_refs`: the values that its @names refer to."""
+    """Of an expression in a configuration: what it names, and MONAI's `__local_refs` by its @names."""
+    if _has_source(function.__module__):
+        return {}
     codes = list(_codes(function.__code__))
     known, names = function.__globals__, {name for code in codes for name in code.co_names}
-    used = {name: known[name] for name in names if name in known}
+    used = {name: known[name] for name in sorted(names & set(known))}
     if "__local_refs" in used:
         texts = {text for code in codes for text in code.co_consts if isinstance(text, str)}
-        used["__local_refs"] = {key: entry for key, entry in used["__local_refs"].items() if key in texts}
+        references = used["__local_refs"]
+        used["__local_refs"] = {key: references[key] for key in sorted(texts & set(references))}
     return used
 
 
@@ -130,10 +95,3 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from _codes(inner)
-
-
-@cache
-def _source(module: str | None) -> str:
-    """A digest of a module's file; empty where there is none."""
-    file = getattr(sys.modules.get(module or ""), "__file__", None)
-    return sha256(file) if file else ""

@@ -20,11 +20,30 @@ LABEL_KEYS = ("label", "label_2nd", "given_field")
 FILE_KEYS = (*IMAGE_KEYS, *LABEL_KEYS)
 
 _PACKAGE = Path(__file__).parents[1]
+_SET = "Set MEDSEG_DATA (or --data) to the folder that the manifests' paths start from."
 
 
 def data_root() -> Path:
-    """The folder that manifests' paths start from: MEDSEG_DATA, by default ../shared/data."""
-    return Path(os.environ.get("MEDSEG_DATA", "../shared/data"))
+    """The folder that manifests' paths start from, which the environment variable MEDSEG_DATA names.
+
+    Raises:
+        UsageError: it names none.
+        DataError: it names what is no folder.
+    """
+    named = os.environ.get("MEDSEG_DATA")
+    if not named:
+        raise UsageError(
+            "a folder of data sets",
+            got="none, because MEDSEG_DATA is not set",
+            advice=f"{_SET} A bundle whose data are made by its data.yaml needs that to run first.",
+        )
+    if not Path(named).is_dir():
+        raise DataError(
+            "the folder of the data sets, which MEDSEG_DATA names",
+            got=f"{named}, which is no folder",
+            advice=_SET,
+        )
+    return Path(named)
 
 
 def shipped_manifests() -> Path:
@@ -119,6 +138,8 @@ def given_items(
     manifests: str | Path | Sequence[str | Path], items: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """Of some items those that no manifest lists: another program, such as MONAI Label, gives them."""
+    if not os.environ.get("MEDSEG_DATA"):
+        return list(items)  # no manifest's paths start anywhere
     contents = [read_manifest(manifest) for manifest in _listed(manifests)]
     listed = {
         _resolve("image", item["image"])
@@ -154,20 +175,22 @@ def require_sound(
         _require_sound_items(given, labels or {})
         if len(given) == len(items):
             return
-    if not data_root().is_dir():
-        raise DataError(
-            "the folder of the data sets, which MEDSEG_DATA names",
-            got=f"{data_root()}, which is no folder",
-            advice="Set MEDSEG_DATA to the folder that the manifests' paths start from.",
-        )
     for manifest in _listed(manifests):
         problems = check_manifest(manifest)
         if problems:
             raise DataError(
                 f"a sound data set ({manifest})",
                 got=f"{len(problems)} findings: {'; '.join(problems[:5])}",
-                advice=f"See all of them with `medseg check-data {manifest}` and correct the data.",
+                advice=_how_to_complete(manifest, problems),
             )
+
+
+def _how_to_complete(manifest: str | Path, problems: Sequence[str]) -> str:
+    """The next step after findings: data that a command makes are made, others are corrected."""
+    command = read_manifest(manifest).get("made_by")
+    if command and any(problem.endswith("is missing") for problem in problems):
+        return f"Make the missing files first: {command}"
+    return f"See all of them with `medseg check-data {manifest}` and correct the data."
 
 
 def _require_sound_items(items: Sequence[Mapping[str, Any]], labels: Mapping[int | str, str]) -> None:
@@ -316,4 +339,6 @@ def _relative(path: Path) -> str:
 
 
 def _resolve(key: str, value: Any) -> Any:
-    return str(data_root() / value) if key in FILE_KEYS else value
+    if key not in FILE_KEYS or Path(value).is_absolute():
+        return value
+    return str(data_root() / value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from medseg import console
 from medseg.evaluation.past_runs import CaseRow, RunScores
 from medseg.metrics.significance import FEWEST_SUBJECTS, NO_DIFFERENCE, Paired
 
@@ -123,23 +124,29 @@ def table(comparison: Comparison) -> str:
     """The comparison as lines of text: runs, parameters that differ, scores, warnings, verdict."""
     lines = [f"A: {comparison.a} ({comparison.sources[0]})", f"B: {comparison.b} ({comparison.sources[1]})"]
     if comparison.parameters:
-        width = max(len("parameter"), *map(len, comparison.parameters))
-        lines += ["", f"{'parameter':<{width}}  {'A':<{_VALUE_WIDTH}}  B"]
-        lines += [
-            f"{name:<{width}}  {_short(a):<{_VALUE_WIDTH}}  {_short(b)}"
-            for name, (a, b) in comparison.parameters.items()
-        ]
-    width = max(22, *map(len, comparison.scores))
-    header = f"{'score':<{width}}{'mean A':>8}{'mean B':>8}{'B - A':>9}  {'95% interval':<19}{'p':>8}"
-    lines += ["", f"{header}{'cases':>7}{'subjects':>10}"]
-    for name, entry in comparison.scores.items():
-        interval = f"{_signed(entry.low)} to {_signed(entry.high)}"
-        means = f"{_plain(entry.mean_a):>8}{_plain(entry.mean_b):>8}{_signed(entry.difference):>9}"
-        lines.append(
-            f"{name:<{width}}{means}  {interval:<19}{_p(entry.p):>8}{entry.cases:>7}{entry.subjects:>10}"
-        )
+        parameters = [(name, _short(a), _short(b)) for name, (a, b) in comparison.parameters.items()]
+        lines += ["", console.table(parameters, ("parameter", "A", "B"))]
+    numbers = ("mean A", "mean B", "B - A", "p", "cases", "subjects")
+    header = ("score", *numbers[:3], "95% interval", *numbers[3:])
+    scores = [(name, *_cells(entry)) for name, entry in comparison.scores.items()]
+    lines += ["", console.table(scores, header, right=numbers)]
     lines += ["", *(f"warning: {warning}" for warning in comparison.warnings), comparison.sentence]
     return "\n".join(lines)
+
+
+def interval_text(
+    low: float | None, high: float | None, subjects: int, written: Callable[[float], str]
+) -> str:
+    """The interval of a mean; one subject gives none, because nothing tells how much subjects differ."""
+    if low is None or high is None:
+        return "none (1 subject)" if subjects == 1 else "-"
+    return f"{written(low)} to {written(high)}"
+
+
+def _cells(entry: Paired) -> tuple[str, ...]:
+    interval = interval_text(entry.low, entry.high, entry.subjects, _signed)
+    means = (_plain(entry.mean_a), _plain(entry.mean_b), _signed(entry.difference))
+    return (*means, interval, _p(entry.p), str(entry.cases), str(entry.subjects))
 
 
 def _cases(names: Sequence[str]) -> str:

@@ -10,8 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medseg import console
 from medseg.evaluation.classification import question_auc, summarise_question
-from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, CaseRow
+from medseg.evaluation.comparison_text import interval_text
+from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, TRAINED, CaseRow
 from medseg.evaluation.scoring import Question
 from medseg.io.atomic import atomic_path
 from medseg.metrics.overlap import summarise
@@ -23,12 +25,11 @@ def write_scores(
     rows: Sequence[CaseRow],
     folder: Path,
     about: Mapping[str, Any],
-    groups: Sequence[str] = (),
     question: Question | None = None,
 ) -> None:
     """Write scores.csv and scores.json and log the summary as a table.
 
-    scores.csv has the columns case, subject, those groups that cases have, label where there are several, and
+    scores.csv has the columns case, subject, the groups that cases have, label where there are several, and
     the scores by name. scores.json names the groups, and has the scores by group too (by_group); where cases
     have the probability and the truth of the question, also how well it is answered (under its name, see
     summarise_question) and the question itself.
@@ -37,10 +38,10 @@ def write_scores(
         rows: one a case.
         folder: must exist.
         about: further entries of scores.json.
-        groups: texts of the cases to group scores by.
         question: that the method answers besides the mask.
     """
-    groups = [name for name in groups if any(name in row.groups for row in rows)]
+    named = dict.fromkeys(name for row in rows for name in row.groups)
+    groups = sorted(named, key=lambda name: name == TRAINED)  # a data set's own first
     _write_csv(rows, folder / SCORES_CSV, groups)
     summary = {**about, "scores": _summary(rows), "groups": groups}
     answered = summarise_question(_flat(rows), question) if question else None
@@ -59,13 +60,18 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def table(summary: dict[str, Any]) -> str:
     """The summary as lines of text: score, mean, 95% interval, cases."""
-    width = max(22, *map(len, summary["scores"]))
-    lines = [f"{'score':<{width}}{'mean':>8}  {'95% interval':<18}{'cases':>6}{'subjects':>10}"]
-    for name, entry in summary["scores"].items():
-        mean, low, high = (_number(entry[key]) for key in ("mean", "low", "high"))
-        lines.append(
-            f"{name:<{width}}{mean:>8}  {f'{low} to {high}':<18}{entry['cases']:>6}{entry['subjects']:>10}"
+    header = ("score", "mean", "95% interval", "cases", "subjects")
+    rows = [
+        (
+            name,
+            _number(entry["mean"]),
+            interval_text(entry["low"], entry["high"], entry["subjects"], _number),
+            str(entry["cases"]),
+            str(entry["subjects"]),
         )
+        for name, entry in summary["scores"].items()
+    ]
+    lines = [console.table(rows, header, right=("mean", "cases", "subjects"))]
     if "question" in summary:
         lines.append(_question_line(summary[summary["question"]["name"]], Question(**summary["question"])))
     if "best_threshold" in summary:
@@ -116,11 +122,12 @@ def _by_value(rows: Sequence[CaseRow], column: str, question: Question | None) -
 
 
 def _question_line(summary: dict[str, Any], question: Question) -> str:
-    area, low, high = (_number(summary["roc_auc"][key]) for key in ("area", "low", "high"))
+    area = summary["roc_auc"]
+    interval = "no interval" if area["low"] is None else f"{_number(area['low'])} to {_number(area['high'])}"
     errors = [_number(part and part["calibration_error"]) for part in (summary["before"], summary["after"])]
     cases = f"{summary['positive']} of {summary['cases']} {question.positive}"
     return (
-        f"{question.name}: ROC area {area} ({low} to {high}; {cases}), "
+        f"{question.name}: ROC area {_number(area['area'])} ({interval}; {cases}), "
         f"temperature {_number(summary['temperature'])}, calibration error {errors[0]}, with it {errors[1]}"
     )
 

@@ -15,6 +15,7 @@ from medseg.bundle import (
     inference_overrides,
     lineage_of,
     open_bundle,
+    read_method,
     trained_values,
 )
 from medseg.case import Case
@@ -89,7 +90,7 @@ def evaluate(
             columns = (list(part) for part in zip(*for_threshold, strict=True))
             threshold, dice = best_threshold(*columns)
             about["best_threshold"] = {"threshold": threshold, "mean_dice": dice}
-        write_scores(rows, folder, about, (*scoring.groups, TRAINED), scoring.question)
+        write_scores(rows, folder, about, scoring.question)
         write_json(folder / PARAMETERS_JSON, {**(parameters or {}), "dataset_digest": items_digest(items)})
         _tell_of_training(rows, lineage.is_whole)
     return rows
@@ -98,6 +99,28 @@ def evaluate(
 def ranked(rows: Sequence[CaseRow]) -> list[str]:
     """The names of the cases from the lowest Dice to the highest; undefined ones count as lowest."""
     return [row.case for row in sorted(rows, key=lambda row: row.scores["dice"] or 0.0)]
+
+
+def scores_folder(
+    bundle_root: str | Path,
+    method: str | None,
+    manifests: str | Path | Sequence[str | Path],
+    split: str,
+    weights: str | Path | None,
+    weights_fold: int | None,
+) -> str:
+    """Where an evaluation writes by default: out/evaluation/<task>/<method>/<manifests>_<split>.
+
+    Other weights than the method's own make a folder inside it, of their path's last names.
+    """
+    bundle = open_bundle(str(bundle_root))
+    names = [manifests] if isinstance(manifests, (str, Path)) else manifests
+    data = "+".join(Path(name).stem for name in names)
+    folder = Path("out/evaluation", bundle.task, read_method(bundle, method).name, f"{data}_{split}")
+    if weights is not None:
+        last = Path(weights).resolve().with_suffix("").parts[1:][-3:]
+        folder /= "_".join([*last, *([] if weights_fold is None else [f"fold_{weights_fold}"])])
+    return str(folder)
 
 
 def evaluated_segmenter(

@@ -1,4 +1,4 @@
-"""What runs a network over an image: devices, backends and inferers, beyond what MONAI has."""
+"""Devices, backends and inferers that run a network over an image, where MONAI has none."""
 
 from medseg.inference.backends import accelerate
 from medseg.inference.devices import pick_device

@@ -21,14 +21,17 @@ def accelerate(
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> torch.nn.Module:
-    """The network for inference, as fast as the backend makes it: the same tensor in, the same out.
+    """Prepare a network for inference with a backend; input and output tensors stay the same.
 
     Args:
-        network: with its weights; it is set to evaluation.
+        network: with its weights; it is put into evaluation mode.
         example_shape: (B, C, spatial...) of a small input. Batch and spatial sizes may differ later.
         backend: torch; openvino, which needs a CPU; or auto, which is openvino where it is installed and the
             device is a CPU, else torch.
-        device: for torch.
+        device: the network's device with torch.
+
+    Returns:
+        The network on its device, or a module in its place.
 
     Raises:
         UsageError: an unknown backend, openvino without the library, or for another device than a CPU.
@@ -50,22 +53,24 @@ def accelerate(
 
 
 def choose(backend: str, device: torch.device) -> str:
-    """The backend that `auto` stands for, or the given one if it can be had.
+    """The backend that `auto` stands for, or the given one if it is available.
 
     Raises:
-        UsageError: it can't.
+        UsageError: an unknown backend, or one that is not available on this machine or device.
     """
     if backend not in BACKENDS:
-        raise UsageError("a backend", got=backend, advice=did_you_mean(backend, BACKENDS))
+        raise UsageError("the name of a backend", got=backend, advice=did_you_mean(backend, BACKENDS))
     installed = find_spec("openvino") is not None
     if backend == "auto":
         return "openvino" if installed and device.type == "cpu" else "torch"
     if backend == "openvino" and device.type != "cpu":
-        raise UsageError("a CPU for the backend openvino", got=str(device), advice="Set backend to torch.")
+        raise UsageError(
+            "a CPU for the backend openvino", got=f"the device {device}", advice="Set backend to torch."
+        )
     if backend == "openvino" and not installed:
         raise UsageError(
-            "OpenVINO for the backend openvino",
-            got="no module openvino",
+            "the package openvino for the backend openvino",
+            got="an environment without it",
             advice="Run pip install 'medseg[openvino]', or set backend to torch.",
         )
     return backend

@@ -17,7 +17,7 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise UsageError(
-            "a device: auto, cpu, cuda or cuda:N",
+            "a device (auto, cpu, cuda or cuda:N)",
             got=name,
             advice=did_you_mean(name, ["auto", "cpu", "cuda"]),
         )
@@ -27,6 +27,8 @@ def pick_device(name: str = "auto") -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
         raise UsageError(
-            f"a GPU that torch can use as {name}", got=f"{count} GPUs", advice="Use --device cpu."
+            f"a GPU that torch can use as {name}",
+            got=f"{count} GPUs that torch can use",
+            advice="Use --device cpu.",
         )
     return device

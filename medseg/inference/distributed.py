@@ -1,4 +1,4 @@
-"""Several processes that train one network, as torchrun starts them: one a GPU, or on CPUs."""
+"""Several processes, started by torchrun, that train one network: one process for each GPU, or on CPUs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def start_processes() -> None:
     if "LOCAL_RANK" not in os.environ:
         raise UsageError(
             "a process that torchrun started",
-            got="one without LOCAL_RANK in its environment",
+            got="a process without LOCAL_RANK in its environment",
             advice="Run `torchrun --nproc_per_node=2 -m monai.bundle run --config_file ...`.",
         )
     device = own_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    # The network holds the group's threads in a ring of references. While the interpreter is taken down,
-    # such a thread aborts the process (pytorch/pytorch#179291).
+    # The network and the group's threads refer to each other. Such a thread aborts the process when the
+    # interpreter shuts down (pytorch/pytorch#179291), so the cycle is collected before.
     atexit.register(gc.collect)
 
 
@@ -45,7 +45,7 @@ def own_device() -> torch.device:
 
 
 def shared(network: torch.nn.Module, device: torch.device) -> torch.nn.parallel.DistributedDataParallel:
-    """The network with gradients averaged over the processes."""
+    """Wrap the network in DistributedDataParallel, which averages gradients over the processes."""
     ids = [device] if device.type == "cuda" else None
     return torch.nn.parallel.DistributedDataParallel(network, device_ids=ids)
 
@@ -54,7 +54,7 @@ def share(items: Sequence[Any]) -> list[Any]:
     """This process's share of some items.
 
     Raises:
-        UsageError: a process would get none; the others would wait for it for ever.
+        UsageError: there are fewer items than processes: the others would wait forever for one without items.
     """
     if len(items) < idist.get_world_size():
         raise UsageError(
@@ -77,7 +77,8 @@ def gather(items: list[Any]) -> list[Any]:
 def take_buffers_of_first(network: torch.nn.Module) -> None:
     """Give every process the first one's buffers, such as the running statistics of batch norm.
 
-    Each process's follow its share of the batches; what is validated must be what is saved.
+    Each process updates its buffers from its own batches, but only the first one's are saved: all must
+    validate with the same.
     """
     if idist.get_world_size() > 1:
         for buffer in network.buffers():

@@ -1,6 +1,6 @@
-"""Inferers around other inferers: mirrored copies, coarser ones, and bfloat16.
+"""Inferers around other inferers: test-time flips, coarser copies, and bfloat16.
 
-Further arguments stay here: MONAI Deploy gives every tensor of the data as one, and no network takes them.
+Their further arguments are ignored: MONAI Deploy passes every tensor of the data, and no network takes them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch.nn import functional
 
 
 class FlipInferer(Inferer):
-    """Test-time augmentation: the mean logit over mirrored copies.
+    """Test-time augmentation: the mean of the logits over mirrored copies.
 
     Args:
-        inferer: runs one copy and returns logits of (B, C, spatial...).
+        inferer: runs one copy (B, C, spatial...) and returns logits (B, labels, spatial...).
         axes: spatial axes (2 is the first after batch and channel) to mirror, in all combinations;
-            none of them means that the inferer's own answer is passed through.
+            without any, the inferer's output is returned.
     """
 
     def __init__(self, inferer: Inferer, axes: Sequence[int] = ()) -> None:
@@ -41,7 +41,7 @@ class FlipInferer(Inferer):
 class AutocastInferer(Inferer):
     """Run another inferer under bfloat16 autocast and return float32.
 
-    MONAI's `amp` key means CUDA; this one speeds up training on processors with bfloat16 too.
+    MONAI's `amp` key works on CUDA alone; this also speeds up training on CPUs with bfloat16.
     """
 
     def __init__(self, inferer: Inferer, enabled: bool = True) -> None:
@@ -64,8 +64,9 @@ class CoarseInferer(Inferer):
     Args:
         inferer: runs the network.
         spacing_mm: size of a voxel of the volume.
-        network_spacing_mm: size of a voxel that the network has learnt; each is the mean of what lies in it.
-        value_range: what becomes 0 and 1; what lies beyond is cut.
+        network_spacing_mm: size of a voxel that the network was trained on; a coarse voxel is the mean of the
+            volume's voxels in it.
+        value_range: the two values that become 0 and 1; values beyond are clipped.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """A network computed by OpenVINO on a CPU, in float32.
 
-Converting a network takes seconds, so what comes out is kept in a folder of the user's, under a key of all
-that it follows from. OpenVINO reports its use to its makers; here it is kept from that, because a program for
-patients' images makes no connection that nobody asked for.
+Converting a network takes seconds, so the compiled network is cached in a folder of the user, under a digest
+of everything that it depends on. OpenVINO's telemetry is turned off: a program for patients' images opens no
+network connection that the user did not ask for.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from medseg.io.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "1"  # to be raised when what an entry of the cache holds changes
-LARGEST_DIFFERENCE = 1e-3  # of the largest answer; found: 1e-6 with batch norm, 3e-4 with instance norm
+FORMAT = "1"  # of a file in the cache; to be raised with each change of it
+LARGEST_DIFFERENCE = 1e-3  # of the largest output; measured: 1e-6 with batch norm, 3e-4 with instance norm
 _DIGEST_BYTES = 32
 _importing = threading.Lock()
 
 
 class OpenVinoNetwork(torch.nn.Module):
-    """Takes a network's place: the same tensor in, the same out, on a CPU.
+    """A network computed by OpenVINO on a CPU, with the inputs and outputs of the torch network.
 
-    May be called from several threads; each gets a request of its own, and OpenVINO shares the cores out.
+    Several threads may call it; each has an inference request of its own, and OpenVINO divides the cores.
 
     Args:
-        network: in evaluation.
-        example_shape: (B, C, spatial...) of a small input. Batch and spatial sizes may differ later; for each
-            shape OpenVINO prepares itself once, which takes some tenths of a second.
+        network: in evaluation mode.
+        example_shape: (B, C, spatial...) of a small input. Batch and spatial sizes may differ later; the
+            first input of each shape takes some tenths of a second more.
 
     Raises:
-        BundleError: OpenVINO can't convert the network, or answers otherwise than torch.
+        BundleError: OpenVINO can't convert the network, or its outputs differ from those of torch.
     """
 
     def __init__(self, network: torch.nn.Module, example_shape: Sequence[int]) -> None:
         super().__init__()
-        self._original = (network, example_shape)  # in a tuple torch takes it for no part of this one
+        self._original = (network, example_shape)  # in a tuple, so that torch registers no submodule
         self._compile()
         self.eval()
 
     def _compile(self) -> None:
-        """Of the network with the weights that it has now."""
+        """Compile the network with its present weights, or take it from the cache."""
         network, example_shape = self._original
         self._requests = threading.local()
         core = _core()
-        # Without pinning, other work on the machine slows the answer less. All threads work for one answer.
+        # Without pinning, other work on the machine slows inference less. All threads work on one request.
         options = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
@@ -73,7 +73,7 @@ class OpenVinoNetwork(torch.nn.Module):
             _save(self._compiled, file)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, C, spatial...) float32 on the CPU to the network's answer."""
+        """The network's output for (B, C, spatial...) on the CPU; float32."""
         from openvino import Tensor
 
         array = inputs.detach().float().contiguous().numpy()
@@ -82,35 +82,35 @@ class OpenVinoNetwork(torch.nn.Module):
         return torch.from_numpy(request.get_output_tensor(0).data.copy())
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The weights of the network that it was made of."""
+        """The weights of the torch network."""
         return self._original[0].state_dict(*args, **kwargs)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take other weights, as MONAI Deploy does, which loads a bundle's models/model.pt itself."""
+        """Load weights and compile again: MONAI Deploy loads a bundle's models/model.pt by itself."""
         outcome = self._original[0].load_state_dict(state_dict, strict, assign)
         self._compile()
         return outcome
 
     def _request(self) -> Any:
-        """This thread's own."""
+        """The inference request of this thread."""
         if not hasattr(self._requests, "request"):
             self._requests.request = self._compiled.create_infer_request()
         return self._requests.request
 
 
 def cache_folder() -> Path:
-    """Where converted networks are kept: the user's own folder for what can be made again."""
+    """The folder of compiled networks, inside the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(base) if base else Path.home() / ".cache") / "medseg" / "openvino"
 
 
 def _library() -> Any:
-    """The module openvino, kept from reporting its import and its conversions.
+    """The module openvino, imported without its telemetry.
 
     Raises:
-        BundleError: it is installed, but broken.
+        BundleError: it is installed, but can't be imported.
     """
     with _importing:
         if "openvino" not in sys.modules:
@@ -121,7 +121,7 @@ def _library() -> Any:
                 import openvino
             except ImportError as error:
                 raise BundleError(
-                    "an OpenVINO that can be imported", got=str(error), advice="Install it again."
+                    "an OpenVINO that can be imported", got=f"an error ({error})", advice="Install it again."
                 ) from error
             finally:
                 if silenced:
@@ -133,12 +133,12 @@ def _library() -> Any:
 
 @cache
 def _core() -> Any:
-    """The process's only one: OpenVINO has crashed where further ones came and went."""
+    """The only Core of the process: OpenVINO has crashed where several were created and freed."""
     return _library().Core()
 
 
 def _key(core: Any, network: torch.nn.Module, example_shape: Sequence[int]) -> str:
-    """SHA-256 of all that a compiled network follows from: weights, structure, versions, processor."""
+    """SHA-256 of all that a compiled network depends on: weights, structure, versions, processor."""
     digest = hashlib.sha256()
     for name, value in network.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -163,9 +163,8 @@ def _converted(network: torch.nn.Module, example_shape: Sequence[int]) -> Any:
     example = torch.zeros(tuple(example_shape))
     try:
         with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch's: of its own age, and of branches, which are checked below
+            # torch warns that tracing is deprecated, and of branches; their outputs are compared below.
+            warnings.simplefilter("ignore")
             traced = torch.jit.trace(network, example.clone(), check_trace=False)
         return openvino.convert_model(traced, input=[-1, example_shape[1], *[-1] * (example.ndim - 2)])
     except Exception as error:  # of torch, of OpenVINO's Python and of its core
@@ -177,7 +176,7 @@ def _converted(network: torch.nn.Module, example_shape: Sequence[int]) -> Any:
 
 
 def _require_equal(network: torch.nn.Module, found: torch.nn.Module, example_shape: Sequence[int]) -> None:
-    """Compare both at another shape than the one that the network was converted at."""
+    """Compare the outputs of both at another shape than the one that was traced."""
     shape = (*example_shape[:2], 2 * example_shape[2], *example_shape[3:])
     example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -185,14 +184,14 @@ def _require_equal(network: torch.nn.Module, found: torch.nn.Module, example_sha
         difference = float((found(example) - expected).abs().max() / expected.abs().max())
     if not difference <= LARGEST_DIFFERENCE:
         raise BundleError(
-            f"the same answer from torch and OpenVINO, to {LARGEST_DIFFERENCE} of it",
-            got=f"a difference of {difference:.2g}",
+            f"outputs of OpenVINO that differ from torch's by at most {LARGEST_DIFFERENCE} of the largest",
+            got=f"a difference of {difference:.2g} of it",
             advice="Use the backend torch.",
         )
 
 
 def _cached(core: Any, file: Path, options: dict[str, Any]) -> Any:
-    """The compiled network of an earlier run; None if there is none, or if it is damaged."""
+    """The compiled network from the cache; None if there is none, or if its file is damaged."""
     try:
         content = file.read_bytes()
         if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
@@ -203,11 +202,11 @@ def _cached(core: Any, file: Path, options: dict[str, Any]) -> Any:
 
 
 def _save(compiled: Any, file: Path) -> None:
-    """Keep a compiled network, with its SHA-256 before it; a folder that can't be written is no error."""
+    """Write a compiled network after its SHA-256; a folder that can't be written is no error."""
     content = compiled.export_model().getvalue()
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with atomic_path(file) as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
     except OSError as error:
-        logger.info("the converted network was not kept: %s", type(error).__name__)
+        logger.info("the compiled network was not cached: %s", type(error).__name__)

@@ -1,9 +1,9 @@
 """Sliding windows over a volume that is mostly air, in little memory.
 
-The windows lie as MONAI's SlidingWindowInferer lays them and their logits are blended as it blends them, so
-that a network is used as it was validated. What differs is what isn't done: windows lie over the box around
-all that is not air, those with nothing but air in them are left out, and full precision is kept only for the
-planes that a coming window can still change.
+Windows are placed, and their logits blended, as by MONAI's SlidingWindowInferer, so that a network is used as
+it was validated. There are three differences: windows cover only the box around all that is not air, windows
+with nothing but air are skipped, and float32 sums are kept only for the planes that a later window can
+change.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from torch.nn import functional
 
 from medseg.errors import MedsegError, UsageError
 
-CELL = 4  # voxels; the mean over a cell hides noise, but neither a chest wall nor a vessel of some mm
+CELL = 4  # voxels; the mean of a cell hides noise, but neither a chest wall nor a vessel of some mm
 Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where windows lie.
+    """The places of the windows.
 
     Attributes:
-        box: the part of the volume that they cover.
-        window: voxels of one along each axis.
-        starts: first voxels within the box, by axis.
+        box: the part of the volume that the windows cover.
+        window: voxels of a window along x, y and z.
+        starts: along each axis, the first voxels of the windows within the box.
     """
 
     box: Box
@@ -49,26 +49,29 @@ class Layout:
 class WindowInferer(Inferer):
     """Logits of a volume, blended from overlapping windows.
 
-    Logits are blended, not probabilities: MONAI does it, so a network is validated the same way, and a window
-    that is unsure (near its border) has less to say. They are kept as float16, which at a border between two
-    labels is good to a thousandth of the logits there.
+    Logits are blended, not probabilities, as in MONAI, so that inference equals validation; and an uncertain
+    window, whose logits are small, then counts less. The result is float16, whose rounding at a border
+    between two labels is a thousandth of the logits there.
 
-    Air is a threshold on the mean of cells of 4x4x4 voxels. A window is left out when no cell in it, nor
-    within `margin` voxels of it, is above the threshold. With a threshold below the density of aerated lung
-    a lung is never air, be it healthy or white; a pneumothorax or a bulla is air, but no window of some 16 cm
-    fits into one without the chest wall or the lung beside it. The mask is then the same as with all windows
-    if the network calls a window of nothing but air background.
+    Air is what lies below a threshold in the mean of cells of 4x4x4 voxels. A window is skipped when no cell
+    in it, nor within `margin` voxels of it, is above the threshold. With a threshold below the density of
+    aerated lung, no lung is air, healthy or consolidated. A pneumothorax or a bulla is air, but a window of
+    some 16 cm in one also holds chest wall or lung. The mask is then the same as with all windows, if the
+    network's label for a window of nothing but air is background.
 
     Args:
-        roi_size: voxels of a window along each axis.
-        overlap: share of a window that the next one covers too.
-        sw_batch_size: windows at a time.
-        mode: gaussian or constant: the weight of a window's voxels.
+        roi_size: voxels of a window along x, y and z.
+        overlap: share of a window that the next one covers too, from 0 to below 1.
+        sw_batch_size: number of windows in a batch.
+        mode: gaussian or constant: the weights of a window's voxels.
         air: the largest mean of a cell that counts as air; None runs all windows over the whole volume.
-        margin: voxels around what is not air that are looked at too.
+        margin: voxels around all that is not air that windows cover too.
         dtype: of the result.
         device: of blending and result; None takes that of the image.
-        autocast: compute in float16 where the image is on a GPU; faster, and good to half a thousandth.
+        autocast: compute in float16 where the image is on a GPU: faster, with a relative error of 0.0005.
+
+    Raises:
+        UsageError: not three sizes of 1 or more, or an overlap outside [0, 1).
     """
 
     def __init__(
@@ -86,7 +89,9 @@ class WindowInferer(Inferer):
         super().__init__()
         self.roi_size = tuple(int(size) for size in roi_size)
         if len(self.roi_size) != 3 or min(self.roi_size) < 1:
-            raise UsageError("three sizes of a window in voxels", got=str(roi_size), advice="Set roi_size.")
+            raise UsageError(
+                "three sizes of a window, of 1 voxel or more", got=str(roi_size), advice="Set roi_size."
+            )
         if not 0 <= overlap < 1:
             raise UsageError("an overlap from 0 to below 1", got=str(overlap), advice="Set overlap.")
         self.overlap, self.sw_batch_size, self.mode = overlap, sw_batch_size, mode
@@ -98,16 +103,17 @@ class WindowInferer(Inferer):
     ) -> torch.Tensor:
         """Logits (B, labels, x, y, z) of volumes (B, C, x, y, z); 1 for label 0 where no window lies.
 
-        Further arguments stay here: see medseg.inference.inferers.
+        Further arguments are ignored: see medseg.inference.inferers.
 
         Raises:
-            UsageError: no volumes.
+            UsageError: inputs without five axes.
+            MedsegError: the network's output is infinite or NaN.
         """
         if inputs.ndim != 5:
             raise UsageError(
                 "volumes (B, C, x, y, z)",
                 got=f"shape {tuple(inputs.shape)}",
-                advice="Add axes, as in image[None].",
+                advice="Add the missing axes, as in image[None].",
             )
 
         def run(windows: torch.Tensor) -> torch.Tensor:
@@ -119,15 +125,15 @@ class WindowInferer(Inferer):
             return torch.stack([self._volume(image, run) for image in plain])
 
     def _volume(self, image: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        cells = _cells_with_something(image, self.air)
+        cells = _cells_above_air(image, self.air)
         box = _box(cells, image.shape[1:], self.margin)
         layout = _layout(box, image.shape[1:], self.roi_size, self.overlap)
         part, before = _padded(image[(slice(None), *layout.box)], layout.shape)
         wanted = _wanted(layout, cells, self.margin)
         device = torch.device(self.device or image.device)
         weight = compute_importance_map(layout.window, self.mode, 0.125, device, torch.float32)
-        answers = self._run_all(part, wanted, layout.window, run)
-        scores = _blend(answers, layout, image.shape[1:], weight, self.dtype)
+        outputs = self._run_all(part, wanted, layout.window, run)
+        scores = _blend(outputs, layout, image.shape[1:], weight, self.dtype)
         return scores[(slice(None), *_at(before, image.shape[1:]))]
 
     def _run_all(
@@ -137,31 +143,31 @@ class WindowInferer(Inferer):
         window: tuple[int, ...],
         run: Callable[[torch.Tensor], torch.Tensor],
     ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
-        """Each wanted window's place with its logits (labels, *window), in float32."""
+        """The place of each wanted window, and its logits (labels, *window) in float32."""
         for places in _batches(wanted, self.sw_batch_size):
             windows = torch.stack([part[(slice(None), *_at(place, window))] for place in places])
-            answers = run(windows).float()
-            if not bool(torch.isfinite(answers).all()):
-                # Compared with one another, they would all be background: a mask that is silently empty.
+            outputs = run(windows).float()
+            if not bool(torch.isfinite(outputs).all()):
+                # The label of NaN logits would be background: the mask would be empty without any error.
                 raise MedsegError(
-                    "a network that answers with numbers",
-                    got="infinite ones, or none",
-                    advice="Check the weights; on a GPU, compute without autocast, or use --device cpu.",
+                    "a network with finite outputs",
+                    got="infinite outputs or NaN",
+                    advice="Check the weights; on a GPU, set autocast to false, or use --device cpu.",
                 )
-            yield from zip(places, answers, strict=True)
+            yield from zip(places, outputs, strict=True)
 
 
-def _cells_with_something(image: torch.Tensor, air: float | None) -> torch.Tensor:
-    """(cells along x, y, z): whether a cell of an image (C, x, y, z) is more than air in any channel."""
+def _cells_above_air(image: torch.Tensor, air: float | None) -> torch.Tensor:
+    """(cells along x, y, z) bool: whether a cell of an image (C, x, y, z) is above air in any channel."""
     if air is None:
         return torch.ones([math.ceil(size / CELL) for size in image.shape[1:]], dtype=torch.bool)
     means = functional.avg_pool3d(image[None].float(), CELL, ceil_mode=True)[0]
-    # So written, a cell that isn't a number is more than air.
+    # A comparison with NaN is False, so a cell of NaN is above air.
     return ~(means <= air).all(dim=0).cpu()
 
 
 def _box(cells: torch.Tensor, shape: Sequence[int], margin: int) -> Box:
-    """The smallest box around all cells with something, and a margin; all of the volume if there are none."""
+    """The smallest box around all cells above air, with a margin; the whole volume if there are none."""
     if not cells.any():
         return _slices((0, size) for size in shape)
     ends = []
@@ -174,10 +180,10 @@ def _box(cells: torch.Tensor, shape: Sequence[int], margin: int) -> Box:
 
 
 def _layout(box: Box, shape: Sequence[int], window: tuple[int, ...], overlap: float) -> Layout:
-    """Windows over a box, which grows to a window's size where the volume has room for it.
+    """Place windows over a box, which grows to a window's size where the volume has room for it.
 
-    Where the whole of an axis takes no more windows than the box does, they lie over the whole of it, in
-    MONAI's places.
+    Along an axis where the whole volume takes no more windows than the box does, they cover the whole volume,
+    in MONAI's places.
     """
     ends, starts = [], []
     for part, size, voxels in zip(box, shape, window, strict=True):
@@ -192,7 +198,7 @@ def _layout(box: Box, shape: Sequence[int], window: tuple[int, ...], overlap: fl
 
 
 def _starts(length: int, window: int, overlap: float) -> list[int]:
-    """As MONAI's dense_patch_slices: a fixed step, and the last window ends where the image does."""
+    """As in MONAI's dense_patch_slices: a fixed step, and the last window ends where the image ends."""
     if length <= window:
         return [0]
     step = max(1, int(window * (1 - overlap)))
@@ -200,7 +206,7 @@ def _starts(length: int, window: int, overlap: float) -> list[int]:
 
 
 def _wanted(layout: Layout, cells: torch.Tensor, margin: int) -> list[tuple[int, ...]]:
-    """Places of the windows with more than air in or around them, by the last axis; never none."""
+    """Places of the windows with cells above air in or around them, by the last axis; at least one."""
     places = [place[::-1] for place in itertools.product(*reversed(layout.starts))]
     wanted = []
     for place in places:
@@ -214,21 +220,21 @@ def _wanted(layout: Layout, cells: torch.Tensor, margin: int) -> list[tuple[int,
 
 
 def _blend(
-    answers: Iterable[tuple[tuple[int, ...], torch.Tensor]],
+    outputs: Iterable[tuple[tuple[int, ...], torch.Tensor]],
     layout: Layout,
     shape: Sequence[int],
     weight: torch.Tensor,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """Weighted means of the windows in a volume of this shape, or of a window's where that is longer.
+    """Weighted means of the windows' logits in a volume of this shape, or of a window's where that is longer.
 
-    Windows come in the order of the last axis. Sums reach over one window along it: planes before the
-    window that comes are finished, and turn to `dtype`.
+    Windows come in the order of the last axis. Sums cover one window's length along it: planes before the
+    next window are finished, and are converted to `dtype`.
     """
     width = layout.window[2]
     scores = target = sums = torch.empty(0)
     first = 0  # plane of the box that the sums begin with
-    for place, logits in answers:
+    for place, logits in outputs:
         if not len(scores):
             labels = len(logits)
             whole = (max(pair) for pair in zip(shape, layout.window, strict=True))
@@ -254,7 +260,7 @@ def _finish(sums: torch.Tensor, target: torch.Tensor, count: int) -> None:
     seen = weights > 0
     means /= weights.clamp(min=torch.finfo(weights.dtype).tiny)
     planes = target[..., : done.shape[3]]
-    # Most often all was seen: the mask would take more memory than all else here.
+    # In most cases windows cover all voxels, and torch.where, which takes much memory, is not needed.
     planes.copy_(means if bool(seen.all()) else torch.where(seen, means, planes.float()))
     kept = sums[..., done.shape[3] :].clone()
     sums[..., : kept.shape[3]] = kept
@@ -262,7 +268,7 @@ def _finish(sums: torch.Tensor, target: torch.Tensor, count: int) -> None:
 
 
 def _padded(image: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """With zeros, which are air, on both sides to the shape that windows need; and how many come before."""
+    """The image with zeros (air) on both sides up to the shape that windows need; and the zeros before it."""
     missing = [wanted - size for wanted, size in zip(shape, image.shape[1:], strict=True)]
     ends = [end for size in reversed(missing) for end in (size // 2, size - size // 2)]
     return functional.pad(image, ends), tuple(size // 2 for size in missing)

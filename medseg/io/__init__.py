@@ -1,6 +1,8 @@
-"""Files in and out: the only package that imports nibabel, pydicom, itk, tifffile and PIL.
+"""Files in and out.
 
-Reading never guesses: what can't be read truly raises UnreadableError.
+Only this package reads images, and only it imports nibabel, itk, tifffile and highdicom. pydicom is also
+imported by `phantoms`, which writes synthetic series, and PIL by `reports`, which draws. Reading never
+guesses: a file that can't be read exactly raises UnreadableError.
 """
 
 from __future__ import annotations
@@ -28,18 +30,18 @@ __all__ = [
 
 
 def read_volume(source: Input, modality: str | None = None) -> Volume:
-    """Read a picture (PNG, JPEG, TIFF, ...) or a volume (NIfTI, NRRD, MetaImage, DICOM) as it is.
+    """Read a picture (PNG, JPEG, TIFF, ...) or a volume (NIfTI, NRRD, MetaImage, DICOM), unchanged.
 
     Args:
         source: a file; for DICOM also a folder, a zip archive or several files.
-        modality: DICOM's word for the kind of images, such as CT or US; None takes any volume.
+        modality: the DICOM modality to read, such as CT or US; None takes any volume.
 
     Returns:
         A Volume with axes (C, row, column) or (C, i, j, k) in the data type of the file.
 
     Raises:
         UnreadableError: the file is missing, empty, truncated or in an unknown format.
-        UnsuitableError: a DICOM study without a series that can be read truly; see medseg.io.dicom.
+        UnsuitableError: a DICOM study without a series that can be read exactly; see medseg.io.dicom.
     """
     if isinstance(source, tuple) or is_study(source):
         return dicom.read(source, modality)
@@ -48,10 +50,17 @@ def read_volume(source: Input, modality: str | None = None) -> Volume:
 
 
 def read_mask(path: str | Path, labels: dict[int, str]) -> Mask:
-    """Read a label picture or volume whose values are those of `labels`.
+    """Read a label picture or volume.
 
-    A two-valued picture of 0 and 255 (the habit of most public data sets) is read as 0 and 1 when
-    `labels` are just these two.
+    A picture with the values 0 and 255, as most public data sets have it, is read as 0 and 1 when `labels`
+    has the keys 0 and 1 only.
+
+    Args:
+        path: the file.
+        labels: value to name, 0 (background) included; the file may hold no other value.
+
+    Returns:
+        A Mask with axes (row, column) or (i, j, k), uint8 or uint16.
 
     Raises:
         UnreadableError: as read_volume.
@@ -66,8 +75,17 @@ def write_mask(mask: Mask, path: str | Path) -> Path:
 
     The value of a voxel or pixel is the label.
 
+    Args:
+        mask: (row, column) or (i, j, k) labels.
+        path: the file; its suffix chooses the format.
+
+    Returns:
+        The path.
+
     Raises:
-        UnreadableError: the file name's ending fits no writer for this mask.
+        UnreadableError: no writer for this mask has the suffix of the file name.
+        LabelError: a label below 0 or above 65535.
+        OSError: the file can't be written in full.
     """
     path = Path(path)
     if mask.affine is not None and _format(path) is not raster:
@@ -83,14 +101,18 @@ def write_mask(mask: Mask, path: str | Path) -> Path:
 
 
 def _format(path: Path) -> ModuleType:
-    """The module that reads a file, by its ending."""
+    """The module that reads and writes a file, by the suffix of its name."""
     return next(
         (module for module in (nifti, itk_image) if path.name.lower().endswith(module.SUFFIXES)), raster
     )
 
 
 def require_file(path: str | Path) -> Path:
-    """The path, once it is known to be a file with something in it."""
+    """Return the path of a file that exists, may be read and is not empty.
+
+    Raises:
+        UnreadableError: for any other path.
+    """
     path = Path(path)
     # os.path, because Path.is_file raises for a name that is too long.
     if not os.path.isfile(path):
@@ -98,8 +120,8 @@ def require_file(path: str | Path) -> Path:
         raise UnreadableError("an image file", got=got, advice="Check the path.")
     if not os.access(path, os.R_OK):
         raise UnreadableError(
-            "an image file that may be read",
-            got=f"{path.name}, which may not",
+            "an image file with the right to read it",
+            got=f"{path.name} without that right",
             advice="Ask for the right to read it.",
         )
     if path.stat().st_size == 0:

@@ -14,20 +14,21 @@ from medseg.errors import MedsegError
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error.
+    """A temporary path that is renamed to `path` when the block ends without an error.
 
-    The block creates the file itself, so its mode follows the umask. Whatever goes wrong, the
-    temporary file is removed and a file that already stood at `path` stays as it was.
+    The block creates the file itself, so its mode follows the umask. After an error the temporary file is
+    removed, and a file that was already at `path` stays as it was.
 
     Args:
         path: the file to write; its folder must exist.
 
     Yields:
-        A path in the same folder that ends in the same name, so that writers which choose the
-        format by the suffix (.nii.gz too) choose the same one.
+        A path in the same folder with the same suffixes, .nii.gz too, so that a writer that goes by the
+        suffix chooses the same format.
 
     Raises:
-        OSError: the disk is full or broken, whatever the writer made of it; it names `path`.
+        OSError: the disk is full or broken, also where the writer hid that in an error of its own; it names
+            `path`.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
@@ -46,19 +47,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(folder: Path, earlier: Iterable[Path], last: str) -> Iterator[Path]:
-    """A hidden folder whose files take the place of earlier ones when the block ends without an error.
+    """A hidden folder whose files replace earlier ones when the block ends without an error.
 
-    Whatever goes wrong, `folder` stays as it was, and what is nobody's in it stays in any case. A folder that
-    was missing appears with all its files at once. In one that exists the files are renamed, `last` leaving
-    first and coming last, so that a kill within these few renames leaves files without it and no mixture.
+    After an error `folder` is as it was. Files in it that are neither in `earlier` nor written by the block
+    always stay. A missing folder appears with all its files at once. In an existing folder the files are
+    renamed one by one; `last` is removed first and added last. So a process that is killed in between leaves
+    files without `last`, never `last` beside a mixture of old and new files.
 
     Args:
-        folder: made when it is missing.
-        earlier: files in it that leave.
-        last: the name of the file that vouches for the others.
+        folder: created when it is missing.
+        earlier: files in `folder` to remove.
+        last: the name of the file that marks the others as complete.
 
     Yields:
-        An empty folder in the same file system, for files only.
+        An empty folder in the same file system, for files without subfolders.
 
     Raises:
         OSError: the files can't be written or moved; it names the file in `folder`.
@@ -83,7 +85,7 @@ def atomic_files(folder: Path, earlier: Iterable[Path], last: str) -> Iterator[P
 
 
 def _swap(stage: Path, folder: Path, earlier: Iterable[Path], last: str) -> None:
-    """Exchange the earlier files for those of `stage`, all or none."""
+    """Replace the earlier files by those of `stage`, all or none."""
     written = sorted(stage.iterdir(), key=lambda path: path.name == last)
     old = dict.fromkeys([folder / last, *earlier, *(folder / path.name for path in written)])
     away = stage / "earlier"
@@ -93,7 +95,7 @@ def _swap(stage: Path, folder: Path, earlier: Iterable[Path], last: str) -> None
 
 
 def _rename_all(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Rename each first path to its second; after an error all are called as before."""
+    """Rename the first path of each pair to the second; an error undoes all renames."""
     try:
         for source, target in moves:
             source.rename(target)
@@ -105,12 +107,12 @@ def _rename_all(moves: Sequence[tuple[Path, Path]]) -> None:
 
 
 def require_folder(folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder for results that can't be made or written, before there is work to lose.
+    """Check that a folder for results can be created and written to, before any work is done.
 
-    Nothing is made.
+    Creates nothing.
 
     Raises:
-        MedsegError: a file stands in its way, or the rights are missing.
+        MedsegError: a file is in the way, or the rights are missing.
     """
     folder = Path(folder).absolute()
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
@@ -120,14 +122,14 @@ def require_folder(folder: str | os.PathLike[str]) -> None:
         )
     if not os.access(there, os.W_OK | os.X_OK):
         raise MedsegError(
-            "a folder for the results that may be written",
-            got=f"{there}, which may not",
+            "a folder for the results with the right to write to it",
+            got=f"{there} without that right",
             advice="Ask for the right to write there, or name another folder.",
         )
 
 
 def _cause(error: BaseException | None) -> OSError | None:
-    """The system's own error, which pydicom wraps in one whose text is a traceback."""
+    """The operating system's error in a chain of errors; pydicom hides it in one with a traceback as text."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error
@@ -136,6 +138,6 @@ def _cause(error: BaseException | None) -> OSError | None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until the disk holds the file: a rename may otherwise outlive a power cut, its content not."""
+    """Flush the file to disk: otherwise a power cut may keep the rename and lose the content."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

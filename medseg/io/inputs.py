@@ -1,4 +1,4 @@
-"""Which images a user means by files, folders, archives and patterns, and what each is called."""
+"""Find the images that files, folders, archives and glob patterns stand for, and name each case."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (*raster.SUFFIXES, *nifti.SUFFIXES, *itk_image.SUFFIXES)
 
-# Voxels whose header is a file of its own, .mhd or .nhdr.
+# Suffixes of voxel data whose header is a file of its own, .mhd or .nhdr.
 DETACHED = (".raw", ".zraw", ".raw.gz")
-# What archives, browsers and discs call a study, whosever it is; of folders only what nobody would choose.
+# Names that archives, browsers and discs give to any study; for folders only those that no person chooses.
 _NAMES_OF_STUDIES, _NAMES_OF_ZIPS = (
     re.compile(rf"(?:{words})s?(?:[ _.-]*\(?\d{{1,4}}\)?)?", re.IGNORECASE)
     for words in (
@@ -38,7 +38,7 @@ Input = str | Path | tuple[Path, ...]
 
 
 def is_study(source: Input) -> bool:
-    """Whether it is for the DICOM reader: a folder, a zip archive, several files or a DICOM file."""
+    """Whether the DICOM reader reads it: a folder, a zip archive, several files or a DICOM file."""
     if isinstance(source, (list, tuple)) or os.path.isdir(source):
         return True
     return os.path.isfile(source) and (str(source).lower().endswith(".zip") or dicom.is_dicom(Path(source)))
@@ -46,11 +46,11 @@ def is_study(source: Input) -> bool:
 
 @dataclass(frozen=True)
 class Found:
-    """What files, folders and patterns stand for.
+    """The result of search_inputs.
 
     Attributes:
-        inputs: the images, each once, in the order asked for.
-        empty: folders and patterns without any image.
+        inputs: the images, each once, in the order of the sources.
+        empty: sources without any image.
     """
 
     inputs: list[Input]
@@ -63,16 +63,19 @@ def find_inputs(sources: Iterable[str | Path]) -> list[Input]:
 
 
 def search_inputs(sources: Iterable[str | Path]) -> Found:
-    """The images that files, folders and glob patterns stand for, and which of them stand for none.
+    """The images that files, folders and glob patterns stand for, and the sources that stand for none.
 
-    A folder with DICOM files anywhere in it is one image, another one stands for the image files and zip
-    archives of DICOM in it (not for the folders in it). A pattern stands for such files that it matches, and
-    for folders with DICOM. All DICOM files named one by one are one image together. Ultrasound is
-    different: each DICOM file is an image, in a folder too. A path that does not exist is kept, so that
-    reading it says so. What is passed over, and what has no image, is told to the log.
+    - A folder with DICOM files anywhere in it is one image. Any other folder stands for the image files and
+      the zip archives of DICOM directly in it.
+    - A pattern stands for the image files and zip archives that it matches, and for the folders with DICOM.
+    - All DICOM files that are named one by one are one image together.
+    - Each ultrasound DICOM file is an image of its own, in a folder too.
+    - A path that does not exist is kept, so that reading it raises the error.
+
+    The log gets a warning for files that are skipped and for sources without an image.
 
     Raises:
-        UnreadableError: not a single image, or no source at all.
+        UnreadableError: there is no image, or no source.
     """
     found: list[Input] = []
     slices: list[Path] = []
@@ -110,7 +113,7 @@ def _files_of(source: str | Path) -> list[Path]:
         return _files_in(path)
     if os.path.exists(path) or not glob.has_magic(str(source)):
         return [path]
-    # With ** the files of a folder are matched too, and a folder would come twice.
+    # ** also matches the files in a folder, so that the folder itself would add them a second time.
     is_deep = "**" in str(source)
     files: list[Path] = []
     others: list[Path] = []
@@ -121,15 +124,15 @@ def _files_of(source: str | Path) -> list[Path]:
             others += [] if studies or is_deep else [match]
         else:
             (files if _is_wanted(match) else others).append(match)
-    _tell_passed_over(source, files, others)
+    _log_skipped(source, files, others)
     return files
 
 
 def _study_in(folder: Path) -> list[Path]:
-    """The folder, where DICOM is in it, or its ultrasound pictures; nothing for another one."""
+    """The folder itself if it holds DICOM, or its ultrasound pictures; nothing for any other folder."""
     try:
         return dicom.pictures_in(folder) or [folder] * dicom.holds_dicom(folder)
-    except UnreadableError:  # reading it says what is wrong, and the other inputs go on
+    except UnreadableError:  # reading the folder raises it again, for this input alone
         return [folder]
 
 
@@ -143,15 +146,15 @@ def _files_in(folder: Path) -> list[Path]:
     if study != [folder]:
         files = sorted({*images, *study})
         holding = {parent for file in files for parent in file.parents}
-        _tell_passed_over(folder, files, [entry for entry in entries if entry not in {*files, *holding}])
+        _log_skipped(folder, files, [entry for entry in entries if entry not in {*files, *holding}])
         return files
     if images:
-        logger.warning("%s: read as a DICOM study; %d other image files passed over", folder, len(images))
+        logger.warning("%s: read as a DICOM study; %d other image files were skipped", folder, len(images))
     return [folder]
 
 
-def _tell_passed_over(source: str | Path, files: Iterable[Path], others: Iterable[Path]) -> None:
-    """A line of the log that counts what was not taken, by kind; hidden files are no one's concern."""
+def _log_skipped(source: str | Path, files: Iterable[Path], others: Iterable[Path]) -> None:
+    """Log how many files of each kind were skipped as no image; hidden files are not counted."""
     voxels = DETACHED if any(file.suffix.lower() in (".mhd", ".nhdr") for file in files) else ()
     kinds = Counter(
         "folder" if other.is_dir() else other.suffix.lower() or "file without an ending"
@@ -159,19 +162,19 @@ def _tell_passed_over(source: str | Path, files: Iterable[Path], others: Iterabl
         if not other.name.startswith(".") and not other.name.lower().endswith(voxels)
     )
     if kinds:
-        told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        logger.warning("%s: passed over, as no image: %s", source, told)
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        logger.warning("%s: skipped, because they are no images: %s", source, counts)
 
 
 def case_name(source: Input) -> str:
-    """The name of the file without its ending (both parts of .nii.gz go), or of the DICOM files' folder.
+    """The file name without its suffix (.nii.gz is one suffix), or the name of the DICOM files' folder.
 
-    Of a DICOM study that a program named as it names them all, such as archive.zip, the digest of its
-    StudyInstanceUID is a part: archive-3f9a2c71. So studies that are segmented one after the other into one
-    folder stay apart, and nobody is named. The study alone decides, not what else lies there. Such names are
-    archive, dicom, dicomdir, export and download; of a zip archive also data, exam, files, images, scan,
-    series and study; in the plural and with a number too, as in "archive (2)". Any other name is somebody's
-    choice and stays.
+    Programs give many DICOM studies the same name, such as archive.zip. Such a name gets a digest of the
+    StudyInstanceUID: archive-3f9a2c71. So studies that are segmented one after the other into one folder stay
+    apart, and no patient is named. The digest depends on the study alone, not on what else is in the folder.
+    Such names are archive, dicom, dicomdir, export and download; for a zip archive also data, exam, file,
+    image, scan, series and study; each in the plural and with a number too, as in "archive (2)". Any other
+    name is taken to be chosen by a person and stays.
     """
     stem = _stem(source)
     is_zip = isinstance(source, (str, Path)) and str(source).lower().endswith(".zip")
@@ -195,7 +198,7 @@ def _stem(source: Input) -> str:
 
 
 def case_names(sources: Iterable[Input]) -> dict[str, str]:
-    """Source to folder name: the case name, with -2, -3, ... where it was taken, whatever its case."""
+    """Source to folder name: the case name, with -2, -3, ... where it is taken; letter case is ignored."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for source in sources:
@@ -212,13 +215,13 @@ def _is_image(path: Path) -> bool:
 
 
 def _is_wanted(match: Path) -> bool:
-    """Whether a file that a pattern matches is an image; a DICOMDIR is the list of some."""
+    """Whether a file that a pattern matches is an image or an archive; a DICOMDIR is a list of images."""
     is_study = match.is_file() and dicom.is_dicom(match) and match.name.upper() != "DICOMDIR"
     return _is_image(match) or _is_archive(match) or is_study
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether it is a zip archive that may hold DICOM; a damaged one, too, so that reading it says so."""
+    """Whether it is a zip archive that may hold DICOM, or a damaged one, which raises an error when read."""
     if not path.is_file() or path.name.startswith(".") or path.suffix.lower() != ".zip":
         return False
     try:

@@ -1,9 +1,9 @@
 """Labels as closed surfaces: STL (binary) and OBJ, in millimetres.
 
-Points are in DICOM's patient coordinates (LPS: left, posterior, superior), as 3D Slicer writes and reads
-meshes and says in the header (SPACE=LPS). The surface runs half way between voxel centres inside and
-outside and is not smoothed: its volume is that of the voxels. No colours: STL has no field for them that two
-programs read alike, and OBJ has them in a second file.
+Points are in DICOM's patient coordinates (LPS+: left, posterior, superior), as in the meshes of 3D Slicer,
+which marks them in the header as SPACE=LPS. The surface runs half way between the centres of voxels inside
+and outside. It is not smoothed, so that its volume is that of the voxels. Meshes have no colours: STL has no
+standard for them, and OBJ keeps them in a second file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ HEADER = b"medseg; SPACE=LPS; UNIT=mm"
 
 
 def write_meshes(mask: Mask, directory: Path) -> list[Path]:
-    """Write `<label name>.stl` for each label that has a voxel; the paths, in the order of the labels."""
+    """Write `<label name>.stl` for each label that has a voxel.
+
+    Args:
+        mask: (i, j, k) labels with an affine.
+        directory: an existing folder.
+
+    Returns:
+        The paths, in the order of the label values.
+
+    Raises:
+        UnsuitableError, OSError: as write_mesh.
+    """
     present = [value for value in np.unique(mask.array.ravel(order="K")).tolist() if value]
     return [write_mesh(mask, value, directory / f"{mask.labels[value]}.stl") for value in present]
 
@@ -29,14 +40,16 @@ def write_mesh(mask: Mask, value: int, path: Path) -> Path:
     """Write the surface of one label of a mask (i, j, k) as .stl or .obj.
 
     Raises:
-        UnsuitableError: the mask is a picture's, or has no voxel of the label.
-        UnreadableError: another ending of the file name.
+        UnsuitableError: the mask is that of a picture, or has no voxel of the label.
+        UnreadableError: another suffix of the file name.
         OSError: the file can't be written in full.
     """
     writers = {".stl": _stl, ".obj": _obj}
     if path.suffix.lower() not in writers:
         raise UnreadableError(
-            "a name in .stl or .obj for a mesh", got=path.name, advice="Change the ending of the file name."
+            "a file name that ends in .stl or .obj",
+            got=path.name,
+            advice="Change the suffix of the file name.",
         )
     content = writers[path.suffix.lower()](*surface(mask, value))
     with atomic_path(path) as temporary:
@@ -45,13 +58,17 @@ def write_mesh(mask: Mask, value: int, path: Path) -> Path:
 
 
 def surface(mask: Mask, value: int) -> tuple[np.ndarray, np.ndarray]:
-    """The closed surface of a label, by marching cubes (Lewiner 2003).
+    """The closed surface of a label, by marching cubes (Lewiner et al. 2003).
+
+    Args:
+        mask: (i, j, k) labels with an affine.
+        value: of the label.
 
     Returns:
-        Points (n, 3) in LPS mm, and triangles (m, 3) of point numbers, anticlockwise seen from outside.
+        Points (n, 3) in LPS+ mm, and triangles (m, 3) of point indices, anticlockwise seen from outside.
 
     Raises:
-        UnsuitableError: the mask is a picture's, or has no voxel of the label.
+        UnsuitableError: the mask is that of a picture, or has no voxel of the label.
     """
     from skimage.measure import marching_cubes
 
@@ -59,10 +76,10 @@ def surface(mask: Mask, value: int) -> tuple[np.ndarray, np.ndarray]:
     if mask.affine is None or not inside.any():
         raise UnsuitableError(
             f"a volume with voxels of {mask.labels.get(value, value)}",
-            got="a picture" if mask.affine is None else "none",
+            got="a picture" if mask.affine is None else "no such voxel",
             advice="Leave this surface out.",
         )
-    # Its own box, and a layer of background around it, so that the surface closes at the border too.
+    # The label's bounding box with a layer of background, so that the surface closes at the volume's border.
     spans = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     start = np.array([span[0] for span in spans]) - 1
     box = np.pad(inside[tuple(slice(span[0], span[-1] + 1) for span in spans)], 1)

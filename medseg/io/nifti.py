@@ -1,4 +1,4 @@
-"""Volumes as NIfTI-1 and NIfTI-2, by nibabel."""
+"""Volumes as NIfTI-1 and NIfTI-2, read and written with nibabel."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ SUFFIXES = (".nii", ".nii.gz")
 MOST_VOXELS = 2**31  # 4 GiB as 16 bits; a whole body at 512 x 512 takes 2**29
 GZIP_MAGIC = b"\x1f\x8b"
 
-# nibabel's checks would tell the log "setting to 0" of what the warnings here tell truly.
+# nibabel's header checks would log "setting to 0" about values for which the warnings here say what is used.
 _SILENT = logging.Logger("silent")
 _SILENT.addHandler(logging.NullHandler())
 
 
-def is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES)
-
-
 def read(path: Path) -> Volume:
-    """Read a 3D volume: (1, i, j, k), scaled by slope and intercept, and its affine in RAS+ mm.
+    """Read a 3D volume.
 
-    Where both forms say where the volume lies, the sform is taken, as nibabel, ITK and FSL do.
+    Where the header has both an sform and a qform, the sform is used, as in nibabel, ITK and FSL.
+
+    Returns:
+        A Volume (1, i, j, k), scaled by slope and intercept, with its affine in RAS+ mm.
 
     Raises:
-        UnreadableError: not a NIfTI file, a damaged one, one that is not 3D, or one whose header says
-            nothing or two things about left and right.
+        UnreadableError: the file is not NIfTI, is damaged, is not 3D, or has a header in which left and right
+            are missing or contradictory.
     """
     try:
         header, array = _load(path)
@@ -45,7 +44,7 @@ def read(path: Path) -> Volume:
         raise
     except Exception as error:  # nibabel lets zlib, header and memory errors through
         raise UnreadableError(
-            "a whole NIfTI volume",
+            "a complete NIfTI volume",
             got=f"{path.name}, which can't be read ({str(error).replace(str(path), path.name)})",
             advice="Copy it again from its source.",
         ) from error
@@ -55,7 +54,7 @@ def read(path: Path) -> Volume:
         raise UnreadableError(
             "a volume with three axes",
             got=f"{path.name} with the shape {array.shape}",
-            advice="Save one volume (one time point) as a file of its own.",
+            advice="Save one volume (one time point) per file.",
         )
     affine, warnings = affine_of(header, array.shape, path.name)
     if array.dtype.kind not in "biuf":
@@ -64,25 +63,29 @@ def read(path: Path) -> Volume:
             got=f"{path.name} with the type {array.dtype}",
             advice="Export it again from its source.",
         )
-    # torch takes the machine's byte order alone.
+    # torch takes only the machine's own byte order.
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return Volume(array[None], affine=affine, source=str(path), warnings=warnings)
 
 
 def require_size(shape: Iterable[int], name: str) -> None:
-    """Raise UnreadableError for more voxels than a computer of this field holds, before memory is taken."""
+    """Refuse a volume of more than MOST_VOXELS voxels, before memory is allocated.
+
+    Raises:
+        UnreadableError: the shape has more voxels.
+    """
     if math.prod(int(n) for n in shape) > MOST_VOXELS:
         raise UnreadableError(
             f"at most {MOST_VOXELS} voxels",
             got=f"{name} with the shape {tuple(shape)}",
-            advice="Save the part of it that matters.",
+            advice="Save only the part that you need.",
         )
 
 
 def _load(path: Path) -> tuple[Any, np.ndarray]:
-    """The header as it is in the file, and the scaled voxels.
+    """The header, unchanged, and the scaled voxels.
 
-    Whether the file is compressed is told by its first bytes: files are renamed.
+    The first bytes decide whether the file is compressed, because users rename files.
     """
     import nibabel as nib
 
@@ -94,7 +97,7 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
         kinds = (nib.Nifti1Header, nib.Nifti2Header)
         kind = next((kind for kind in kinds if kind.may_contain_header(start)), None)
         if kind is None:
-            raise ValueError("it does not begin as NIfTI does")
+            raise ValueError("it does not begin with a NIfTI header")
         header = kind(start[: kind.sizeof_hdr], check=False)
         stream.seek(0)
         checked = kind.from_fileobj(stream, check=False)
@@ -108,9 +111,9 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
 
 
 def _require_all_voxels(voxels: Any, stream: Any, length: int | None) -> None:
-    """Raise ValueError where the file ends before its header says, before memory is taken for it."""
+    """Raise ValueError for a file that is too short for its header, before memory is allocated."""
     if length is None:
-        # To the end, where gzip compares its checksum: nibabel stops before it.
+        # Read to the end, where gzip compares its checksum; nibabel stops earlier.
         stream.seek(0)
         length = sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
     needed = voxels.offset + math.prod(int(n) for n in voxels.shape) * voxels.dtype.itemsize
@@ -126,16 +129,29 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
 
 
 def write_mask(mask: Mask, path: Path) -> Path:
-    """Write (i, j, k) labels with the affine of the source."""
+    """Write (i, j, k) labels with the affine of the source; see `write`.
+
+    Raises:
+        LabelError: a label below 0 or above 65535.
+        OSError: the file can't be written in full.
+    """
     return write(compact(mask.array), np.asarray(mask.affine), path)
 
 
 def write(array: np.ndarray, affine: np.ndarray, path: Path) -> Path:
-    """Write (i, j, k) values with their affine, RAS+ mm, which the sform holds in full.
+    """Write a volume.
 
-    The qform can't hold a shear (a tilted gantry). It holds the nearest grid with right angles, which ITK
-    uses, if no voxel is more than RIGID_TOLERANCE_MM off; else it has the code 0, "not to be used", and ITK
-    refuses the file.
+    The sform holds the exact affine. A qform can't hold a shear (a tilted gantry). It holds the nearest
+    affine with right angles, which ITK uses. Its code is 0 (not to be used) if that moves a voxel by more
+    than RIGID_TOLERANCE_MM; ITK then refuses the file.
+
+    Args:
+        array: (i, j, k).
+        affine: 4x4, voxel index to RAS+ mm.
+        path: the file, .nii or .nii.gz.
+
+    Raises:
+        OSError: the file can't be written in full.
     """
     import nibabel as nib
 

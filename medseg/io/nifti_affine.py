@@ -1,4 +1,4 @@
-"""Where a NIfTI volume lies: what the sform, the qform, the voxel sizes and the unit of its header say."""
+"""The affine of a NIfTI volume, from the sform, the qform, the voxel sizes and the unit in its header."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ import numpy as np
 
 from medseg.errors import UnreadableError
 
-# The qform's three numbers are float32: over half a metre they leave about a tenth of a millimetre.
+# The qform's quaternion is float32, which moves a voxel by about 0.1 mm over half a metre.
 FORM_TOLERANCE_MM = 0.1
-# Past 45 degrees a voxel axis is nearer to another direction of the body.
+# Beyond 45 degrees a voxel axis is nearer to another direction of the body.
 MAX_TURN_DEGREES = 45.0
 # Far above the rounding of float32 (1e-6), far below any gantry tilt (1 degree: 0.017).
 MAX_COSINE = 1e-3
-# ITK, Slicer and ITK-SNAP show a grid that leans by the rigid grid next to it, if that is so near.
+# A sheared affine gets a qform with right angles, which ITK, 3D Slicer and ITK-SNAP use, if it moves no voxel
+# further than this.
 RIGID_TOLERANCE_MM = 1.0
-# Sizes that are farther apart give volumes that are.
+# Relative difference of two voxel sizes that is still rounding; a larger one changes volumes in ml.
 SIZE_TOLERANCE = 0.01
-HIGHEST_CODE = 5  # of the standard's forms
+HIGHEST_CODE = 5  # of sform_code and qform_code in the NIfTI standard
 # xyzt_units to mm; the lowest three bits are the unit of length.
 UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
-VOXEL_MM = (0.01, 50.0)  # of any scanner; others show that the unit isn't the one of the numbers
-# The squared length of b, c and d: float32 may leave that much above 1, and what some programs print as text
-# that much.
+VOXEL_MM = (0.01, 50.0)  # voxel sizes of scanners; others show that the declared unit is wrong
+# Squared length of the quaternion's b, c and d: with the excess over 1 of float32 rounding, and with that of
+# programs that write numbers as text.
 ROUNDED, LONGEST = 1 + 3 * float(np.finfo(np.float32).eps), 1 + 1e-3
 
 
 @dataclass(frozen=True)
 class _Form:
-    """One of the header's two affines.
+    """The sform or the qform of a header.
 
     Attributes:
-        matrix: 4x4; None where the form says nothing, or nothing that can be used.
-        flaw: why it can't be used, as what follows its name.
-        notes: warnings that it deserves though it can be used.
+        matrix: 4x4, voxel index to RAS+ in the header's unit; None where the form is absent or unusable.
+        flaw: why it is unusable, as a predicate such as "holds NaN or infinity"; else empty.
+        notes: warnings about a form that is usable.
     """
 
     matrix: np.ndarray | None = None
@@ -47,19 +48,22 @@ class _Form:
 
 
 def affine_of(header: Any, shape: tuple[int, ...], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The affine in RAS+ mm and what is odd about it.
+    """The affine of a volume and warnings about it.
 
-    Where both forms say where the volume lies, the sform is taken, as nibabel, ITK and FSL do. With both
-    codes 0 the standard gives voxel sizes and no orientation: programs then differ in which side they call
-    left, and a mask with a left and a right lung would be a guess.
+    Where the header has both forms, the sform is used, as in nibabel, ITK and FSL. With both codes 0 the
+    standard defines voxel sizes but no orientation. Programs then differ in which side they call left, and
+    a mask with a left and a right lung would be a guess.
 
     Args:
-        header: nibabel's, as it is in the file: not "fixed" on reading.
+        header: nibabel's header, read without nibabel's corrections.
         shape: (i, j, k).
         name: of the file, for messages.
 
+    Returns:
+        4x4, voxel index to RAS+ mm; warnings for the user.
+
     Raises:
-        UnreadableError: a header that says nothing or two things about left and right.
+        UnreadableError: left and right are missing or contradictory in the header.
     """
     sform, qform = _sform(header), _qform(header)
     affine, warnings = _choose(header, sform, qform, name)
@@ -73,25 +77,25 @@ def affine_of(header: Any, shape: tuple[int, ...], name: str) -> tuple[np.ndarra
 
 
 def _choose(header: Any, sform: _Form, qform: _Form, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The affine in the header's unit, and the warnings of its form and about the other one."""
+    """The affine in the header's unit, with warnings about the form that is used and the one that isn't."""
     if sform.matrix is not None:
-        told = (f"the qform {qform.flaw}: the sform was used",) if qform.flaw else ()
-        return sform.matrix, sform.notes + qform.notes + told
+        unused = (f"the qform {qform.flaw}: the sform was used",) if qform.flaw else ()
+        return sform.matrix, sform.notes + qform.notes + unused
     if qform.matrix is not None:
-        told = (f"the sform {sform.flaw}: the qform was used",) if sform.flaw else ()
-        return qform.matrix, qform.notes + told + _qfac_warning(header)
+        unused = (f"the sform {sform.flaw}: the qform was used",) if sform.flaw else ()
+        return qform.matrix, qform.notes + unused + _qfac_warning(header)
     codes = int(header["sform_code"]), int(header["qform_code"])
     if sform.flaw or qform.flaw:
         flaws = [
             f"whose {kind} {form.flaw}" for kind, form in (("sform", sform), ("qform", qform)) if form.flaw
         ]
         raise UnreadableError(
-            "voxels and an affine that says where they lie",
+            "an sform or a qform that can be used",
             got=f"{name}, {' and '.join(flaws)}",
             advice="Export it again from its source.",
         )
     raise UnreadableError(
-        "a header that says which side is left (an sform or qform code above 0)",
+        "a header that defines which side is left (an sform or qform code above 0)",
         got=f"{name} with {'both codes 0' if codes == (0, 0) else f'the codes {codes[0]} and {codes[1]}'}",
         advice="Export it again from its source with its orientation.",
     )
@@ -111,12 +115,12 @@ def _sform(header: Any) -> _Form:
         or not sizes.all()
         or abs(np.linalg.det(matrix[:3, :3] / sizes)) < MAX_COSINE
     ):
-        return _Form(flaw="has no three directions")
+        return _Form(flaw="has linearly dependent axes")
     return _Form(matrix, notes=_code_warnings("sform", code))
 
 
 def _qform(header: Any) -> _Form:
-    """The qform by the standard: rotation by a quaternion, voxel sizes, and a mirrored third axis or not."""
+    """The qform by nifti1.h: a quaternion, the voxel sizes, and a third axis that may be mirrored."""
     from nibabel.quaternions import quat2mat
 
     code = int(header["qform_code"])
@@ -130,9 +134,9 @@ def _qform(header: Any) -> _Form:
         return _Form(flaw="holds NaN or infinity")
     if not (np.isfinite(sizes) & (sizes > 0)).all():
         return _Form(flaw=f"has the voxel size {_sizes(sizes)} (pixdim)")
-    if not qfac >= 0 and qfac != -1:  # NaN too
+    if not qfac >= 0 and qfac != -1:  # or NaN
         return _Form(
-            flaw=f"has the qfac {qfac:g} (pixdim[0]), where 1 or -1 says if the third axis is mirrored"
+            flaw=f"has the qfac {qfac:g} (pixdim[0]), where 1 or -1 says whether the third axis is mirrored"
         )
     squared = float(turn @ turn)
     if squared > LONGEST:
@@ -140,8 +144,8 @@ def _qform(header: Any) -> _Form:
     notes = _code_warnings("qform", code)
     if squared > ROUNDED:
         notes += (
-            f"the qform's quaternion is a little longer than 1 ({math.sqrt(squared):.7f}), for which some "
-            "programs refuse the file",
+            f"the qform's quaternion is slightly longer than 1 ({math.sqrt(squared):.7f}); some programs "
+            "refuse such a file",
         )
     turn /= max(1.0, math.sqrt(squared))
     matrix = np.eye(4)
@@ -154,7 +158,7 @@ def _qform(header: Any) -> _Form:
 def _code_warnings(form: str, code: int) -> tuple[str, ...]:
     if code <= HIGHEST_CODE:
         return ()
-    return (f"the {form}'s code {code} is none of the standard's (0 to {HIGHEST_CODE}): any above 0 is used",)
+    return (f"the {form}'s code {code} is not in the standard (0 to {HIGHEST_CODE}); the {form} was used",)
 
 
 def _qfac_warning(header: Any) -> tuple[str, ...]:
@@ -162,7 +166,7 @@ def _qfac_warning(header: Any) -> tuple[str, ...]:
     if qfac in (1, -1):
         return ()
     return (
-        f"the header's qfac is {qfac:g}, not 1 or -1: 1, no mirrored axis, was taken as the standard says",
+        f"the header's qfac is {qfac:g} instead of 1 or -1; 1 (no mirrored axis) was used, by the standard",
     )
 
 
@@ -171,10 +175,10 @@ def _unit_mm(header: Any) -> float:
 
 
 def _to_mm(header: Any, affine: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The affine in mm, and a warning where the header's unit is another one or none of the standard's."""
+    """The affine in mm, with a warning where the header's unit is not mm or not in the standard."""
     code = int(header["xyzt_units"]) & 7
     if code not in UNIT_MM:
-        return affine, (f"the header's unit of length has the unknown code {code}: mm were assumed",)
+        return affine, (f"the header's unit of length has the unknown code {code}; mm were assumed",)
     if UNIT_MM[code] == 1:
         return affine, ()
     affine = np.diag([*[UNIT_MM[code]] * 3, 1.0]) @ affine
@@ -182,10 +186,10 @@ def _to_mm(header: Any, affine: np.ndarray, name: str) -> tuple[np.ndarray, tupl
     if sizes.min() < VOXEL_MM[0] or sizes.max() > VOXEL_MM[1]:
         raise UnreadableError(
             "a unit of length that fits the voxel size",
-            got=f"{name} in {UNIT_NAMES[code]}, so with voxels of {_sizes(sizes)} mm",
+            got=f"{name} in {UNIT_NAMES[code]}, with voxels of {_sizes(sizes)} mm",
             advice="Export it again in mm.",
         )
-    return affine, (f"lengths were in {UNIT_NAMES[code]}: the voxels are {_sizes(sizes)} mm",)
+    return affine, (f"the header's lengths are in {UNIT_NAMES[code]}; the voxels are {_sizes(sizes)} mm",)
 
 
 def _sizes(sizes: np.ndarray) -> str:
@@ -194,57 +198,62 @@ def _sizes(sizes: np.ndarray) -> str:
 
 
 def _compare_sizes(header: Any, affine: np.ndarray) -> tuple[str, ...]:
-    """A warning where the header's sizes of a voxel aren't those of the sform, which was used.
+    """A warning where pixdim and the sform, which was used, give different voxel sizes.
 
-    A refusal would be no safer: a header that was never filled in holds 1 x 1 x 1 or 0 beside a good sform.
+    It is no error, because headers with a correct sform often have a pixdim that was never set: 1 or 0.
     """
     pixdim = np.array(header["pixdim"][1:4], dtype=np.float64) * _unit_mm(header)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if np.allclose(pixdim, sizes, rtol=SIZE_TOLERANCE, atol=0):
         return ()
     return (
-        f"the voxels are {_sizes(sizes)} mm by the sform, which was used, and {_sizes(pixdim)} mm by pixdim: "
-        "if the latter is right, all lengths and volumes here are wrong; programs that use it show others",
+        f"the voxels are {_sizes(sizes)} mm by the sform, which was used, and {_sizes(pixdim)} mm by pixdim; "
+        "if pixdim is right, all lengths and volumes here are wrong",
     )
 
 
 def _compare_forms(
     sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], name: str
 ) -> tuple[str, ...]:
-    """A warning where the two affines differ; UnreadableError where they turn or mirror the volume.
+    """A warning where sform and qform differ in position; UnreadableError where they differ in orientation.
 
-    A mirror in any axis swaps left and right. It turns an axis by more than 70 degrees: the trace of a
-    reflection is at most 1, so that one of its three cosines is at most a third.
+    One that is mirrored against the other swaps left and right. The angle test finds it: the trace of a
+    reflection is at most 1, so that one of its three cosines is at most 1/3, an angle above 70 degrees.
     """
     import nibabel as nib
 
     steps = [form[:3, :3] / np.linalg.norm(form[:3, :3], axis=0) for form in (sform, qform)]
     cosines = np.sum(steps[0] * steps[1], axis=0)
     turned = np.degrees(np.arccos(np.clip(cosines, -1, 1))).max()
-    if not turned <= MAX_TURN_DEGREES:  # a NaN too
+    if not turned <= MAX_TURN_DEGREES:  # or NaN
         axes = ["".join(str(code) for code in nib.aff2axcodes(form)) for form in (sform, qform)]
         raise UnreadableError(
             "an sform and a qform that agree on left and right",
             got=f"{name}, whose sform says {axes[0]} and whose qform says {axes[1]}",
-            advice="Export it again from its source: nothing in the file says which of the two is right.",
+            advice="Export it again from its source; the file does not show which of the two is right.",
         )
     apart_mm = furthest_mm(sform, qform, shape)
-    if apart_mm <= _unseen_mm(sform):
+    if apart_mm <= _negligible_mm(sform):
         return ()
     return (
-        f"sform and qform place the volume up to {apart_mm:.1f} mm apart; the sform was used, and a program "
-        "that uses the qform will show the mask elsewhere",
+        f"sform and qform place voxels up to {apart_mm:.1f} mm apart; the sform was used, and programs that "
+        "use the qform show the mask in another place",
     )
 
 
 def furthest_mm(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """How far two affines place a voxel of (i, j, k) apart at most: at a corner."""
+    """The largest distance in mm between the places that two affines give a voxel; it occurs at a corner.
+
+    Args:
+        one, other: 4x4, voxel index to mm.
+        shape: (i, j, k).
+    """
     corners = np.array(list(itertools.product(*((0, n - 1) for n in shape), (1,))), dtype=np.float64)
     return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
 
 
-def _unseen_mm(affine: np.ndarray) -> float:
-    """A distance that no one sees: a tenth of a voxel, or what rounding leaves."""
+def _negligible_mm(affine: np.ndarray) -> float:
+    """A distance too small to see: a tenth of a voxel, or the rounding of the qform."""
     return max(FORM_TOLERANCE_MM, float(np.linalg.norm(affine[:3, :3], axis=0).min()) / 10)
 
 
@@ -255,9 +264,14 @@ def is_sheared(affine: np.ndarray) -> bool:
 
 
 def nearest_rigid(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The affine with right angles and the same voxel sizes that is nearest to it over all voxels.
+    """The affine with right angles and the same voxel sizes that is nearest to a sheared one.
 
-    The least squares of their distances: the rotation is a Procrustes fit, and the centre stays.
+    It minimizes the sum of squared distances over all voxels. The rotation is the orthogonal Procrustes
+    solution (Schönemann 1966), and the centre of the volume stays in place.
+
+    Args:
+        affine: 4x4, voxel index to mm.
+        shape: (i, j, k).
     """
     extent = np.asarray(shape, dtype=np.float64)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
@@ -271,19 +285,24 @@ def nearest_rigid(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def lean_warnings(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """What a user of NIfTI should know of a grid without right angles, which ITK doesn't take from it."""
+    """Warnings about a mask on a sheared grid as NIfTI, which ITK can't read exactly.
+
+    Args:
+        affine: 4x4, voxel index to RAS+ mm.
+        shape: (i, j, k).
+    """
     if not is_sheared(affine):
         return ()
     off_mm = furthest_mm(affine, nearest_rigid(affine, shape), shape)
-    exact = "ask for the format nrrd (or dicom-seg, of a DICOM series), which they read exactly"
+    exact = "choose the format nrrd (or dicom-seg for a DICOM series), which they read exactly"
     if off_mm > RIGID_TOLERANCE_MM:
         return (
-            "the slices lean, so that ITK, 3D Slicer and ITK-SNAP refuse the NIfTI file (no orthonormal "
-            f"direction cosines): for them {exact}",
+            "the grid is sheared, so that ITK, 3D Slicer and ITK-SNAP refuse the NIfTI file (no orthonormal "
+            f"direction cosines); for them {exact}",
         )
-    if off_mm > _unseen_mm(affine):
+    if off_mm > _negligible_mm(affine):
         return (
-            f"the slices lean a little: ITK, 3D Slicer and ITK-SNAP show the NIfTI file up to "
-            f"{off_mm:.1f} mm off, programs that use its sform in place; if that matters, {exact}",
+            f"the grid is slightly sheared: ITK, 3D Slicer and ITK-SNAP show the NIfTI file up to "
+            f"{off_mm:.1f} mm off, programs that use its sform show it in place; if that matters, {exact}",
         )
     return ()

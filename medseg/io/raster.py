@@ -1,4 +1,4 @@
-"""Pictures: PNG, JPEG, TIFF and what else Pillow decodes, 8 and 16 bit."""
+"""Pictures of 8 and 16 bits: PNG, JPEG, TIFF and other formats that Pillow decodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (
 )
 
 _EXIF_ORIENTATION = 274
-_TURNED = "the picture's EXIF rotation was applied: the mask lies on the upright picture"
+_TURNED = "the picture's EXIF rotation was applied; the mask lies on the upright picture"
 _ALPHA = "the picture's alpha channel was ignored"
 _BLACK_IS_ZERO, _RGB, _PLANAR = 1, 2, 2  # TIFF 6.0: two photometric interpretations, one planar configuration
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
@@ -30,14 +30,14 @@ _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
 def read(path: Path) -> Volume:
     """Read a picture upright, as a viewer shows it.
 
-    Palettes become colours, an alpha channel is dropped and an EXIF rotation is applied; the last
-    two leave a warning, because the mask then lies on the upright, opaque picture.
+    A palette is converted to colours, an alpha channel is dropped, and an EXIF rotation is applied. The last
+    two add a warning, because the mask then lies on the upright, opaque picture.
 
     Returns:
         A Volume of (1, row, column) or (3, row, column), uint8, uint16 or wider as in the file.
 
     Raises:
-        UnreadableError: no picture, a truncated one, or one of several pages.
+        UnreadableError: the file is no picture, is truncated, or has several pages.
     """
     if _is_deep_tiff(path):
         pixels, notes = _read_tiff(path)
@@ -49,14 +49,14 @@ def read(path: Path) -> Volume:
 
 
 def read_mask(path: Path, labels: dict[int, str]) -> Mask:
-    """Read a label picture, turned as its image is; see medseg.io.read_mask."""
+    """Read a label picture, with its EXIF rotation applied as in `read`; see medseg.io.read_mask."""
     if _is_deep_png(path):
         raise LabelError(
             "a label picture with one channel",
-            got=f"{path.name} with several of 16 bits",
+            got=f"{path.name} with several channels of 16 bits",
             advice="Save the label as a grey picture whose pixel value is the label.",
         )
-    # A palette's index is the label; its colours are for the eye.
+    # In a picture with a palette the index is the label.
     values = _read_tiff(path)[0] if _is_deep_tiff(path) else np.asarray(_decode(path)[0])
     if values.ndim == 3 and (values[..., 1:] == values[..., :1]).all():
         values = values[..., 0]
@@ -70,7 +70,12 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
 
 
 def check_labels(values: np.ndarray, labels: dict[int, str], name: str) -> np.ndarray:
-    """The label array as uint8 or uint16, once every value is known to `labels`.
+    """Check that `labels` names every value, and convert the array to uint8 or uint16.
+
+    Args:
+        values: of any shape; 0 and 255 become 0 and 1 where `labels` has the keys 0 and 1 only.
+        labels: value to name.
+        name: of the file, for messages.
 
     Raises:
         LabelError: a value that `labels` does not name, such as a fraction.
@@ -89,15 +94,15 @@ def check_labels(values: np.ndarray, labels: dict[int, str], name: str) -> np.nd
 
 
 def compact(labels: np.ndarray) -> np.ndarray:
-    """The labels as uint8, or as uint16 where they need it, as the writers store them.
+    """The labels as uint8, or as uint16 where a value is above 255.
 
     Raises:
-        LabelError: a value that is in neither, which would turn into another label.
+        LabelError: a value below 0 or above 65535, which would wrap around to another label.
     """
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise LabelError(
-            "labels from 0 to 65535", got=f"labels from {low} to {high}", advice="Number the labels anew."
+            "labels from 0 to 65535", got=f"labels from {low} to {high}", advice="Renumber the labels."
         )
     return labels.astype(np.uint8 if high < 256 else np.uint16)
 
@@ -117,19 +122,19 @@ def write_picture(pixels: np.ndarray, path: Path) -> Path:
     from PIL import Image
 
     with atomic_path(path) as temporary:
-        # Pillow's usual 6 takes two to four times as long for a tenth of the size.
+        # Pillow's default of 6 takes two to four times as long and saves a tenth of the size.
         Image.fromarray(pixels).save(temporary, format="PNG", compress_level=3)
     return path
 
 
 def encode_jpeg(pixels: np.ndarray, long_side: int) -> bytes:
-    """(row, column, 3) uint8 colours as JPEG, made smaller until the long side is `long_side` px."""
+    """Encode (row, column, 3) uint8 colours as JPEG, its long side downscaled to at most `long_side` px."""
     from PIL import Image
 
     small = Image.fromarray(pixels)
     small.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=90, subsampling=0)  # halved colour would smear thin contours
+    small.save(buffer, "JPEG", quality=90, subsampling=0)  # chroma subsampling would blur thin contours
     return buffer.getvalue()
 
 
@@ -138,12 +143,12 @@ def _decode(path: Path) -> tuple[Image, bool]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        # By file, not by path: Pillow maps a grey TIFF's path into memory and then turns it wrongly.
+        # Pillow memory-maps a grey TIFF that is opened by its path and then rotates it wrongly.
         with path.open("rb") as file:
-            Image.open(file).verify()  # the checksums of a PNG, which decoding passes over
+            Image.open(file).verify()  # checks a PNG's checksums, which decoding ignores
             file.seek(0)
             picture = Image.open(file)
-            # A phone's MPO is a JPEG with previews behind it; the first picture is the photograph.
+            # An MPO of a phone is a JPEG followed by previews; the first picture is the photograph.
             pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
             turned = picture.getexif().get(_EXIF_ORIENTATION) in range(2, 9)
             upright = ImageOps.exif_transpose(picture)
@@ -162,13 +167,13 @@ def _decode(path: Path) -> tuple[Image, bool]:
 def _require_one_page(path: Path, pages: int) -> None:
     if pages > 1:
         raise UnreadableError(
-            "one picture", got=f"{path.name} with {pages} pages", advice="Save the page as a file of its own."
+            "one picture", got=f"{path.name} with {pages} pages", advice="Save one page per file."
         )
 
 
 def _damaged(path: Path, error: Exception) -> UnreadableError:
     return UnreadableError(
-        "a whole picture in grey or RGB",
+        "a complete picture in grey or RGB",
         got=f"{path.name}, which can't be decoded ({error})",
         advice="Copy it again from its source, or export it as PNG or as TIFF without compression.",
     )
@@ -197,14 +202,14 @@ def _pixels(picture: Image) -> np.ndarray:
 
 
 def _is_deep_png(path: Path) -> bool:
-    """Whether it is a PNG of several channels of 16 bits, which Pillow reduces to 8 without a word."""
+    """Whether it is a PNG with several channels of 16 bits, which Pillow silently reduces to 8 bits."""
     with path.open("rb") as file:
         head = file.read(26)
     return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
 
 
 def _is_deep_tiff(path: Path) -> bool:
-    """Whether it is a TIFF of more than 8 bits, whose colours Pillow can't read."""
+    """Whether it is a TIFF with more than 8 bits per channel, whose colours Pillow can't read."""
     import tifffile
 
     with path.open("rb") as file:
@@ -218,7 +223,7 @@ def _is_deep_tiff(path: Path) -> bool:
 
 
 def _read_tiff(path: Path) -> tuple[np.ndarray, list[str]]:
-    """(row, column, channel), upright and without alpha, and what the user should know of it."""
+    """(row, column, channel), upright and without alpha, and warnings for the user."""
     import tifffile
 
     try:
@@ -240,12 +245,12 @@ def _read_tiff(path: Path) -> tuple[np.ndarray, list[str]]:
 
 
 def _decode_page(page: Any) -> np.ndarray:
-    """(row, column, channel) of a TIFF page; raises ValueError for what these axes and colours can't say."""
+    """(row, column, channel) of a TIFF page; ValueError unless it is 2D, grey or RGB, and of bounded size."""
     from PIL import Image
 
     if page.photometric not in (_BLACK_IS_ZERO, _RGB) or page.imagedepth != 1 or page.dtype.kind not in "uif":
         raise ValueError("the pixels are neither grey values from black to white nor RGB")
-    # Pillow's own limit: a damaged size must not fill the memory.
+    # Pillow's own limit, so that a damaged size can't exhaust the memory.
     if page.imagelength * page.imagewidth > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
         raise ValueError(f"{page.imagelength} x {page.imagewidth} pixels are too many")
     pixels = page.asarray()
@@ -255,7 +260,7 @@ def _decode_page(page: Any) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels upright, by TIFF 6.0's tag 274."""
+    """Rotate and flip (row, column, channel) pixels upright, by the Orientation tag 274 of TIFF 6.0."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-PINHOLE_PX = 8  # holes of up to this many pixels are filled: a pinhole would split a vessel in two
-MIN_BRANCH_PX = 5.0  # shorter centrelines are specks; a branch's also at least the calibre at its node
+PINHOLE_PX = 8  # holes of up to this many pixels are filled: a pinhole would split a centreline in two
+MIN_BRANCH_PX = 5.0  # shorter centrelines are left out; a branch must also be as long as its node is wide
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Centreline:
     Attributes:
         points: (n, 2) row and column of its pixels.
         radius_px: (n,) distance from each to the nearest pixel outside the vessels, centre to centre.
-        segments: the stretches between nodes: indices into points in walking order, nodes left out,
+        segments: the paths between nodes: indices into points from end to end, without the nodes' pixels;
             and the node before the first and after the last pixel, -1 for a free end.
         node_points: (k, 2) row and column of the nodes, clusters of touching junction pixels.
         node_radius_px: (k,) largest radius_px of each cluster.
@@ -36,15 +36,20 @@ class Centreline:
 
 
 def centreline(vessel: np.ndarray) -> Centreline:
-    """The centreline of (row, column) bool vessels, without spurs and specks; the picture's edge is clear.
+    """The centreline of vessels, without spurs and short isolated segments.
 
     A spur has one free end, nearer to its node than the calibre there or MIN_BRANCH_PX: thinning makes one
-    of every bump of the border. A speck has two free ends, nearer to each other than MIN_BRANCH_PX.
+    of every bump of the border. A short isolated segment has two free ends, nearer to each other than
+    MIN_BRANCH_PX.
+
+    Args:
+        vessel: (row, column) bool, False in the outermost pixels.
     """
     from scipy.ndimage import distance_transform_edt
     from skimage.morphology import skeletonize
 
-    points = np.argwhere(skeletonize(vessel, method="lee"))  # the default one eats even-width diagonals
+    # The default method removes diagonals of even width.
+    points = np.argwhere(skeletonize(vessel, method="lee"))
     radius_px = distance_transform_edt(vessel)[tuple(points.T)]
     line = _trace(points, radius_px)
     while spurs := [pixels for pixels, nodes in line.segments if _is_spur(line, pixels, nodes)]:
@@ -54,7 +59,7 @@ def centreline(vessel: np.ndarray) -> Centreline:
 
 
 def solid_vessels(vessel: np.ndarray) -> np.ndarray:
-    """The vessels cropped to their extent, pinholes filled, with one clear pixel all around."""
+    """The vessels, (row, column) bool, cropped, pinholes filled, with one False pixel all around."""
     from scipy.ndimage import find_objects, label
 
     extent = find_objects(vessel.view(np.uint8))
@@ -66,7 +71,7 @@ def solid_vessels(vessel: np.ndarray) -> np.ndarray:
 
 
 def connect(count: int, pairs: np.ndarray) -> tuple[Any, np.ndarray]:
-    """The graph of `count` things joined in pairs, and the number of each thing's component; (count,)."""
+    """The graph of `count` vertices joined in pairs, (n, 2), and each vertex's component; (count,)."""
     from scipy.sparse import coo_array, csgraph
 
     graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(count, count)).tocsr()
@@ -74,12 +79,12 @@ def connect(count: int, pairs: np.ndarray) -> tuple[Any, np.ndarray]:
 
 
 def _trace(points: np.ndarray, radius_px: np.ndarray) -> Centreline:
-    """Finds the nodes, and puts the pixels of each stretch between them in walking order."""
+    """Find the nodes, and order the pixels of each path between them from end to end."""
     pairs, is_step = _neighbours(points)
     degree = np.bincount(pairs[is_step].ravel(), minlength=len(points))
     _, part = connect(len(points), pairs[is_step])
     is_node = degree >= 3
-    # A closed loop has no place to start: its first pixel serves as a node.
+    # A closed loop has no end: its first pixel becomes a node.
     is_loop = np.bincount(part, degree != 2) == 0
     is_node[np.unique(part, return_index=True)[1][is_loop]] = True
     nodes = np.flatnonzero(is_node)
@@ -94,13 +99,13 @@ def _trace(points: np.ndarray, radius_px: np.ndarray) -> Centreline:
 
 
 def _neighbours(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of touching pixels (m, 2), and which of them are steps of a walk (m,)."""
+    """Pairs of touching pixels (m, 2), and which of them are steps of a path (m,), bool."""
     index = np.full(points.max(axis=0, initial=0) + 2, -1, dtype=np.int32)
     row, column = points.T
     index[row, column] = np.arange(len(points))
     pairs, is_step = [], []
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        # A diagonal that cuts a corner is no step, or a staircase would be a row of junctions.
+        # A diagonal across a corner is no step, or each step of a staircase would be a junction.
         other = index[row + down, column + right]
         cut = (down & abs(right)) * ((index[row + down, column] >= 0) | (index[row, column + right] >= 0))
         here = np.flatnonzero(other >= 0)
@@ -110,23 +115,23 @@ def _neighbours(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _segments(steps: np.ndarray, number: np.ndarray) -> list[tuple[np.ndarray, tuple[int, int]]]:
-    """The stretches between nodes; number is the node of each pixel, -1 for none."""
+    """The paths between nodes, as in Centreline; number is the node of each pixel, -1 for none."""
     touching = defaultdict(list)
     for a, b in steps[(number[steps] >= 0).sum(axis=1) == 1]:
         pixel, node = (b, a) if number[a] >= 0 else (a, b)
         touching[pixel].append(int(number[node]))
     segments = []
-    for pixels in filter(len, _walks(steps, number)):
+    for pixels in filter(len, _paths(steps, number)):
         before, after = [*touching[pixels[0]], -1], [*touching[pixels[-1]], -1]
         nodes = (before[0], after[0]) if len(pixels) > 1 else (before[0], [*before, -1][1])
-        # A lone pixel with no node is a speck; one between two pixels of a node is part of the node.
+        # A lone pixel without a node is isolated; one between two pixels of a node belongs to the node.
         if len(pixels) > 1 or nodes[0] != nodes[1]:
             segments.append((pixels, nodes))
     return segments
 
 
-def _walks(steps: np.ndarray, number: np.ndarray) -> list[np.ndarray]:
-    """The unbranched paths between nodes, each in walking order."""
+def _paths(steps: np.ndarray, number: np.ndarray) -> list[np.ndarray]:
+    """The unbranched paths between nodes, each from end to end."""
     from scipy.sparse.csgraph import dijkstra
 
     pixels = np.flatnonzero(number < 0)
@@ -134,7 +139,7 @@ def _walks(steps: np.ndarray, number: np.ndarray) -> list[np.ndarray]:
     graph, part = connect(len(number), inner)
     ends = pixels[np.bincount(inner.ravel(), minlength=len(number))[pixels] < 2]
     starts = ends[np.unique(part[ends], return_index=True)[1]]
-    # One search from the starts of all paths: the distance to the own start is the place in the path.
+    # One search from the starts of all paths: a pixel's distance to its start is its place in the path.
     place = dijkstra(graph, directed=False, indices=starts, unweighted=True, min_only=True)
     order = pixels[np.lexsort((place[pixels], part[pixels]))]
     return np.split(order, np.flatnonzero(np.diff(part[order])) + 1)

@@ -1,4 +1,4 @@
-"""The form of a measurement: a value with its unit, or the reason why there is none."""
+"""The form of a measurement: a value with its unit, or None with the reason."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ Measures = dict[str, dict[str, Any]]
 
 
 def entry(name: str, value: Any, unit: str, reason: str = "") -> Measures:
-    """name to {"value", "unit"}; a value of None brings its reason along."""
+    """Name to {"value", "unit"}; with "reason" where the value is None."""
     return {name: {"value": value, "unit": unit} | ({"reason": reason} if value is None else {})}

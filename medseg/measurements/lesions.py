@@ -1,8 +1,9 @@
-"""Breast-ultrasound lesion measures from a mask: geometry, each with its unit and its source.
+"""Geometric measurements of lesions in breast ultrasound from a mask, each with its unit and its source.
 
-Axes are (row, column); the skin is at the top, so row is the depth away from it. Pixels are unit squares with
-their centres on whole numbers. Shape and direction are those in mm where the pixel size is known; otherwise
-pixels are taken as square, and the unit says so. Words of BI-RADS name geometry here, and diagnose nothing.
+Axes are (row, column); the skin is at the top, so that the row is the depth below it. Pixels are unit squares
+with their centres on whole numbers. Shape and direction are computed in mm where the pixel size is known;
+otherwise pixels are taken as square, and the unit says so. Terms of BI-RADS name geometry here, and are no
+diagnosis.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from medseg.measurements.entries import Measures, entry
 from medseg.volume import Mask
 
 LESION = 1
-SMOOTHING_PX = 1.5  # standard deviation of the Gaussian that takes the pixel steps out of an outline
-OUTLINE_STEP_PX = 0.25  # between the points of an outline before it is smoothed
-MIN_OUTLINE_PX = 30.0  # shorter outlines, of lesions under 10 px across, tell more of the raster
-ROUND = 0.95  # short over long axis, above which the raster decides where the long axis points
+SMOOTHING_PX = 1.5  # standard deviation of the Gaussian that removes pixel steps from an outline
+OUTLINE_STEP_PX = 0.25  # distance between the points of an outline before it is smoothed
+MIN_OUTLINE_PX = 30.0  # pixel steps dominate shorter outlines, those of lesions under 10 px across
+ROUND = 0.95  # short over long axis, above which pixel steps decide where the long axis points
 UNKNOWN_SPACING = "the pixel size is not known: give it with --pixel-spacing-mm"
 NO_LESION = "no lesion was found"
 NOT_ESTIMATED = "the probability of malignancy was not estimated"
@@ -32,18 +33,18 @@ Spacing = tuple[float, float] | None
 
 
 def measure_lesions(case: Case) -> Measures:
-    """Measures all lesions together, the largest, and each in a list, the largest first.
+    """Measure all lesions together, the largest one, and each one in a list, the largest first.
 
     Args:
         case: of a picture, (row, column), 1 for lesion; without pixel_spacing_mm in its mask the values in mm
-            are None. Pieces that touch by an edge or a corner are one lesion. `malignancy` among its extras
-            is one number, 0 to 1: a network's estimate that this picture shows a malignant lesion. It is
-            passed on as it is, and is no diagnosis.
+            are None. Pixels that touch by an edge or a corner are one lesion. `malignancy` among its extras
+            is one number from 0 to 1, a network's probability that this picture shows a malignant lesion. It
+            is returned unchanged, and is no diagnosis.
 
     Returns:
         name to {"value", "unit"}; where the value is None, "reason" says why. `lesions` is a list of dicts
-        with the names of the largest lesion's measures, less their prefix. Without any lesion all
-        but `lesion_count` is None, the probability too: there is nothing that it could be about.
+        with the names of the largest lesion's measures, without their prefix. Without any lesion
+        all but `lesion_count` and `lesion_probability` is None, also the probability of malignancy.
 
     Raises:
         UnsuitableError: the mask is a volume, not a picture.
@@ -66,13 +67,13 @@ def measure_lesions(case: Case) -> Measures:
 
 
 def lesion_instances(mask_array: np.ndarray) -> np.ndarray:
-    """Numbers the lesions of a mask: 1 the largest; of two equal ones, the upper one first.
+    """Number the lesions of a mask by size: 1 the largest; of two equal ones, the upper one first.
 
     Args:
         mask_array: (row, column), 1 for lesion.
 
     Returns:
-        (row, column), 0 for background, in the smallest unsigned type that holds all numbers. Pieces that
+        (row, column), 0 for background, in the smallest unsigned type that holds all numbers. Pixels that
         touch by an edge or a corner have the same number.
 
     Raises:
@@ -80,13 +81,15 @@ def lesion_instances(mask_array: np.ndarray) -> np.ndarray:
     """
     if mask_array.ndim != 2:
         raise UnsuitableError(
-            "a picture's mask", got=f"shape {mask_array.shape}", advice="Measure single ultrasound pictures."
+            "a mask of (row, column)",
+            got=f"shape {mask_array.shape}",
+            advice="Measure one ultrasound picture at a time.",
         )
     return numbered(mask_array == LESION)
 
 
 def area(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
-    """The pixels of (row, column) bool, and those times the area of a pixel; holes don't count."""
+    """Area of a (row, column) bool lesion in pixels, and in mm²; holes don't count."""
     total = int(lesion.sum())
     area_mm2 = float(total * np.prod(spacing_mm)) if spacing_mm else None
     return entry("area_px", total, "px") | entry("area_mm2", area_mm2, "mm²", UNKNOWN_SPACING)
@@ -96,10 +99,10 @@ def diameters(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
     """Longest diameter, and the longest line at right angles to it, both between points of the convex hull.
 
     The first is the maximum Feret diameter of the midpoints of the pixels' outer edges, as in scikit-image's
-    feret_diameter_max; it exceeds that of a smooth shape by half a pixel on average and by one at most, where
-    pixel corners would by twice as much. The second is a caliper's, ends on the hull, like the perpendicular
-    of RECIST (Eisenhauer et al., European Journal of Cancer 45, 2009); it is not the width of a bounding box,
-    and may be less. In mm both may run in other directions than in px.
+    feret_diameter_max; it exceeds that of a smooth shape by half a pixel on average and by one pixel at most;
+    with pixel corners it would exceed it by twice as much. The second is measured as with a caliper, like the
+    perpendicular of RECIST (Eisenhauer et al., European Journal of Cancer 45, 2009); it is at most the width
+    of a bounding box along the first. The directions in mm may differ from those in px.
     """
     hull = _hull(_edge_midpoints(lesion))
     longest_px, perpendicular_px = _longest_and_perpendicular(hull)
@@ -113,17 +116,17 @@ def diameters(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
 
 
 def depth_and_width(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
-    """Extent away from the skin and along it, their ratio, and the word that BI-RADS has for it.
+    """Extent away from the skin and along it, their ratio, and the term of BI-RADS for it.
 
-    "Not parallel" is a lesion at least as deep as it is wide: BI-RADS counts round ones in, and those above 1
-    are called taller than wide. It gives no angle for oblique ones, so the ratio decides.
+    "Not parallel" is a lesion at least as deep as it is wide, round ones included; with a ratio above 1 it is
+    called taller than wide. BI-RADS gives no angle for oblique lesions, so the ratio decides.
     Sources: BI-RADS Atlas, 5th edition, Ultrasound, 2013; ratio: Chen et al., Radiology 226, 2003.
     """
     rows, columns = np.nonzero(lesion.any(axis=1))[0], np.nonzero(lesion.any(axis=0))[0]
     depth_px, width_px = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
     row_mm, column_mm = spacing_mm or (1.0, 1.0)
     depth, width = depth_px * row_mm, width_px * column_mm
-    # 7 * 0.1 is less than 0.7: what is equal on paper must not depend on rounding.
+    # 7 * 0.1 is not 0.7 in floating point: equal lengths must not differ by rounding.
     ratio = 1.0 if np.isclose(depth, width, rtol=1e-9) else depth / width
     return {
         **_length("depth", depth_px, depth if spacing_mm else None),
@@ -138,14 +141,14 @@ def depth_and_width(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
 
 
 def orientation(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
-    """Angle between the long axis and the skin, taken as horizontal: 0 is along it, 90 away from it.
+    """Angle in degrees between the long axis and the skin, taken as horizontal: 0 parallel, 90 perpendicular.
 
-    The long axis is that of the ellipse with the same second moments, which outliers on the margin turn less
-    than the longest diameter. Source: Shen et al., Academic Radiology 14, 2007.
+    The long axis is that of the ellipse with the same second moments, on which outliers of the margin have
+    less influence than on the longest diameter. Source: Shen et al., Academic Radiology 14, 2007.
     """
     spacing = spacing_mm or (1.0, 1.0)
     places = np.argwhere(lesion) * spacing
-    # The second term is the spread within a pixel; without it a row of pixels would have no width.
+    # The second term is the variance within a pixel; without it a row of pixels would have no width.
     spread = np.cov(places.T, bias=True) + np.diag(np.square(spacing)) / 12
     (short, long), axes = np.linalg.eigh(spread)
     down, across = np.abs(axes[:, 1])
@@ -155,10 +158,10 @@ def orientation(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
 
 
 def solidity(lesion: np.ndarray) -> Measures:
-    """Pixels of the lesion per pixel in its convex hull, at most 1; holes lower it. Free of spacing.
+    """Pixels of the lesion per pixel in its convex hull, at most 1, whatever the spacing; holes lower it.
 
-    The hull is that of pixel centres, so that convex shapes get 1 however they lie on the grid; the hull of
-    whole pixels, as in scikit-image, gives a disc 10 px across 0.96. Called overlap ratio by Alvarenga
+    The hull is that of pixel centres, so that convex shapes have 1 wherever they lie on the grid; with the
+    hull of whole pixels, as in scikit-image, a disc 10 px across has 0.96. Called overlap ratio by Alvarenga
     et al., Medical Engineering and Physics 32, 2010.
     """
     value = float(lesion.sum() / _pixels_in_hull(lesion))
@@ -166,14 +169,14 @@ def solidity(lesion: np.ndarray) -> Measures:
 
 
 def margin(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
-    """Irregularity and circularity of the outer margin, pixel steps smoothed away; holes don't count.
+    """Irregularity and circularity of the outer margin after smoothing; holes don't count.
 
-    margin_irregularity is its length over that of its convex hull: 1 for convex lesions, more for lobes
-    and spicules, less of them the nearer they come to SMOOTHING_PX. It is 1 over the convexity, and
-    circularity (4 pi area / perimeter², 1 for a disc) the form factor, of Chang, Wu, Moon and Chen, Breast
-    Cancer Research and Treatment 89, 2005. A segmentation smoother than the lesion lowers the one and
-    raises the other. On ellipses the raster alone gives an irregularity of 1.001, or 1.007 where pixels
-    are 2.5 times as long as wide.
+    margin_irregularity is the margin's length over that of its convex hull: 1 for convex lesions, more for
+    lobes and spicules; details near the size of SMOOTHING_PX count less. It is the reciprocal of the
+    convexity, and circularity (4 pi area / perimeter², 1 for a disc) is the form factor, of Chang, Wu, Moon
+    and Chen, Breast Cancer Research and Treatment 89, 2005. A segmentation smoother than the lesion lowers
+    irregularity and raises circularity. On ellipses pixel steps alone give an irregularity of 1.001, or 1.007
+    where pixels are 2.5 times as long as wide.
     """
     outline_px = _outline(lesion)
     reason = f"the outline is shorter than {MIN_OUTLINE_PX:g} px"
@@ -193,13 +196,15 @@ def _check(mask: Mask, malignancy: np.ndarray | None) -> None:
     spacing = mask.pixel_spacing_mm
     if spacing is not None and not (len(spacing) == 2 and all(0 < s < np.inf for s in spacing)):
         raise UsageError(
-            "a pixel spacing of two positive numbers", got=f"{spacing}", advice="Give both in mm."
+            "a pixel spacing of two positive numbers", got=f"{spacing}", advice="Give (row, column) in mm."
         )
     if malignancy is None:
         return
     if np.size(malignancy) != 1:
         got = f"shape {np.shape(malignancy)}"
-        raise UsageError("one probability of malignancy", got=got, advice="Give that of one picture.")
+        raise UsageError(
+            "one probability of malignancy", got=got, advice="Give the probability of one picture."
+        )
     if not 0 <= (probability := np.asarray(malignancy).item()) <= 1:
         raise UsageError(
             "a probability from 0 to 1", got=f"{probability:g}", advice="Apply the sigmoid first."
@@ -207,7 +212,7 @@ def _check(mask: Mask, malignancy: np.ndarray | None) -> None:
 
 
 def _each(numbers: np.ndarray, spacing_mm: Spacing) -> list[Measures]:
-    """The measures of each lesion, in the order of their numbers."""
+    """The measures of each lesion, in the order of the numbers."""
     from scipy.ndimage import find_objects
 
     found = []
@@ -219,7 +224,7 @@ def _each(numbers: np.ndarray, spacing_mm: Spacing) -> list[Measures]:
 
 
 def _lesion(lesion: np.ndarray, corner: tuple[int, int], spacing_mm: Spacing) -> Measures:
-    """All measures of (row, column) bool, whose first pixel lies at corner in the picture."""
+    """All measures of one lesion, (row, column) bool, whose first pixel lies at corner in the picture."""
     row, column = (np.argwhere(lesion).mean(axis=0) + corner).tolist()
     return {
         **area(lesion, spacing_mm),
@@ -291,10 +296,10 @@ def _pixels_in_hull(lesion: np.ndarray) -> int:
     from scipy.ndimage import binary_erosion
     from scipy.spatial import ConvexHull
 
-    # A hair around each centre, thinner than any lattice gap, so that a row of pixels has a hull as well.
-    hair = 1e-6 * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])
+    # Four points close around each centre, so that a row of pixels has a hull with an area as well.
+    around = 1e-6 * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])
     border = np.argwhere(lesion & ~binary_erosion(lesion))
-    hull = ConvexHull((border[:, None] + hair).reshape(-1, 2))
+    hull = ConvexHull((border[:, None] + around).reshape(-1, 2))
     row, column = np.indices(lesion.shape)
     inside = np.ones(lesion.shape, dtype=bool)
     for row_normal, column_normal, offset in hull.equations:
@@ -312,7 +317,7 @@ def _longest_and_perpendicular(hull: np.ndarray) -> tuple[float, float]:
     beside[[first, last]] = 0.0
     order = np.argsort(along)
     left, right = order[beside[order] >= 0], order[beside[order] <= 0]
-    # Both sides are chains of straight lines, so the longest chord starts at a corner.
+    # Both sides are polylines, so the longest chord starts at a corner.
     chords = np.interp(along, along[left], beside[left]) - np.interp(along, along[right], beside[right])
     return longest, float(chords.max())
 
@@ -328,7 +333,7 @@ def _outline(lesion: np.ndarray) -> np.ndarray:
 
 
 def _smooth(outline: np.ndarray) -> np.ndarray:
-    """A closed polygon, (n, 2), at even steps and without pixel steps."""
+    """A closed polygon, (n, 2), resampled at even steps and smoothed."""
     from scipy.ndimage import gaussian_filter1d
 
     closed = np.concatenate([outline, outline[:1]])

@@ -1,7 +1,7 @@
-"""Lung measures of a chest CT from its mask, each with its unit and its source.
+"""Measurements of the lungs in a chest CT from its mask, each with its unit and its source.
 
-The numbers come from one histogram per label, in bins of 1 HU, and from the places where a lung reaches the
-end of the field of view. A lung's HU include those of the vessels and small bronchi in it.
+They are computed from one histogram per label, in bins of 1 HU, and from the voxels where a lung reaches the
+end of the field of view. A lung's HU include those of its vessels and small bronchi.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from medseg.volume import Mask
 
 LUNGS = {"left_lung": 1, "right_lung": 2}
 AIRWAY = 3
-HU = np.arange(-1024, 1024)  # the bins; what lies outside counts in the first or the last one
+HU = np.arange(-1024, 1024)  # the bins; values outside are counted in the first or the last one
 PERCENTILES = (5, 15, 50, 95)
 DENSE_HU = -500
 VESSEL_RADIUS_MM = 6.0  # beyond the hilum, arteries are thinner than 12 mm
 GRID_MM = 1.5
-PADDING_HU = -1024  # or lower: what lies around a round field of view
-CUT_MM2 = 100.0  # a smaller contact with the end of the field of view cuts off next to nothing
+PADDING_HU = -1024  # or lower: around a round field of view
+CUT_MM2 = 100.0  # with a smaller contact area the field of view cuts off a negligible volume
 SIDES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 UNKNOWN_SPACING = "the size of a voxel is not known"
 
 
 def measure_lungs(case: Case) -> Measures:
-    """Measures both lungs (labels 1 and 2) and the airway (3) of a chest CT.
+    """Measure both lungs (labels 1 and 2) and the airway (3) of a chest CT.
 
-    Volumes and masses are those of whole lungs: where the field of view cuts a lung they are None. Its HU are
-    those of the part that is there. Names that begin with `lungs` stand for both together. The airway, which
-    every chest CT cuts in the neck, is measured as far as it was found.
+    Volumes and masses are those of whole lungs: where the field of view cuts a lung they are None. Densities
+    are those of the part in the image. Names that begin with `lungs` are of both lungs together. The airway,
+    which every chest CT cuts in the neck, is measured as far as it is labelled.
 
     Args:
         case: of a volume, (i, j, k) with an affine, and its image, (1, i, j, k) in HU.
@@ -69,11 +69,11 @@ def measure_lungs(case: Case) -> Measures:
 
 
 def low_attenuation(name: str, counts: np.ndarray, reason: str) -> Measures:
-    """Low attenuation areas, share of the lung below -950 and -910 HU: emphysema.
+    """Low attenuation areas, the percentages of the lung below -950 and -910 HU: emphysema.
 
     -950 HU: Gevenois et al., American Journal of Respiratory and Critical Care Medicine 154, 1996, for 1 mm
-    slices in full inspiration; thick slices and smooth kernels lower it. -910 HU: Mueller, Staples, Miller
-    and Abboud, Chest 94, 1988, for 10 mm slices.
+    slices in full inspiration; thick slices and smooth kernels lower the percentage. -910 HU: Mueller,
+    Staples, Miller and Abboud, Chest 94, 1988, for 10 mm slices.
     """
     measures: Measures = {}
     for limit_hu in (-950, -910):
@@ -83,10 +83,10 @@ def low_attenuation(name: str, counts: np.ndarray, reason: str) -> Measures:
 
 
 def high_attenuation(name: str, counts: np.ndarray, reason: str) -> Measures:
-    """High attenuation area, share of the lung from -600 to -250 HU: ground glass, fibrosis, oedema.
+    """High attenuation area, the percentage of the lung from -600 to -250 HU: ground glass, fibrosis, oedema.
 
     Source: Lederer et al., American Journal of Respiratory and Critical Care Medicine 180, 2009. The borders
-    of vessels are counted too: some percent of a healthy lung.
+    of vessels are counted too, a few percent of a healthy lung.
     """
     share = None if reason else _percent(counts, (HU >= -600) & (HU <= -250))
     return entry(f"{name}_high_attenuation_percent", share, "% of the lung", reason)
@@ -107,7 +107,7 @@ def density(name: str, counts: np.ndarray, reason: str) -> Measures:
 
 
 def mass(name: str, counts: np.ndarray, voxel_ml: float | None, reason: str) -> Measures:
-    """Mass of tissue, blood and water, at (HU + 1000) / 1000 g/ml: linear from air to water.
+    """Mass of tissue, blood and water in g, at (HU + 1000) / 1000 g/ml: linear from air to water.
 
     Source: Gattinoni, Caironi, Pelosi and Goodman, American Journal of Respiratory and Critical Care Medicine
     164, 2001.
@@ -120,9 +120,9 @@ def mass(name: str, counts: np.ndarray, voxel_ml: float | None, reason: str) -> 
 
 
 def dense_volume(name: str, counts: np.ndarray, voxel_ml: float | None, reason: str) -> Measures:
-    """Volume above -500 HU, the poorly and the non-aerated lung of Gattinoni et al. 2001.
+    """Volume from -500 HU upwards, the poorly aerated and the non-aerated lung of Gattinoni et al. 2001.
 
-    In a healthy lung that is its larger vessels; consolidation, nodules and plates add to it.
+    In a healthy lung these are its larger vessels; consolidation, nodules and atelectasis add to them.
     """
     return _volume(f"{name}_dense_volume_ml", counts * (HU >= DENSE_HU), voxel_ml, reason)
 
@@ -130,10 +130,10 @@ def dense_volume(name: str, counts: np.ndarray, voxel_ml: float | None, reason: 
 def vessel_volume(name: str, mask: Mask, image_hu: np.ndarray, dense: dict[str, Any]) -> Measures:
     """The part of a lung's dense volume that is thin: no ball of VESSEL_RADIUS_MM fits into it.
 
-    That is an opening by a ball, on every second voxel or so (GRID_MM). Vessels thinner than a voxel fall
-    below -500 HU and are missed; walls of bronchi, fissures and small nodules are counted. Compare scans of
-    one protocol alone. The small-vessel volumes of Estepar et al., American Journal of Respiratory and
-    Critical Care Medicine 188, 2013, are others: they need a vesselness filter and thin slices.
+    It is what a morphological opening by a ball removes, on a grid of about GRID_MM. Vessels thinner than a
+    voxel are below -500 HU and are missed; walls of bronchi, fissures and small nodules are counted. Compare
+    scans of one protocol only. It is not the small-vessel volume of Estepar et al., American Journal of
+    Respiratory and Critical Care Medicine 188, 2013, which needs a vesselness filter and thin slices.
 
     Args:
         name: left_lung or right_lung.
@@ -181,20 +181,22 @@ def _lung(name: str, counts: np.ndarray, voxel_ml: float | None, absent: str, pa
 def _check(mask: Mask, image_hu: np.ndarray) -> None:
     shape = mask.array.shape
     if len(shape) != 3:
-        raise UnsuitableError("a volume's mask", got=f"shape {shape}", advice="Measure CT volumes only.")
+        raise UnsuitableError("a mask of (i, j, k)", got=f"shape {shape}", advice="Measure CT volumes only.")
     if image_hu.shape != shape:
         raise UsageError(
-            f"an image of shape {shape}", got=f"{image_hu.shape}", advice="Give the mask's image."
+            f"an image of shape {shape}, that of the mask",
+            got=f"shape {image_hu.shape}",
+            advice="Give the image that the mask was made from.",
         )
 
 
 def _voxel_ml(affine: np.ndarray | None) -> float | None:
-    """The determinant, not the product of the spacings: slices of a tilted gantry are sheared."""
+    """Volume of a voxel, by the determinant: slices of a tilted gantry are sheared. None if unknown."""
     return None if affine is None else float(abs(np.linalg.det(affine[:3, :3]))) / 1000 or None
 
 
 def _histograms(labels: np.ndarray, image_hu: np.ndarray) -> np.ndarray:
-    """Voxels per label and HU, (4, 2048); plane by plane, for want of memory."""
+    """Voxels per label and HU, (4, 2048), int64; counted plane by plane to save memory."""
     counts = np.zeros(4 * len(HU), dtype=np.int64)
     axis = int(np.argmax(labels.strides))
     for plane, plane_hu in zip(np.moveaxis(labels, axis, 0), np.moveaxis(image_hu, axis, 0), strict=True):
@@ -238,7 +240,7 @@ def _first(reasons: dict[str, str]) -> str:
 def _cut_sides(mask: Mask, image_hu: np.ndarray) -> dict[str, list[str]]:
     """The sides where each lung touches the end of the image, or the padding around a round field of view.
 
-    A side is named after the direction of the patient that it's nearest to.
+    A side has the name of the patient's direction that is nearest to it.
     """
     affine = np.asarray(mask.affine)[:3, :3]
     sides: dict[str, list[str]] = {name: [] for name in LUNGS}
@@ -254,13 +256,13 @@ def _cut_sides(mask: Mask, image_hu: np.ndarray) -> dict[str, list[str]]:
 
 
 def _at_ends(labels: np.ndarray) -> np.ndarray:
-    """Voxels at the first and the last end of each axis: (axis, end, lung)."""
+    """Voxels of each lung in the first and the last plane of each axis; (axis, end, lung)."""
     ends = [[np.moveaxis(labels, axis, 0)[end] for end in (0, -1)] for axis in range(3)]
     return np.array([[[(face == label).sum() for label in LUNGS.values()] for face in pair] for pair in ends])
 
 
 def _at_padding(labels: np.ndarray, image_hu: np.ndarray) -> np.ndarray:
-    """Faces between a lung and the padding of its slice, which reaches a corner: (axis, end, lung)."""
+    """Faces between each lung and the padding that reaches a corner of its slice; (axis, end, lung)."""
     from scipy.ndimage import label
 
     found = np.zeros((3, 2, len(LUNGS)), dtype=int)
@@ -283,7 +285,7 @@ def _at_padding(labels: np.ndarray, image_hu: np.ndarray) -> np.ndarray:
 
 
 def _around(labels: np.ndarray) -> tuple[slice, slice]:
-    """The box of the labels in (i, j), not all 0, with a pixel on each side."""
+    """The bounding box of labels (i, j), not all 0, with a pixel more on each side."""
     found = (np.flatnonzero((labels > 0).any(axis=1 - axis)) for axis in range(2))
     first, second = (slice(max(0, places[0] - 1), places[-1] + 2) for places in found)
     return first, second

@@ -1,8 +1,8 @@
-"""Retinal vessel measures from a mask, each with its unit and its source.
+"""Measurements of retinal vessels from a mask, each with its unit and its source.
 
-Length, tortuosity, calibre and branch points are read from the vessels' centreline, cut at its nodes. Pixels
-are unit squares with their centres on whole numbers, axes are (row, column), and each choice that changes
-a number is a constant below or in centreline.py.
+Length, tortuosity, calibre and branch points are measured on the vessels' centreline, cut at its nodes.
+Pixels are unit squares with their centres on whole numbers, axes are (row, column). The parameters are the
+constants below and in centreline.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from medseg.measurements.entries import Measures, entry
 from medseg.volume import Mask
 
 VESSEL = 1
-ONE_CROSSING = 1.5  # nodes with less than so many calibres between them are one: see branch_points
-SMOOTHING_PX = 3.0  # standard deviation of the Gaussian that takes the pixel steps out of a path
-MIN_TORTUOSITY_PX = 10.0  # shorter segments tell more of the raster than of the vessel
-MARCH_PX = 0.25  # step of the search for a vessel's two borders
-MIN_BOX_SIZES = 3  # a slope through fewer points is no measurement
+ONE_CROSSING = 1.5  # nodes less than this many calibres apart are one: see branch_points
+SMOOTHING_PX = 3.0  # standard deviation of the Gaussian that removes pixel steps from a path
+MIN_TORTUOSITY_PX = 10.0  # pixel steps dominate the tortuosity of shorter segments
+MARCH_PX = 0.25  # step of the search for the two borders of a vessel
+MIN_BOX_SIZES = 3  # least number of points of the line whose slope is the fractal dimension
 UNKNOWN_SPACING = "the pixel size is not known: give it with --pixel-spacing-mm"
 NO_CENTRELINE = "there is no vessel long enough to have a centreline"
 CALIBRE = ("mean", "median", "standard_deviation", "percentile_5", "percentile_95", "histogram")
@@ -30,7 +30,7 @@ Spacing = tuple[float, float] | None
 
 
 def measure_vessels(case: Case) -> Measures:
-    """Measures the vessels (label 1) of a retinal photograph inside its field of view.
+    """Measure the vessels (label 1) of a fundus photograph inside its field of view.
 
     Args:
         case: of a picture, (row, column); without pixel_spacing_mm in its mask the values in mm are None.
@@ -42,14 +42,14 @@ def measure_vessels(case: Case) -> Measures:
         UnsuitableError: the mask is a volume, not a picture.
         UsageError: the field of view has another shape, or the spacing is not two positive numbers.
     """
-    mask, field = case.mask, case.field_of_view
-    _check(mask, field)
-    seen = np.ones(mask.array.shape, dtype=bool) if field is None else field.astype(bool)
+    mask, field_of_view = case.mask, case.field_of_view
+    _check(mask, field_of_view)
+    seen = np.ones(mask.array.shape, dtype=bool) if field_of_view is None else field_of_view.astype(bool)
     vessel = (mask.array == VESSEL) & seen
     line = centreline(solid := solid_vessels(vessel))
     return {
         **vessel_area_fraction(vessel, seen),
-        **field_area(seen, mask.pixel_spacing_mm),
+        **field_of_view_area(seen, mask.pixel_spacing_mm),
         **centreline_length(line, mask.pixel_spacing_mm),
         **calibre(line, solid, mask.pixel_spacing_mm),
         **tortuosity(line, mask.pixel_spacing_mm),
@@ -59,25 +59,26 @@ def measure_vessels(case: Case) -> Measures:
     }
 
 
-def vessel_area_fraction(vessel: np.ndarray, field: np.ndarray) -> Measures:
-    """Vessel pixels per pixel of the field, also called vessel density; a plain ratio of areas."""
-    value = float(vessel.sum() / field.sum()) if field.any() else None
-    return entry("vessel_area_fraction", value, "fraction of the field", "the field has no pixels")
+def vessel_area_fraction(vessel: np.ndarray, field_of_view: np.ndarray) -> Measures:
+    """Vessel pixels per pixel of the field of view, also called vessel density; a plain ratio of areas."""
+    value = float(vessel.sum() / field_of_view.sum()) if field_of_view.any() else None
+    reason = "the field of view has no pixels"
+    return entry("vessel_area_fraction", value, "fraction of the field of view", reason)
 
 
-def field_area(field: np.ndarray, spacing_mm: Spacing) -> Measures:
-    """Area of the field: its pixels, and those times the area of a pixel."""
-    total = int(field.sum())
+def field_of_view_area(field_of_view: np.ndarray, spacing_mm: Spacing) -> Measures:
+    """Area of the field of view in pixels, and in mm² as their number times the area of a pixel."""
+    total = int(field_of_view.sum())
     area_mm2 = float(total * np.prod(spacing_mm)) if spacing_mm else None
     return entry("field_area_px", total, "px") | entry("field_area_mm2", area_mm2, "mm²", UNKNOWN_SPACING)
 
 
 def centreline_length(line: Centreline, spacing_mm: Spacing) -> Measures:
-    """Length of all segments; free ends reach to the vessel's border, blobs and specks add nothing.
+    """Length of all segments; free ends are extended to the vessel's border.
 
-    Counting pixel steps is wrong by up to 8% depending on direction (Freeman 1970; Kulpa 1977), and one
-    factor for all directions is wrong for most; so the steps are smoothed away, and lengths are summed
-    along the smooth path. Thinning: Lee, Kashyap and Chu, CVGIP 56, 1994.
+    Counting pixel steps is wrong by up to 8% depending on direction (Freeman 1970; Kulpa 1977), and no single
+    factor corrects all directions; so the path is smoothed, and its length is measured. Compact components
+    without a centreline add nothing. Thinning: Lee, Kashyap and Chu, CVGIP 56, 1994.
     """
     paths = [_extended(line, *segment) for segment in line.segments]
     measures = entry("centreline_length_px", float(sum(_arc(path) for path in paths)), "px")
@@ -89,9 +90,10 @@ def calibre(line: Centreline, vessel: np.ndarray, spacing_mm: Spacing) -> Measur
     """Mean, median, standard deviation, 5th and 95th percentile, and histogram of the vessel width.
 
     Each centreline pixel outside the junctions counts once. Its width is the distance between the two
-    borders along the normal, the border being where the mask, interpolated, falls to one half: the
-    profile method of Brinchmann-Hansen and Engvold 1986. Twice the distance transform is one pixel short on
-    even widths. The histogram is a list of [from, to, centreline pixels]; its bins are one pixel wide.
+    borders along the normal, where a border is where the interpolated mask falls to one half: the profile
+    method of Brinchmann-Hansen and Engvold 1986. (Twice the distance transform is one pixel too small for
+    even widths.) The histogram is {"edges", "counts"}: n + 1 edges in the unit, and the centreline pixels of
+    the n bins, which are one pixel wide.
     """
     sections = _cross_sections(line)
     measures = _calibre_in("px", _widths(vessel, sections, (1.0, 1.0)), 1.0, NO_CENTRELINE)
@@ -102,7 +104,7 @@ def calibre(line: Centreline, vessel: np.ndarray, spacing_mm: Spacing) -> Measur
 
 
 def tortuosity(line: Centreline, spacing_mm: Spacing) -> Measures:
-    """Mean of arc over chord of the segments, weighted by arc; 1 for straight vessels.
+    """Mean of arc length over chord length of the segments, weighted by arc length; 1 for straight vessels.
 
     Segments under MIN_TORTUOSITY_PX pixels and closed loops, which have no chord, are left out.
     Source: Hart, Goldbaum, Cote, Kube and Nelson, International Journal of Medical Informatics 53, 1999.
@@ -121,19 +123,20 @@ def tortuosity(line: Centreline, spacing_mm: Spacing) -> Measures:
 def fractal_dimension(line: Centreline) -> Measures:
     """Box-counting dimension of the centreline (not of the mask, whose calibre would raise it).
 
-    Stretching an axis leaves it unchanged, so it's counted in pixels whatever the spacing.
+    Stretching an axis does not change it, so boxes are counted in pixels whatever the spacing.
     Source: Mainster, Eye 4, 1990; Stosic and Stosic, IEEE Transactions on Medical Imaging 25, 2006.
     """
     pixels = np.concatenate([np.empty(0, dtype=int), *(pixels for pixels, _ in line.segments)])
-    reason = f"the vessels are too small for {MIN_BOX_SIZES} sizes of box"
+    reason = f"the vessels are too small for boxes of {MIN_BOX_SIZES} sizes"
     return entry("fractal_dimension", box_dimension(line.points[pixels]), "dimensionless", reason)
 
 
 def branch_points(line: Centreline) -> Measures:
     """Places where three or more segments meet; a crossing counts once.
 
-    Thinning draws the crossing of two vessels as two forks, the farther apart the sharper the angle; so
-    nodes less than ONE_CROSSING calibres apart are one. That joins crossings of 45 degrees and more.
+    Thinning turns a crossing of two vessels into two bifurcations, which lie farther apart the smaller the
+    angle; so nodes less than ONE_CROSSING calibres apart are one. That joins crossings of 45 degrees and
+    more.
     """
     ends: list[int] = []
     joined: list[tuple[int, int]] = []
@@ -148,7 +151,7 @@ def branch_points(line: Centreline) -> Measures:
 
 
 def end_points(line: Centreline) -> Measures:
-    """Free ends of segments, cuts at the border of the field included."""
+    """Free ends of segments, including those at the border of the field of view."""
     return entry("end_points", sum(n < 0 for _, nodes in line.segments for n in nodes), "count")
 
 
@@ -156,28 +159,32 @@ def box_dimension(points: np.ndarray) -> float | None:
     """Slope of log(boxes touched) on log(1 / size) of (n, 2) pixels; None for too few sizes."""
     corner = points - points.min(axis=0, initial=np.iinfo(int).max)
     extent = int(corner.max(initial=0)) + 1
-    # From 2 pixels to a quarter of the extent: larger boxes are all touched, and too few to count.
+    # From 2 pixels to a quarter of the extent: larger boxes are few, and the vessels touch all of them.
     sizes = [2**k for k in range(1, extent.bit_length()) if 2**k <= extent / 4]
     if len(sizes) < MIN_BOX_SIZES:
         return None
-    # The definition asks for the fewest boxes, so four positions of the grid are tried.
+    # The dimension is defined by the smallest number of boxes, so four positions of the grid are tried.
     shifts = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
     grids = [[(corner + size // 2 * shift) // size for shift in shifts] for size in sizes]
     counts = [min(len(np.unique(boxes @ (1 << 20, 1))) for boxes in tries) for tries in grids]
     return float(-np.polyfit(np.log(sizes), np.log(counts), 1)[0])
 
 
-def _check(mask: Mask, field: np.ndarray | None) -> None:
+def _check(mask: Mask, field_of_view: np.ndarray | None) -> None:
     shape, spacing = mask.array.shape, mask.pixel_spacing_mm
     if len(shape) != 2:
-        raise UnsuitableError("a picture's mask", got=f"shape {shape}", advice="Measure photographs only.")
-    if field is not None and field.shape != shape:
+        raise UnsuitableError(
+            "a mask of (row, column)", got=f"shape {shape}", advice="Measure photographs only."
+        )
+    if field_of_view is not None and field_of_view.shape != shape:
         raise UsageError(
-            f"a field of shape {shape}", got=f"{field.shape}", advice="Make it from the picture."
+            f"a field of view of shape {shape}",
+            got=f"shape {field_of_view.shape}",
+            advice="Make it from the same picture as the mask.",
         )
     if spacing is not None and not (len(spacing) == 2 and all(0 < s < np.inf for s in spacing)):
         raise UsageError(
-            "a pixel spacing of two positive numbers", got=f"{spacing}", advice="Give both in mm."
+            "a pixel spacing of two positive numbers", got=f"{spacing}", advice="Give (row, column) in mm."
         )
 
 
@@ -195,19 +202,19 @@ def _calibre_in(unit: str, width: np.ndarray, bin_width: float, reason: str) -> 
 
 
 def _path(line: Centreline, pixels: np.ndarray, nodes: tuple[int, int]) -> np.ndarray:
-    """(n, 2) row and column along a segment, its nodes included, without pixel steps."""
+    """(n, 2) row and column along a segment, its nodes included, smoothed."""
     from scipy.ndimage import gaussian_filter1d
 
     before, after = (line.node_points[[n]] if n >= 0 else np.empty((0, 2)) for n in nodes)
     path = np.concatenate([before, line.points[pixels], after])
     margin = int(4 * SMOOTHING_PX)
-    # Odd reflection keeps the ends in place and straight lines straight.
+    # Odd reflection keeps the ends where they are, and straight lines straight.
     padded = np.pad(path, ((margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
     return gaussian_filter1d(padded, SMOOTHING_PX, axis=0)[margin:-margin]
 
 
 def _extended(line: Centreline, pixels: np.ndarray, nodes: tuple[int, int]) -> np.ndarray:
-    """The path, with each free end drawn out to the vessel's border: thinning eats the ends."""
+    """The path, with each free end extended to the vessel's border: thinning shortens free ends."""
     path = _path(line, pixels, nodes)
     tips = []
     for node, ahead, pixel in ((nodes[0], path[5::-1], pixels[0]), (nodes[1], path[-6:], pixels[-1])):
@@ -222,25 +229,26 @@ def _arc(path: np.ndarray) -> float:
 
 
 def _cross_sections(line: Centreline) -> np.ndarray:
-    """Where to measure a width: row and column, direction of the vessel, how far to search in px; (n, 5)."""
+    """Where to measure a width, (n, 5): row, column, direction (row, column), search range in px."""
     found = [np.empty((0, 5))]
     for pixels, nodes in line.segments:
         first = int(nodes[0] >= 0)
         along = np.gradient(_path(line, pixels, nodes), axis=0)[first : first + len(pixels)]
-        # Inside a junction, nearer to a node than its radius, a width would be that of two vessels.
+        # Inside a junction, nearer to a node than the node's radius, a width would be that of two vessels.
         clear = along.any(axis=1)
         for node in (n for n in nodes if n >= 0):
             away = np.linalg.norm(line.points[pixels] - line.node_points[node], axis=1)
             clear &= away >= line.node_radius_px[node]
-        reach = 1.5 * line.radius_px[pixels] + 2  # the far border of a slanting section, and no further
+        # Far enough for the far border of an oblique section, and hardly further.
+        reach = 1.5 * line.radius_px[pixels] + 2
         found.append(np.column_stack([line.points[pixels], along, reach])[clear])
     return np.concatenate(found)
 
 
 def _widths(vessel: np.ndarray, sections: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """Widths in the unit of spacing, (m,); sections that meet no border within reach are left out."""
+    """Widths in the unit of spacing, (m,); sections without a border within their range are left out."""
     where, along, reach = sections[:, :2], sections[:, 2:4], sections[:, 4]
-    # The normal is square to the vessel in the eye, which it isn't in pixels that aren't square.
+    # The normal is perpendicular to the vessel in mm; in px it is not, where pixels are not square.
     normal = (along * spacing)[:, ::-1] * (-1, 1) / spacing
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     width_px = _to_border(vessel, where, normal, reach) + _to_border(vessel, where, -normal, reach)
@@ -249,7 +257,7 @@ def _widths(vessel: np.ndarray, sections: np.ndarray, spacing: tuple[float, floa
 
 
 def _to_border(vessel: np.ndarray, start: np.ndarray, step: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Distance in px from start, along step (length 1), to where the vessel falls to one half; (n,)."""
+    """Distance in px from start, along step (length 1), to where the mask falls to one half; (n,) or NaN."""
     from scipy.ndimage import map_coordinates
 
     found, before = np.full(len(start), np.nan), np.ones(len(start))

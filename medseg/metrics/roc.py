@@ -1,7 +1,7 @@
-"""One probability a case against the truth: ROC curve, its area with an interval, an operating point.
+"""ROC curve of one probability per case, its area with an interval, and an operating point.
 
-Probabilities are float, truths bool or 0/1, subjects the person that each case belongs to; all three have
-one length. Cases of one person are not independent, and no interval here takes them to be.
+Probabilities are float, truths bool or 0/1, subjects the person that each case belongs to; all three have the
+same length. Cases of one person are not independent, and the intervals take that into account.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from medseg.errors import DataError
 from medseg.metrics.overlap import bootstrap_interval
 
-_Z = 1.959964  # of a two-sided interval of 95 %
+_Z = 1.959964  # normal quantile of a two-sided 95 % interval
 _ROUNDING = 1e-9
 
 
@@ -43,13 +43,13 @@ class OperatingPoint(NamedTuple):
 def roc_area(probabilities: Sequence[float], truths: Sequence[bool], subjects: Sequence[str]) -> RocArea:
     """The area under the ROC curve; ties count half.
 
-    The variance is Obuchowski's for clustered data (Biometrics 53:567, 1997); with one case a subject it is
+    The variance is Obuchowski's for clustered data (Biometrics 53:567, 1997); with one case per subject it is
     that of DeLong et al. (Biometrics 44:837, 1988). The interval is symmetric on the logit scale (Pepe, The
     Statistical Evaluation of Medical Tests, 2003, 5.2.4), so that it stays within 0 and 1. It is None at an
-    area of 0 or 1, where the variance says nothing, and with fewer than two subjects of a class.
+    area of 0 or 1, where the variance is 0, and with fewer than two subjects of a class.
 
     Raises:
-        DataError: lengths that differ, or a probability that is no number.
+        DataError: no cases, lengths that differ, or a probability that is infinite or NaN.
     """
     values, positive, cluster = _checked(probabilities, truths, subjects)
     if positive.all() or not positive.any():
@@ -69,11 +69,15 @@ def roc_curve(
     """Thresholds from high to low, and sensitivity and specificity at each; (points,) each.
 
     Raises:
-        DataError: only one class, lengths that differ, or a probability that is no number.
+        DataError: only one class, lengths that differ, or a probability that is infinite or NaN.
     """
     values, positive, _ = _checked(probabilities, truths, [""] * len(truths))
     if positive.all() or not positive.any():
-        raise DataError("positive and negative cases", got="one class", advice="Add cases of the other.")
+        raise DataError(
+            "positive and negative cases",
+            got="cases of one class",
+            advice="Add cases of the other class.",
+        )
     order = np.argsort(-values, kind="stable")
     values, positive = values[order], positive[order]
     ends = np.append(np.flatnonzero(values[1:] != values[:-1]), values.size - 1)
@@ -87,16 +91,16 @@ def operating_point(
     subjects: Sequence[str],
     sensitivity: float = 0.95,
 ) -> OperatingPoint:
-    """The highest threshold that reaches a sensitivity, and what it costs in specificity.
+    """The highest threshold that reaches a sensitivity, and sensitivity and specificity there.
 
-    The intervals resample subjects (see bootstrap_interval) with the threshold held fixed. It was chosen on
-    the same cases: on new ones expect the sensitivity a little lower.
+    The intervals resample subjects (see bootstrap_interval) with a fixed threshold. The threshold is chosen
+    on the same cases: on new cases expect a slightly lower sensitivity.
 
     Raises:
         DataError: as roc_curve.
     """
     thresholds, reached, _ = roc_curve(probabilities, truths)
-    # Not searchsorted on the target itself: 19 / 20 must reach 0.95.
+    # With a tolerance, because 19 / 20 must reach 0.95 in floating point.
     threshold = float(thresholds[int(np.argmax(reached >= sensitivity - _ROUNDING))])
     rates: list[float | None] = []
     for wanted in (True, False):
@@ -110,7 +114,7 @@ def operating_point(
 
 
 def _placements(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each positive the share of negatives below it, of each negative that of positives above it.
+    """For each positive the share of negatives below it, for each negative the share of positives above it.
 
     From ranks, ties at their mean (Sun & Xu, IEEE Signal Process. Lett. 21:1389, 2014).
     """
@@ -125,7 +129,7 @@ def _placements(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, n
 def _standard_error(
     over: np.ndarray, under: np.ndarray, positive: np.ndarray, negative: np.ndarray
 ) -> float | None:
-    """Obuchowski's, of placements less the area; `positive` and `negative` are the cases' clusters."""
+    """Obuchowski's, of placements minus the area; `positive` and `negative` are the cases' clusters."""
     count = int(max(positive.max(), negative.max())) + 1
     sums = [np.bincount(c, weights=v, minlength=count) for c, v in ((positive, over), (negative, under))]
     clusters = [np.unique(c).size for c in (positive, negative)]
@@ -152,7 +156,7 @@ def _checked(
     if len(set(lengths)) > 1 or not lengths[0] or not np.isfinite(values).all():
         raise DataError(
             "a finite probability, a truth and a subject for each case, at least one",
-            got="{}, {} and {} of them".format(*lengths),
-            advice="Leave out cases without any of them.",
+            got="{} probabilities, {} truths and {} subjects".format(*lengths),
+            advice="Leave out cases that lack one of them.",
         )
     return values, np.asarray(truths).astype(bool), np.unique(subjects, return_inverse=True)[1]

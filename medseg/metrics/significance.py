@@ -1,7 +1,7 @@
-"""Is one method better than another on the same cases: difference, interval, test, verdict.
+"""Paired comparison of two methods on the same cases: difference, interval, test, verdict.
 
-A verdict needs both halves of the rule in `verdict`, so that it errs towards "no difference shown".
-That is never proof that two methods are equal.
+A verdict of better or worse needs both the test and the interval, so that it errs towards "no difference
+shown", which is no proof that two methods are equal.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ALPHA = 0.05
 # The smallest two-sided p of n differences is 2 / 2^n: 0.0625 for 5, 0.03125 for 6.
 FEWEST_SUBJECTS = 6
 
-# A score is named by one of these, or by one of these and more: hd95, hd95_mm, dice_liver. A score whose
-# best value is neither high nor low, such as a signed error, belongs in neither list.
+# A score's name is one of these, or begins with one: hd95, hd95_mm, dice_liver. A score whose best value is
+# neither high nor low, such as a signed error, belongs in neither list.
 HIGHER_IS_BETTER = (
     *("dice", "cl_dice", "sensitivity", "specificity", "balanced_accuracy", "mcc", "roc_auc"),
     *("average_precision", "precision", "iou", "nsd", "surface_dice"),
@@ -30,7 +30,7 @@ LOWER_IS_BETTER = (
     *("volume_error", "absolute_volume_error", "relative_volume_error"),  # magnitudes
 )
 
-_DECIMALS = 12  # the noise of floating point must neither part ties nor turn equal scores into a difference
+_DECIMALS = 12  # rounding errors must neither break ties nor make a difference of equal scores
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def direction(score: str) -> int | None:
 
 
 def difference(a: float, b: float) -> float:
-    """B - A without the noise of floating point."""
+    """B - A without rounding errors."""
     return round(b - a, _DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
@@ -119,7 +119,7 @@ def signed_rank_test(differences: Sequence[float]) -> tuple[float, float]:
         differences: one per independent subject.
 
     Returns:
-        p, 1.0 where nothing differs; and the sum of the ranks of gains less that of losses.
+        p, 1.0 where all differences are 0; and the sum of the ranks of gains minus that of losses.
     """
     values = np.array([value for value in differences if value != 0], dtype=float)
     if not values.size:
@@ -133,9 +133,9 @@ def signed_rank_test(differences: Sequence[float]) -> tuple[float, float]:
 def verdict(result: Paired, direction: int) -> str:
     """Whether B is better than A by this score.
 
-    Better or worse only if p < 0.05, the whole interval lies on that side of 0 and the ranks point there
-    too. The percentile interval alone is too narrow for few subjects, and the ranks alone ignore how
-    large the differences are; together they err towards "no difference shown".
+    It is better or worse only if p < 0.05, and the whole interval and the sum of signed ranks are on that
+    side of 0. The percentile interval alone is too narrow for few subjects, and ranks alone ignore the size
+    of the differences; together they err towards "no difference shown".
 
     Args:
         result: of the score.

@@ -1,17 +1,17 @@
-"""Label map against reference: Dice of each label, and how far the surfaces are apart in millimetres.
+"""Label map against reference: Dice of each label, and distances of the surfaces in millimetres.
 
-A surface is cut where 2 x 2 x 2 voxels (2 x 2 pixels) are not all of one kind, into elements with the area
-in mm2 (the length in mm) that marching cubes give them: in thick slices a voxel of the side counts for more
-than one of the top. Nikolov et al., J. Med. Internet Res. 23, 2021, with the table of areas that MONAI has
-from their surface-distance. Beyond the border of the array there is nothing: what is cut off there has a
-surface there.
+A surface has an element wherever 2 x 2 x 2 voxels (2 x 2 pixels) are not all inside or all outside the mask,
+with the area in mm2 (the length in mm) of marching cubes: in thick slices an element of the side counts for
+more than one of the top. Nikolov et al., J. Med. Internet Res. 23, 2021, with the table of areas that MONAI
+takes from their surface-distance. Outside the array is background: a mask has a surface where the array cuts
+it.
 
 Where a mask is empty:
 
     both                  Dice 1.0, surface Dice 1.0, HD95 None
     one of them           Dice 0.0, surface Dice 0.0, HD95 None
 
-A label that was missed thus stays in the means of both Dice, and is seen in the number of cases of HD95.
+A missed label thus stays in the means of both Dice scores, and lowers the number of cases of HD95.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from medseg.metrics.overlap import confusion
 from medseg.volume import Mask
 
 MEAN = "mean"
-_ROUNDING_MM = 1e-6  # a distance of just the tolerance is within it
-# As parts of the voxels: above, a distance transform is the faster one.
+_ROUNDING_MM = 1e-6  # a distance equal to the tolerance is within it
+# As shares of the voxels: above, a distance transform is faster than a tree.
 _FEW, _FEW_FAR = 1 / 16, 1 / 500
 _NEAR_MM = 10.0
 
@@ -40,26 +40,28 @@ def score_labels(
 ) -> dict[str, dict[str, float | None]]:
     """All scores of one case: label to score name to value, None where not defined.
 
-    What the reference names is scored; several of its values may have one name. A name that the prediction
-    has for no label of its own is that of a group.
+    The labels that the reference names are scored; several of its values may have one name. A name that is no
+    label of the prediction must be that of a group.
 
     Args:
         prediction: (i, j, k) or (row, column) labels, with the size of a voxel.
         reference: the same shape.
-        groups: further names, each for several labels taken together; one is scored where the reference has
-            all of them, or has its name.
+        groups: further names, each for several labels taken together; a group is scored where the reference
+            has all of its labels, or has its name.
         tolerance_mm: distance up to which surfaces agree.
 
     Returns:
         dice, surface_dice and hd95_mm of each label and group; under MEAN the dice and surface_dice averaged
-        over the reference's labels that occur in prediction or reference (1.0 without any).
+        over the reference's labels that occur in prediction or reference (1.0 if none does).
 
     Raises:
-        LabelError: another shape than the reference's, no size of a voxel, or a name that is not known.
+        LabelError: another shape than the reference's, no size of a voxel, or an unknown name.
     """
     spacing_mm = prediction.spacing_mm or reference.spacing_mm
     if spacing_mm is None:
-        raise LabelError("masks with the size of a voxel", got="none", advice="Give them an affine.")
+        raise LabelError(
+            "masks with the size of a voxel", got="masks without one", advice="Give them an affine."
+        )
     _require_alike(prediction.array, reference.array, spacing_mm)
     predicted_as, known_as = _values(prediction.labels), _values(reference.labels)
     groups = dict(groups or {})
@@ -91,8 +93,8 @@ def surface_scores(
 ) -> tuple[float, float | None]:
     """The normalised surface Dice and the 95th percentile of the Hausdorff distance in mm.
 
-    Surface Dice: the part of both surfaces that is within the tolerance of the other one. HD95: the distance
-    that 95 % of a surface keep to the other one, of the two directions the larger.
+    Surface Dice: the share of both surfaces within the tolerance of the other one. HD95: the distance within
+    which 95 % of a surface's area are from the other one, the larger of both directions.
 
     Args:
         prediction: bool, (i, j, k) or (row, column).
@@ -122,7 +124,7 @@ def surface_scores(
 def _surfaces(
     prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Areas of the elements of the prediction's surface and of the reference's; distances to the other."""
+    """Areas in mm2 of both surfaces' elements, prediction first, and their distances in mm to the other."""
     from monai.metrics.utils import get_code_to_measure_table
 
     table, kernel = get_code_to_measure_table(tuple(spacing_mm))
@@ -147,10 +149,10 @@ def _neighbours(mask: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _distances(surface: np.ndarray, other: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Each element's distance to the nearest of the other surface, mm, in the order of the array.
+    """Distance in mm of each element to the nearest one of the other surface, in the order of the array.
 
-    A tree answers fast for few elements and near ones, as those of a good mask are; a distance transform
-    takes the same time for any.
+    A tree is fast for few and near elements, as with a good mask; a distance transform takes the same time
+    for all masks.
     """
     from scipy.ndimage import distance_transform_edt
     from scipy.spatial import KDTree
@@ -170,7 +172,7 @@ def _distances(surface: np.ndarray, other: np.ndarray, spacing_mm: Sequence[floa
 
 
 def _percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> float:
-    """The smallest value that, with all below it, has that part of the weight."""
+    """The smallest value at which the values up to it have that percentage of the weight."""
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
     index = np.searchsorted(reached, percent / 100 * reached[-1])
@@ -178,7 +180,7 @@ def _percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> floa
 
 
 def _cropped(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks inside the smallest box that holds both; without an element where both are empty."""
+    """Both masks cropped to the bounding box of their union; arrays of size 0 where both are empty."""
     from scipy.ndimage import find_objects
 
     box = find_objects((prediction | truth).view(np.uint8), max_label=1)[0] or (slice(0, 0),) * truth.ndim
@@ -193,7 +195,7 @@ def _one_of(label_map: np.ndarray, values: Sequence[int]) -> np.ndarray:
 
 
 def _values(labels: Mapping[int, str]) -> dict[str, list[int]]:
-    """Name to values, without the background."""
+    """Label name to its values, without the background."""
     named: dict[str, list[int]] = {}
     for value, name in labels.items():
         if value != 0 and name != labels.get(0):
@@ -205,8 +207,8 @@ def _require_groups(groups: Mapping[str, Sequence[str]], known: Mapping[str, Seq
     for name, members in groups.items():
         if set(members) - set(known) or not members or name in known:
             raise LabelError(
-                f"groups, under names of their own, of {', '.join(known)}",
-                got=f"{name}: {', '.join(members)}",
+                f"groups with names of their own and labels of {', '.join(known)}",
+                got=f"the group {name} of {', '.join(members)}",
                 advice="Correct the group, or add the label.",
             )
 
@@ -215,7 +217,7 @@ def _require_known(names: Mapping[str, Sequence[int]], known: Mapping[str, Seque
     unknown = [name for name in names if name not in known]
     if unknown:
         raise LabelError(
-            f"reference labels of {', '.join(known)}",
+            f"reference labels among {', '.join(known)}",
             got=", ".join(unknown),
             advice="Correct the labels of the manifest.",
         )

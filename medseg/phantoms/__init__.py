@@ -1,8 +1,7 @@
 """Synthetic pictures and volumes whose masks are known exactly.
 
-`fundus` is a photograph of a retina, `chest` a chest CT,
-`breast_ultrasound` a B-mode picture. `medseg.phantoms.dicom_series`, which needs
-pydicom, writes a volume as DICOM files.
+`fundus` makes a photograph of a retina, `chest` a chest CT, `breast_ultrasound` a B-mode picture.
+`medseg.phantoms.dicom_series` and `medseg.phantoms.dicom_ultrasound`, which import pydicom, write DICOM.
 """
 
 from medseg.phantoms.breast import breast_ultrasound

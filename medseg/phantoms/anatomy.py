@@ -1,7 +1,8 @@
-"""The shapes of one synthetic person: body, rib cage, diaphragm, mediastinum and lungs as signed distances.
+"""Signed distances of the body, rib cage, diaphragm, mediastinum and lungs of one synthetic person.
 
-Millimetres from the carina: x right, y front, z up. The lengths in the tables are those of a middle-sized
-adult, read off an atlas of sectional anatomy; `Person` scales and bends them.
+Coordinates are in mm from the carina: x to the right, y to the front, z to the head. The lengths in the
+tables are those of a middle-sized adult, read from an atlas of sectional anatomy; `Person` scales and varies
+them.
 """
 
 from __future__ import annotations
@@ -42,29 +43,33 @@ PATHS = {
 }
 OESOPHAGUS = [(-2, -30, 200, 6), (-4, -36, 60, 7), (-3, -38, 0, 7), (-6, -34, -90, 8), (-22, -14, -150, 9)]
 TRACHEA = [(0, 0, 190, 9), (1, -6, 120, 9), (2, -17, 50, 9), (3, -21, 8, 9), (3, -22, 0, 9)]
-# The large vessels that push the lungs aside, and the way from the right ventricle to the lung's artery.
+# Large vessels that displace the lungs, and the path from the right ventricle to the pulmonary artery.
 PUSHING = ("ascending_aorta", "arch", "descending_aorta", "superior_vena_cava")
 OUTFLOW = [(-4, 56, -88, 30), (-12, 46, -62, 26), (-16, 26, -34, 17), (-14, 10, -16, 12)]
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """What makes one chest differ from another; lengths in mm, all shapes are its methods.
+    """The parameters of one chest; its shapes are the methods.
+
+    Methods that take x, y and z expect float32 arrays in mm that broadcast, and return signed distances in
+    mm, negative inside.
 
     Attributes:
-        scale: how much wider, deeper and longer than the middle-sized adult (x, y, z).
-        squareness: 0 an elliptic chest, 1 a box.
-        asymmetry: the right half of the chest is wider by this share, the left one narrower.
-        inspiration_mm: how much lower than in the middle the diaphragm stands.
-        domes_mm: extra height of the right and the left dome of the diaphragm.
-        septum_mm: the least distance between the lungs, in front and behind.
-        septum_bend: shift of that plane to the right: constant in mm, per mm of y, per mm of z.
+        scale: (3,) factors of width, depth and length against the middle-sized adult (x, y, z).
+        squareness: of the chest's section: 0 is an ellipse, 1 a box.
+        asymmetry: share by which the right half of the chest is wider and the left half narrower.
+        inspiration_mm: depth of the diaphragm below its mean position.
+        domes_mm: (2,) extra height of the right and the left dome of the diaphragm.
+        septum_mm: (2,) least distance between the lungs, in front and behind.
+        septum_bend: (3,) shift of the plane between the lungs to the right: constant in mm, per mm of y, per
+            mm of z.
         column_mm: half width of the mediastinum above the carina.
         heart: scale of the heart.
-        heart_shift_mm: (3,)
-        fat_mm: thickness under the skin: sides, front, back.
+        heart_shift_mm: (3,) shift of the heart.
+        fat_mm: (3,) thickness of the fat under the skin: sides, front, back.
         aorta: scale of the radii of the large vessels.
-        apex_mm: (2, 3) tops of the right and the left lung.
+        apex_mm: (2, 3) apices of the right and the left lung.
     """
 
     scale: np.ndarray
@@ -82,22 +87,22 @@ class Person:
     apex_mm: np.ndarray
 
     def at(self, points) -> np.ndarray:
-        """Places of the middle-sized adult in this person; further columns stay as they are."""
+        """Points (..., 3 or more) of the middle-sized adult, scaled to this person; only x, y, z change."""
         points = np.array(points, float)
         points[..., :3] *= self.scale
         return points
 
     def outline(self, table: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Half width, middle in y and half depth at heights z."""
+        """Half width, centre in y and half depth of a table's section at the heights z, in mm."""
         up = self.at(np.stack([0 * table[:, 0], 0 * table[:, 0], table[:, 0]], axis=1))[:, 2][::-1]
         wide, front, back = (np.interp(z, up, column[::-1]).astype(np.float32) for column in table.T[1:])
         x, y = (np.float32(s) for s in self.scale[:2])
         return wide * x, (front + back) * y / 2, (front - back) * y / 2
 
     def ring(self, x, y, wide, middle, deep) -> np.ndarray:
-        """Distance to an upright tube whose section lies between an ellipse and a box.
+        """Distance to an upright tube whose section is between an ellipse and a box.
 
-        The section is Fernandez-Guasti's squircle (1992), which needs no powers.
+        The section is the squircle of Fernandez-Guasti (1992), which is fast because it needs no powers.
         """
         y = y - middle
         side = np.float32(self.asymmetry) * np.sign(x)
@@ -135,13 +140,13 @@ class Person:
         )
 
     def spine_bulge(self, x, y, z) -> np.ndarray:
-        """The ridge that vertebrae and rib heads raise at the back of the chest."""
+        """The ridge of vertebrae and rib heads at the back of the chest."""
         u, v = x / np.float32(23), (y - (self.spine_y(z) - 26)) / np.float32(46)
         norm = np.sqrt(u * u + v * v) + np.float32(1e-6)
         return np.sqrt(x * x + (v * 46) ** 2) * (1 - 1 / norm)
 
     def diaphragm_z(self, x, y, side: int) -> np.ndarray:
-        """Height of the diaphragm of the right (1) or the left (-1) side."""
+        """Height z in mm of the diaphragm on the right (side 1) or the left (side -1)."""
         dome = self.at([(68, 12, -118), (-72, 8, -130)])[(1 - side) // 2]
         top = dome[2] - self.inspiration_mm + self.domes_mm[(1 - side) // 2]
         u = (x - np.float32(dome[0])) / np.float32(66 * self.scale[0])
@@ -151,11 +156,11 @@ class Person:
         return np.float32(top) - drop * (away + away * away / 2) / np.float32(1.5)
 
     def above_diaphragm(self, x, y, z, side: int) -> np.ndarray:
-        """Negative above the diaphragm; about half the slope is taken off to make it a distance."""
+        """Negative above the diaphragm; the factor approximates the distance to a sloping surface."""
         return (self.diaphragm_z(x, y, side) - z) * np.float32(0.75)
 
     def heart_parts(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        """Centre, half axes and turn of ventricles, right and left atrium."""
+        """Centre, half axes and rotation of the ventricles, the right and the left atrium."""
         lean = _turn(np.radians(-38), np.radians(24))
         centres = self.at([(-26, 34, -84), (24, 20, -76), (2, -14, -54)]) + self.heart_shift_mm
         centres[:, 2] -= 0.6 * self.inspiration_mm - 0.3 * self.domes_mm.mean()
@@ -175,13 +180,13 @@ class Person:
         return np.minimum.reduce([np.broadcast_arrays(p, x, y, z)[0] for p in parts])
 
     def path(self, corners: Sequence[Sequence[float]], scale: float = 1.0) -> np.ndarray:
-        """(n, 8) tubes along a path of x, y, z, radius."""
+        """(n, 8) tubes along a path of (x, y, z, radius), as in canvas.joined; `scale` applies to radii."""
         points = self.at(corners)
         points[:, 3] *= scale
         return np.concatenate([points[:-1, :3], points[1:, :3], points[:-1, 3:], points[1:, 3:]], axis=1)
 
     def mediastinum(self, x, y, z) -> np.ndarray:
-        """All between the lungs that pushes them aside, with its fat."""
+        """The mediastinum with its fat, which separates the lungs."""
         found = np.minimum(self.heart_distance(x, y, z) - 4, self.spine_bulge(x, y, z))
         column = self.column_mm * np.interp(z, [-30, 0, 70, 130], [0.5, 1.0, 1.05, 0.8]).astype(np.float32)
         u, v = x / column, (y - np.float32(2)) / np.float32(34 * self.scale[1])
@@ -206,7 +211,7 @@ class Person:
         return list(zip(centres, np.array([(13, 17, 24), (12, 15, 22)], float), strict=True))
 
     def lungs(self, x, y, z, wobble: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Distances to the pleural cavity of the right and of the left side: the room for a lung."""
+        """Distances to the right and to the left pleural cavity."""
         wall, middle = self.cage(x, y, z) + wobble, self.mediastinum(x, y, z) - wobble
         constant, per_y, per_z = (np.float32(b) for b in self.septum_bend)
         plane = constant + per_y * y + per_z * z
@@ -215,7 +220,7 @@ class Person:
         gap = gap + np.interp(z, [-130, -80, 50, 120], [34, 0, 0, 14]).astype(np.float32)
         found = []
         for side, apex in zip((1, -1), self.apex_mm, strict=True):
-            # Further down the front opens faster than the back: the inlet of the chest slopes.
+            # Below the apex the front opens faster than the back, because the thoracic inlet slopes.
             ahead = (y - np.float32(apex[1]) - np.clip(np.float32(apex[2]) - z, 0, 90) * 0.5) / (
                 80 * 0.5 + 30
             )
@@ -229,7 +234,7 @@ class Person:
 
 
 def draw_person(random: np.random.Generator) -> Person:
-    """A person of random build."""
+    """A person with random parameters."""
     size = random.normal(1, 0.07)
     scale = np.clip(size * random.normal(1, (0.06, 0.09, 0.07)), 0.72, 1.3)
     stout = random.beta(1.6, 3.0)

@@ -1,8 +1,8 @@
 """A synthetic B-mode picture of a breast whose lesions are known exactly.
 
 Depth grows with the row: skin, fat, gland, muscle and the chest wall, each with an echo level in decibels.
-Speckle is the envelope of a filtered complex Gaussian field, so that its amplitude is Rayleigh distributed
-(Wagner et al. 1983), averaged over a few looks as compounding does, and compressed by a logarithm.
+Speckle is the envelope of filtered complex Gaussian noise, so that its amplitude is Rayleigh distributed
+(Wagner et al. 1983). It is averaged over a few images, as in compounding, and compressed by a logarithm.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import numpy as np
 # Lower end as a share of the depth, and echo level in dB.
 LAYERS = ((0.035, -6.0), (0.24, -30.0), (0.62, -21.0), (0.66, -14.0), (0.86, -27.0), (2.0, -36.0))
 LESION_DB = -42.0
-ATTENUATION_DB = -9.0  # what is left over at the lower end once the gain by depth has done its part
-RANGE_DB = 62.0  # from black to white
-LOOKS = 3
-SPECKLE_PX = (0.9, 1.8)  # along and across the beam: the sound's focus is wider than its pulse is long
+ATTENUATION_DB = -9.0  # at the lower end, after time gain compensation
+RANGE_DB = 62.0  # dynamic range, from black to white
+COMPOUNDED_IMAGES = 3
+SPECKLE_PX = (0.9, 1.8)  # along and across the beam; the focus is wider than the pulse is long
 BEHIND_DB = {"enhancement": 8.0, "shadow": -14.0}
 
-TEXT, BAR = 210, 40  # grey values of the frame: letters, and the margin of a scanner's screen
+TEXT, BAR = 210, 40  # grey values of letters, and of the bar at the top of a scanner's screen
 
 
 def breast_ultrasound(
     seed: int = 0, shape: tuple[int, int] = (400, 360), lesions: int = 1, *, framed: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A B-mode picture of a breast that nobody has.
+    """A synthetic B-mode picture of a breast.
 
     Args:
         seed: the same arguments give the same picture.
-        shape: (row, column) of the scan, at least 128 px each.
-        lesions: how many dark, lobulated ones, side by side; sound behind them is louder or softer.
-        framed: put the scan into a scanner's screen with letters, a ruler, a grey bar and a logo around it.
+        shape: (row, column) of the ultrasound region, at least 128 px each.
+        lesions: number of dark, lobulated lesions, side by side, with enhancement or a shadow behind them.
+        framed: put the ultrasound region on a scanner's screen with letters, a ruler, a bar and a logo.
 
     Returns:
-        picture (row, column) uint8; lesion mask (row, column) uint8, 1 in lesions; scan (row, column) bool,
-        the part of the picture that shows echoes. All are larger than `shape` when framed.
+        picture (row, column) uint8; lesion mask (row, column) uint8, 1 in lesions; ultrasound region (row,
+        column) bool, the part of the picture that shows echoes. All are larger than `shape` when framed.
     """
     random = np.random.default_rng(seed)
     echo_db = _layers(shape, random)
@@ -47,14 +47,14 @@ def breast_ultrasound(
         echo_db[lesion & ~mask] = LESION_DB + random.uniform(-4, 4)
         mask |= lesion
     picture = _compressed(echo_db, random)
-    scan = np.ones(shape, dtype=bool)
+    region = np.ones(shape, dtype=bool)
     if framed:
-        return _framed(picture, mask, scan, random)
-    return picture, mask.astype(np.uint8), scan
+        return _framed(picture, mask, region, random)
+    return picture, mask.astype(np.uint8), region
 
 
 def _layers(shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
-    """Mean echo in dB, (row, column), with borders that undulate and fine fibres along them."""
+    """Mean echo in dB, (row, column), with undulating borders of layers and fine fibres along them."""
     from scipy.ndimage import gaussian_filter
 
     rows, columns = shape
@@ -77,7 +77,7 @@ def _layers(shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
 def _lesion(
     shape: tuple[int, int], number: int, count: int, random: np.random.Generator
 ) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
-    """A lobulated ellipse in its own strip of the picture: mask, centre and radii in px."""
+    """A lobulated ellipse in its own strip of the picture: mask (row, column), centre and radii in px."""
     strip = shape[1] / count
     radius = (
         shape[0] * random.uniform(0.08, 0.13),
@@ -93,7 +93,7 @@ def _lesion(
 def _behind(
     shape: tuple[int, int], centre: tuple[float, float], radius: tuple[float, float], effect: str
 ) -> np.ndarray:
-    """What a lesion does to the echoes behind it, in dB."""
+    """The change of the echoes behind a lesion, (row, column) in dB."""
     row, column = np.ogrid[: shape[0], : shape[1]]
     across = np.exp(-(((column - centre[1]) / (0.75 * radius[1])) ** 4))
     below = np.clip((row - centre[0]) / radius[0], 0, 1) * np.exp(
@@ -107,7 +107,7 @@ def _compressed(echo_db: np.ndarray, random: np.random.Generator) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
     power = np.zeros(echo_db.shape)
-    for _ in range(LOOKS):
+    for _ in range(COMPOUNDED_IMAGES):
         real, imaginary = (gaussian_filter(random.normal(size=echo_db.shape), SPECKLE_PX) for _ in range(2))
         power += real**2 + imaginary**2
     grey = 255 * (1 + (echo_db + 10 * np.log10(power / power.mean()) - 4) / RANGE_DB)
@@ -115,15 +115,15 @@ def _compressed(echo_db: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _framed(
-    picture: np.ndarray, mask: np.ndarray, scan: np.ndarray, random: np.random.Generator
+    picture: np.ndarray, mask: np.ndarray, region: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The scan on a black screen; what is around it touches nothing of it."""
+    """The ultrasound region on a black screen, with letters and marks around it that don't touch it."""
     rows, columns = picture.shape
     top, side = max(60, rows // 6), max(80, columns // 4)
     screen = np.zeros((rows + 2 * top, columns + 2 * side), dtype=np.uint8)
     inner = (slice(top, top + rows), slice(side, side + columns))
     labels, seen = np.zeros(screen.shape, np.uint8), np.zeros(screen.shape, dtype=bool)
-    screen[inner], labels[inner], seen[inner] = picture, mask, scan
+    screen[inner], labels[inner], seen[inner] = picture, mask, region
     screen[: top // 4] = BAR
     for line in (top // 3, top // 3 + 16, top + rows + 14):
         _write(screen, line, side // 4, int(columns / 12), random)
@@ -136,7 +136,7 @@ def _framed(
 
 
 def _write(screen: np.ndarray, top: int, left: int, letters: int, random: np.random.Generator) -> None:
-    """Letters of no alphabet, 10 px high and 6 px wide, in place."""
+    """Draw random glyphs, 10 px high and 6 px wide, in place."""
     for number in range(letters):
         glyph = np.kron(random.random((5, 3)) < 0.6, np.ones((2, 2), dtype=bool))
         at = left + 8 * number

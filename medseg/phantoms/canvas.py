@@ -1,8 +1,8 @@
-"""A voxel grid onto which shapes are painted by their signed distances.
+"""A voxel grid on which shapes are painted by their signed distances.
 
-Shapes live in anatomy coordinates: millimetres, x towards the right, y towards the front, z towards the
-head of the person, origin at the carina. A distance is negative inside. A voxel at a border gets its share
-of the shape (partial volume), and belongs to the shape when that share is at least one half.
+Shapes are in anatomy coordinates: mm from the carina, x to the person's right, y to the front, z to the
+head. A distance is negative inside. A voxel at a border gets its share of the shape (partial volume), and
+belongs to the shape when that share is at least one half.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where voxels lie: shape (i, j, k) and the 4x4 map from voxel index to anatomy mm."""
+    """The positions of voxels: shape (i, j, k) and the 4x4 affine from voxel index to anatomy mm."""
 
     shape: tuple[int, int, int]
     affine: np.ndarray
@@ -41,7 +41,7 @@ class Grid:
 
     @cached_property
     def _terms(self) -> list[list[tuple[int, np.ndarray]]]:
-        """For x, y and z: what each array axis that moves it adds, the constant in the first of them."""
+        """For x, y and z a term per array axis on which it depends; the first includes the constant."""
         found: list[list[tuple[int, np.ndarray]]] = []
         for row in self.affine[:3]:
             axes = [axis for axis in range(3) if abs(row[axis]) > 1e-6]
@@ -67,7 +67,7 @@ class Grid:
         return first, second, third
 
     def corners(self, low_mm: np.ndarray, high_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First voxels and those after the last of (n, 3) boxes in anatomy mm; equal where none is inside."""
+        """Start and stop voxels of boxes with corners (n, 3) in anatomy mm; equal where a box is outside."""
         centre = (low_mm + high_mm) / 2 @ self._inverse[:3, :3].T + self._inverse[:3, 3]
         reach = (high_mm - low_mm) / 2 @ np.abs(self._inverse[:3, :3]).T + 0.5
         starts = np.clip(np.ceil(centre - reach), 0, self.shape).astype(int)
@@ -81,7 +81,7 @@ class Grid:
 
 
 def chunks(box: Box) -> Iterator[Box]:
-    """A box in pieces along i, the slowest axis in memory, that keep temporary arrays small."""
+    """Split a box along i, the slowest axis in memory, so that temporary arrays stay small."""
     area = max((box[1].stop - box[1].start) * (box[2].stop - box[2].start), 1)
     step = max(CHUNK_VOXELS // area, 1)
     for start in range(box[0].start, box[0].stop, step):
@@ -94,7 +94,7 @@ def size(box: Box) -> int:
 
 @dataclass(eq=False)
 class Canvas:
-    """Attenuation in HU and tissue, one number each per voxel of a grid; painted in place."""
+    """Attenuation in HU, (i, j, k) float32, and tissue code, (i, j, k) uint8, of a grid; painted in place."""
 
     grid: Grid
     hu: np.ndarray = field(init=False)
@@ -110,7 +110,7 @@ class Canvas:
         return float(np.sqrt(np.prod(self.grid.spacing_mm[:2])))
 
     def share(self, distance_mm: np.ndarray) -> np.ndarray:
-        """The part of a voxel inside a shape, 0 to 1, from the distance of its centre to the border."""
+        """The share of a voxel inside a shape, 0 to 1, from the signed distance of its centre."""
         share = distance_mm * np.float32(-1 / self.edge_mm)
         share += np.float32(0.5)
         np.maximum(share, 0, out=share)
@@ -183,14 +183,19 @@ class Canvas:
 
 
 def _table(codes: tuple[int, ...]) -> np.ndarray:
-    """256 weights to look codes up in: 1 for those named, else 0."""
+    """A lookup table of 256 weights: 1 for the given codes, else 0."""
     table = np.zeros(256, np.float32)
     table[list(codes)] = 1
     return table
 
 
 def joined(points: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """(n - 1, 8) tubes along a path of n places (n, 3) with a radius at each."""
+    """(n - 1, 8) tubes along a path, as Canvas.tubes takes them.
+
+    Args:
+        points: (n, 3) in mm.
+        radii: (n,) in mm.
+    """
     return np.concatenate([points[:-1], points[1:], radii[:-1, None], radii[1:, None]], axis=1)
 
 
@@ -232,20 +237,20 @@ def ellipsoid(points: Points, centre, radii, turn: np.ndarray | None = None) -> 
 
 
 def smooth_max(a: np.ndarray, b: np.ndarray, radius_mm: float) -> np.ndarray:
-    """The intersection of two shapes, its inner edge rounded over about `radius_mm`."""
+    """The signed distance of an intersection of two shapes, with its edge rounded over about `radius_mm`."""
     blend = np.maximum(np.float32(radius_mm) - np.abs(a - b), 0)
     return np.maximum(a, b) + blend * blend * np.float32(0.25 / radius_mm)
 
 
 class Noise:
-    """Smooth random fields on a grid, at whatever scale, without filtering the whole grid."""
+    """Smooth random values on a grid at any scale, computed without filtering the whole grid."""
 
     def __init__(self, grid: Grid, random: np.random.Generator) -> None:
         self.grid, self.random = grid, random
         self._tile: np.ndarray | None = None
 
     def smooth(self, scale_mm: float) -> Callable[[Box], np.ndarray]:
-        """A field of unit deviation that varies over `scale_mm`, by cubic splines on a coarse lattice."""
+        """Noise of unit deviation with structures of `scale_mm`, by cubic splines on a coarse lattice."""
         spacing = self.grid.spacing_mm
         nodes = [int(n * s / scale_mm) + 4 for n, s in zip(self.grid.shape, spacing, strict=True)]
         lattice = self.random.standard_normal(nodes, np.float32)
@@ -256,15 +261,15 @@ class Noise:
         def values(box: Box) -> np.ndarray:
             found = lattice
             for axis, part in zip(weights, box, strict=True):
-                # Each product takes the first axis and puts the finer one last: after three, as before.
-                # The short axis of a piece comes first, so the other two cost little.
+                # Each product replaces the first axis by a finer one at the end; three restore the order. The
+                # short axis of a box comes first, so that the other two cost little.
                 found = np.tensordot(found, axis[part], axes=(0, 1))
             return found
 
         return values
 
     def fine(self, scale_mm: float) -> Callable[[Box], np.ndarray]:
-        """A field of unit deviation with a grain of `scale_mm`; repeats itself after 48 grains."""
+        """Noise of unit deviation with a grain of `scale_mm`; periodic with 48 grains."""
         if self._tile is None:
             self._tile = _periodic_tile(self.random)
         tile, shift = self._tile, self.random.integers(0, 1000, 3)

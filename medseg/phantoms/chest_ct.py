@@ -17,16 +17,17 @@ DOWN = {"supine": (0, -1, 0), "prone": (0, 1, 0), "right_side": (1, 0, 0), "left
 
 @dataclass(frozen=True)
 class Chest:
-    """What to build. None is drawn from the seed.
+    """The settings of a phantom; those that are None are drawn from the seed.
 
     Attributes:
         seed: the same settings and seed give the same phantom.
-        disease: name to strength (0 to 1), see disease.DISEASES; None draws some, {} is healthy.
-        position: how the person lies: supine, prone, right_side or left_side down.
-        contrast_hu: what contrast medium adds to blood, 0 for none.
-        arms_up: the usual way to scan a chest.
+        disease: name (of disease.DISEASES) to strength (0 to 1); {} is healthy.
+        position: how the person lies: supine, prone, or with the right_side or left_side down.
+        contrast_hu: enhancement of blood by contrast medium in HU; 0 without it.
+        arms_up: arms raised above the head, as in most chest CTs.
+        breasts: whether the person has breasts.
         scan: grid, kernel, noise and field of view.
-        shape: (i, j, k) of a scan that is drawn; `scan` has its own.
+        shape: (i, j, k) of a scan that is drawn; not used with `scan`.
     """
 
     seed: int = 0
@@ -41,18 +42,17 @@ class Chest:
 
 @dataclass(frozen=True, eq=False)
 class ChestPhantom:
-    """A chest CT and what is in it.
+    """A chest CT with its exact masks.
 
     Attributes:
         array: (i, j, k) int16 in HU; i runs to the left, j to the back, k to the head.
         affine: 4x4, voxel index to RAS+ mm.
-        labels: (i, j, k) uint8, values of LABELS. A lung holds its vessels, bronchi beyond the
-            segmental ones, all disease of its tissue, and effusion and pneumothorax beside it; it
-            doesn't hold the hilum, nor the airway of label 3: lumen of trachea, main, lobar and
-            segmental bronchi.
+        labels: (i, j, k) uint8, values of LABELS. A lung includes its vessels, its bronchi beyond the
+            segmental ones, all disease of its tissue, and effusion and pneumothorax beside it. It excludes
+            the hilum and the airway, which is the lumen of trachea, main, lobar and segmental bronchi.
         tissue: (i, j, k) uint8, codes of thorax.TISSUES.
-        volumes_ml: of labels and of each disease.
-        settings: what it was built from, and each lesion that was put in.
+        volumes_ml: of each label and each disease.
+        settings: `chest`, `scan`, `person` and `lesions`, from which it was built.
     """
 
     array: np.ndarray
@@ -63,7 +63,7 @@ class ChestPhantom:
     settings: dict[str, Any]
 
     def mask(self, *names: str) -> np.ndarray:
-        """(i, j, k) bool: voxels of these tissues (thorax.TISSUES) or labels; 'body' is all but air."""
+        """The mask, (i, j, k) bool, of tissues (thorax.TISSUES) or labels; 'body' is the whole person."""
         codes = [thorax.TISSUES[name] for name in names if name in thorax.TISSUES]
         values = [value for value, name in LABELS.items() if name in names and value]
         found = np.isin(self.tissue, codes) | np.isin(self.labels, values)
@@ -76,8 +76,8 @@ def chest(settings: Chest | None = None, **changes: Any) -> ChestPhantom:
     """Build a phantom.
 
     Args:
-        settings: what to build; a Chest of `changes` by default.
-        changes: fields of Chest.
+        settings: of the phantom; by default Chest(**changes).
+        changes: attributes of Chest, where `settings` is None.
     """
     settings = settings or Chest(**changes)
     random = np.random.default_rng(settings.seed)

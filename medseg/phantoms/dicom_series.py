@@ -1,7 +1,7 @@
-"""Volumes as DICOM files: a CT series in any orientation, or one enhanced multi-frame file.
+"""Write volumes as DICOM: a CT series in any orientation.
 
 A series is a list of pydicom data sets, one per slice. `make_series` and `data_sets` make it from a volume,
-`save` writes it; `write_series` does both.
+`save` writes it, and `write_series` does both.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sequence import Sequence as Items
 from pydicom.uid import (
     CTImageStorage,
-    EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     generate_uid,
 )
 
-# Name to the directions of i (along a row), j (down a column) and k, and the patient position.
-# k is the cross product of i and j, so the slices ascend along their normal.
+# Name to the directions of i (along a row), j (down a column) and k, and the patient position. The direction
+# of k is the cross product of those of i and j, so that the slices ascend along their normal.
 ORIENTATIONS = {
     "axial": ("LPS", "HFS"),
     "prone": ("RAS", "HFP"),
@@ -34,6 +32,7 @@ ORIENTATIONS = {
     "coronal": ("LIP", "HFS"),
 }
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+INTERCEPT = -1024  # stored values are HU less this
 
 
 class HasGrid(Protocol):
@@ -60,7 +59,7 @@ def write_series(
 
     Args:
         volume, orientation, patient: see make_series.
-        folder: is made when it does not exist.
+        folder: created when it does not exist.
         transfer_syntax: uncompressed, or one that pydicom can encode here.
         names: of the files: numbered, reversed or random.
         seed: for random names and the UIDs.
@@ -83,8 +82,8 @@ def make_series(
 
     Args:
         volume: (i, j, k) or (1, i, j, k) in HU; its affine leads to RAS+ mm and may be sheared.
-        orientation: a name of ORIENTATIONS to turn the array to; as it is by default.
-        patient: DICOM keyword to value, set in each file: name, dates, whatever a test has to find again.
+        orientation: a name of ORIENTATIONS to which the array is reoriented; unchanged by default.
+        patient: DICOM keyword to value, set in each file, such as names and dates.
         seed: for the UIDs.
     """
     array, affine = _grid(volume)
@@ -101,7 +100,6 @@ def data_sets(
     *,
     patient_position: str = "HFS",
     patient: Mapping[str, Any] | None = None,
-    intercept: int = -1024,
     seed: int = 0,
 ) -> list[FileDataset]:
     """A CT Image Storage data set for each slice along k.
@@ -109,14 +107,13 @@ def data_sets(
     Args:
         array: (i, j, k) whole numbers in HU; i runs along a row.
         affine: 4x4, voxel index to RAS+ mm.
-        patient_position: the value of that attribute; it changes nothing else.
-        patient: DICOM keyword to value.
-        intercept: stored values are HU less this.
-        seed: the UIDs follow from it.
+        patient_position: the value of PatientPosition (0018,5100) alone.
+        patient: DICOM keyword to value, set in each data set.
+        seed: for the UIDs.
     """
     headers = _common(patient_position, patient, seed)
     geometry = TO_LPS @ affine
-    stored = array.astype(np.int32) - intercept
+    stored = array.astype(np.int32) - INTERCEPT
     signed = int(stored.min() < 0)
     found = []
     for k in range(array.shape[2]):
@@ -127,7 +124,7 @@ def data_sets(
         header.AcquisitionNumber = 1
         header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         _set_geometry(header, geometry, k)
-        _set_pixels(header, array.shape[:2], signed, intercept)
+        _set_pixels(header, array.shape[:2], signed)
         header.PixelData = stored[:, :, k].T.astype(np.int16 if signed else np.uint16).tobytes()
         found.append(header)
     return found
@@ -141,9 +138,19 @@ def save(
     names: str = "numbered",
     seed: int = 0,
 ) -> list[Path]:
-    """Write data sets into a folder; None keeps the transfer syntax that each has.
+    """Write data sets into a folder.
 
-    A data set without TransferSyntaxUID is written as explicit little endian and does not say so.
+    A data set without TransferSyntaxUID is written as explicit little endian, still without that attribute.
+
+    Args:
+        series: the data sets.
+        folder: created when it does not exist.
+        transfer_syntax: uncompressed, or one that pydicom can encode here; None keeps that of each data set.
+        names: of the files: numbered, reversed or random.
+        seed: for random names.
+
+    Returns:
+        The files, in the order of the data sets.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,12 +161,12 @@ def save(
 
 
 def _save_one(header: FileDataset, path: Path, transfer_syntax: str | None) -> None:
-    told = "TransferSyntaxUID" in header.file_meta
-    wanted = transfer_syntax if told else None
+    has_syntax = "TransferSyntaxUID" in header.file_meta
+    wanted = transfer_syntax if has_syntax else None
     bytes_kept = header.__dict__.get("medseg_bytes_kept", 1.0)
     if wanted and wanted != header.file_meta.TransferSyntaxUID:
         header = _encoded(header, pydicom.uid.UID(wanted))
-    if told:
+    if has_syntax:
         header.save_as(path, enforce_file_format=True)
     else:
         header.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=False)
@@ -179,7 +186,7 @@ def _encoded(header: FileDataset, syntax: pydicom.uid.UID) -> FileDataset:
     if syntax == ExplicitVRBigEndian:
         header.PixelData = np.frombuffer(header.PixelData, "<u2").byteswap().tobytes()
     header.file_meta.TransferSyntaxUID = syntax
-    # pydicom remembers the encoding it read and refuses another byte order, unless told anew.
+    # pydicom remembers the original encoding and refuses to write another byte order from the same data set.
     return FileDataset(
         "",
         dict(header),
@@ -190,48 +197,16 @@ def _encoded(header: FileDataset, syntax: pydicom.uid.UID) -> FileDataset:
     )
 
 
-def write_enhanced(
-    volume: HasGrid,
-    path: str | Path,
-    *,
-    orientation: str | None = None,
-    patient: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> Path:
-    """Write a volume as one Enhanced CT Image Storage file with a frame per slice.
-
-    Arguments as for write_series.
-    """
-    array, affine = _grid(volume)
-    position = "HFS"
-    if orientation is not None:
-        code, position = ORIENTATIONS[orientation]
-        array, affine = reorient(array, affine, code)
-    geometry = TO_LPS @ affine
-    header = _empty_file(EnhancedCTImageStorage, generate_uid(entropy_srcs=[f"enhanced {seed}"]))
-    header.update(_common(position, patient, seed))
-    header.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    header.InstanceNumber = 1
-    header.NumberOfFrames = array.shape[2]
-    stored = array.astype(np.int32) + 1024
-    signed = int(stored.min() < 0)
-    _set_pixels(header, array.shape[:2], signed, None)
-    header.SharedFunctionalGroupsSequence = Items([_shared_groups(geometry)])
-    frames = [_frame_groups(geometry, k) for k in range(array.shape[2])]
-    header.PerFrameFunctionalGroupsSequence = Items(frames)
-    header.PixelData = stored.transpose(2, 1, 0).astype(np.int16 if signed else np.uint16).tobytes()
-    path = Path(path)
-    header.save_as(path, enforce_file_format=True)
-    return path
-
-
 def reorient(array: np.ndarray, affine: np.ndarray, code: str) -> tuple[np.ndarray, np.ndarray]:
-    """Permute and flip axes until they run in the directions of a code, each voxel staying where it is.
+    """Permute and flip axes into the directions of a code; each voxel keeps its position.
 
     Args:
         array: (i, j, k).
-        affine: 4x4, voxel index to RAS+ mm; may be oblique: the nearest axes count.
-        code: where i, j and k lead, of L, R, A, P, S and I: "LPS" for axial slices as usually shown.
+        affine: 4x4, voxel index to RAS+ mm; an oblique one is assigned to the nearest axes.
+        code: the directions of i, j and k, of L, R, A, P, S and I: "LPS" for axial slices as usually shown.
+
+    Returns:
+        The reoriented array and its affine.
     """
     letters = ("LR", "PA", "IS")
     wanted = [(n, letters[n].index(c)) for c in code for n in range(3) if c in letters[n]]
@@ -279,7 +254,7 @@ def _empty_file(kind: str, uid: str) -> FileDataset:
 
 
 def _common(patient_position: str, patient: Mapping[str, Any] | None, seed: int) -> Dataset:
-    """What all slices of a series share: patient, study, series, equipment."""
+    """The attributes that all slices of a series share: patient, study, series, equipment."""
     header = Dataset()
     for keyword in (
         "PatientName",
@@ -330,37 +305,10 @@ def _numbers(values: Iterable[float]) -> list[str]:
     return [pydicom.valuerep.format_number_as_ds(float(round(v, 10)) + 0.0) for v in values]
 
 
-def _set_pixels(header: Dataset, shape: tuple[int, ...], signed: int, intercept: int | None) -> None:
+def _set_pixels(header: Dataset, shape: tuple[int, ...], signed: int) -> None:
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     header.Columns, header.Rows = shape
     header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
     header.PixelRepresentation = signed
-    if intercept is not None:
-        header.RescaleIntercept, header.RescaleSlope, header.RescaleType = str(intercept), "1", "HU"
+    header.RescaleIntercept, header.RescaleSlope, header.RescaleType = str(INTERCEPT), "1", "HU"
     header.WindowCenter, header.WindowWidth = "40", "400"
-
-
-def _shared_groups(geometry: np.ndarray) -> Dataset:
-    row, column = _directions(geometry)
-    spacing = np.linalg.norm(geometry[:3, :3], axis=0)
-    measures, orientation, values, frame_type = Dataset(), Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing = _numbers((spacing[1], spacing[0]))
-    measures.SliceThickness = _numbers((float(geometry[:3, 2] @ np.cross(row, column)),))[0]
-    orientation.ImageOrientationPatient = _numbers((*row, *column))
-    values.RescaleIntercept, values.RescaleSlope, values.RescaleType = "-1024", "1", "HU"
-    frame_type.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    shared = Dataset()
-    shared.PixelMeasuresSequence = Items([measures])
-    shared.PlaneOrientationSequence = Items([orientation])
-    shared.PixelValueTransformationSequence = Items([values])
-    shared.CTImageFrameTypeSequence = Items([frame_type])
-    return shared
-
-
-def _frame_groups(geometry: np.ndarray, k: int) -> Dataset:
-    position, content, frame = Dataset(), Dataset(), Dataset()
-    position.ImagePositionPatient = _numbers(geometry[:3, 3] + k * geometry[:3, 2])
-    content.StackID, content.InStackPositionNumber, content.DimensionIndexValues = "1", k + 1, [1, k + 1]
-    frame.PlanePositionSequence = Items([position])
-    frame.FrameContentSequence = Items([content])
-    return frame

@@ -1,4 +1,4 @@
-"""Diseases of the lungs and of the pleural space, each with a strength from 0 to 1.
+"""Paint diseases of the lungs and of the pleural space, each with a strength from 0 to 1.
 
 Attenuation after Hansell et al., "Fleischner Society: glossary of terms for thoracic imaging",
 Radiology 2008, and textbook figures: consolidation 0 to 60 HU (no vessels visible), ground glass -700 to
@@ -17,7 +17,7 @@ from medseg.phantoms.thorax import TISSUES
 
 
 def draw(random: np.random.Generator) -> dict[str, float]:
-    """What a person has: nothing in three of ten, else one to four diseases of random strength."""
+    """Random diseases, name to strength: none with a probability of 0.3, else one to four."""
     if random.random() < 0.3:
         return {}
     names = random.choice(DISEASES, size=int(random.integers(1, 5)), replace=False)
@@ -25,10 +25,10 @@ def draw(random: np.random.Generator) -> dict[str, float]:
 
 
 def fill_cavity(lung: Lung, wanted: dict[str, float]) -> None:
-    """Effusion and pneumothorax: the lung gives way, and fluid or air takes the room.
+    """Paint effusion and pneumothorax: the lung gives way to fluid or air in the pleural cavity.
 
-    The lung's border becomes that of the cavity, moved away from the side where the matter collects. What
-    lies between is a crescent.
+    The border of the lung becomes that of the cavity, shifted away from where the fluid or air collects. The
+    crescent between them is filled.
     """
     lung.edge = lung.room
     for name, strength in wanted.items():
@@ -69,20 +69,20 @@ def _one_side(lung: Lung) -> int:
 
 
 def _mix(lung: Lung, own, weight: np.ndarray, hu: np.ndarray | np.floating | float, name: str) -> None:
-    """Replace lung tissue by weight (0 to 1); half and more is diseased."""
+    """Blend lung tissue with `hu` by weight (0 to 1); voxels with at least half are marked as diseased."""
     view = lung.hu[own]
     view += weight * (hu - view)
     lung.code[own][weight >= 0.5] = TISSUES[name]
 
 
 def consolidation(lung: Lung, strength: float) -> None:
-    """Segments or a lobe without air, up to the pleura; bronchi stay open in it."""
+    """Paint segments or a lobe without air, up to the pleura; the bronchi in it stay open."""
     for _ in range(int(lung.random.integers(1, 3 + round(3 * strength)))):
         _territory(lung, strength * lung.random.uniform(0.2, 1), "consolidation", lung.random.uniform(5, 50))
 
 
 def _territory(lung: Lung, strength: float, name: str, hu: float) -> None:
-    """The part of a lobe that the nearest branches to a random place supply."""
+    """Paint the part of a lobe around a random place, as supplied by the nearest branches."""
     from scipy.spatial import cKDTree
 
     random = lung.random
@@ -102,7 +102,7 @@ def _territory(lung: Lung, strength: float, name: str, hu: float) -> None:
     full = random.uniform(0.8, 1.0)
 
     def margin(part):
-        """Distance in mm beyond the territory, from a coarse lattice."""
+        """Signed distance in mm from the territory at (n, 3) anatomy mm, negative inside."""
         near, _ = chosen.query(part, distance_upper_bound=reach)
         far, _ = rest.query(part)
         return np.minimum(near, 200) - far
@@ -117,7 +117,11 @@ def _territory(lung: Lung, strength: float, name: str, hu: float) -> None:
 
 
 def on_lattice(lung: Lung, function: Callable[[np.ndarray], np.ndarray], step_mm: float):
-    """A costly function of (n, 3) anatomy mm, evaluated on a coarse lattice and interpolated linearly."""
+    """A slow function of (n, 3) anatomy mm, evaluated on a coarse lattice and interpolated linearly.
+
+    Returns:
+        A function from a box of voxels to the values in it.
+    """
     spacing = lung.grid.spacing_mm
     strides = np.maximum(np.round(step_mm / spacing), 1).astype(int)
     axes = [
@@ -140,7 +144,7 @@ def on_lattice(lung: Lung, function: Callable[[np.ndarray], np.ndarray], step_mm
 
 
 def ground_glass(lung: Lung, strength: float) -> None:
-    """Hazy patches in which vessels stay visible."""
+    """Paint hazy patches in which vessels stay visible."""
     random = lung.random
     patches, fine = lung.noise.smooth(random.uniform(14, 45)), lung.noise.smooth(5)
     hu, threshold = random.uniform(-620, -350), 1.3 - 1.7 * strength
@@ -152,7 +156,7 @@ def ground_glass(lung: Lung, strength: float) -> None:
 
 
 def fibrosis(lung: Lung, strength: float) -> None:
-    """A net of thick septa under the pleura and at the bases, with cysts between (honeycomb)."""
+    """Paint a net of thick septa under the pleura and at the bases, with cysts between (honeycombing)."""
     random = lung.random
     nets = [lung.noise.smooth(random.uniform(4, 7)) for _ in range(2)]
     patches = lung.noise.smooth(30)
@@ -174,7 +178,7 @@ def fibrosis(lung: Lung, strength: float) -> None:
 
 
 def emphysema(lung: Lung, strength: float) -> None:
-    """Holes in the lung, most of them near the apices, and bullae under the pleura."""
+    """Paint holes in the lung, most of them near the apices, and bullae."""
     random = lung.random
     holes, patches = lung.noise.smooth(random.uniform(5, 11)), lung.noise.smooth(40)
     for part, own in lung.parts():
@@ -202,7 +206,7 @@ def _bulla(lung: Lung, radius: float) -> None:
 
 
 def atelectasis(lung: Lung, strength: float) -> None:
-    """Dense lung where it lies lowest, and plates above the diaphragm."""
+    """Paint dense lung in its lowest part, and plates above the diaphragm."""
     random = lung.random
     patches, deep = lung.noise.smooth(18), 4 + 30 * strength
     hu = random.uniform(-350, 60)
@@ -235,7 +239,7 @@ def _plate(lung: Lung):
 
 
 def nodules(lung: Lung, strength: float) -> None:
-    """Solid, part-solid, ground-glass and spiculated nodules and masses, some against the pleura."""
+    """Paint solid, part-solid, ground-glass and spiculated nodules and masses, some at the pleura."""
     if not strength:
         return
     random = lung.random
@@ -253,7 +257,7 @@ def nodules(lung: Lung, strength: float) -> None:
 
 
 def _to_pleura(lung: Lung, centre: np.ndarray, radius: float) -> np.ndarray:
-    """Move outwards until the nodule touches the chest wall."""
+    """The centre of a nodule, moved outwards until the nodule touches the chest wall."""
     outwards = centre * (1, 1, 0) / max(np.hypot(centre[0], centre[1]), 1)
     for _ in range(60):
         x, y, z = centre.astype(np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""A chest CT and an ultrasound picture to try medseg with: nobody's, and no download."""
+"""Synthetic examples, a chest CT and an ultrasound picture, to try medseg without a download."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from medseg.phantoms.chest_ct import Chest, chest
 from medseg.phantoms.scanner import Scan
 
-# The whole of both lungs in voxels of 2.4 mm.
+# Voxels of 2.4 mm; the field of view contains both lungs.
 _SCAN = Scan((156, 126, 160), spacing_mm=(2.4, 2.4, 2.4), thickness_mm=2.4, centre_mm=(0, -12, -75))
 
 
 def example_ct(output_dir: str | Path) -> Path:
-    """A synthetic chest CT as a DICOM series, made at the first call.
+    """A synthetic chest CT as a DICOM series, written on the first call.
 
     Args:
-        output_dir: gets the folder input/example_chest.
+        output_dir: the folder in which input/example_chest is created.
 
     Returns:
         The series' folder.
@@ -34,10 +34,10 @@ def example_ct(output_dir: str | Path) -> Path:
 
 
 def example_ultrasound(output_dir: str | Path) -> Path:
-    """A synthetic ultrasound picture of a breast with one lesion, made at the first call.
+    """A synthetic ultrasound picture of a breast with one lesion, written on the first call.
 
     Args:
-        output_dir: gets the file input/example_breast.pgm.
+        output_dir: the folder in which input/example_breast.pgm is written.
 
     Returns:
         The file.
@@ -48,6 +48,6 @@ def example_ultrasound(output_dir: str | Path) -> Path:
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         picture, _, _ = breast_ultrasound(seed=3)
-        header = f"P5 {picture.shape[1]} {picture.shape[0]} 255\n"  # PGM, as netpbm's manual page has it
+        header = f"P5 {picture.shape[1]} {picture.shape[0]} 255\n"  # PGM, by netpbm's manual page
         file.write_bytes(header.encode() + picture.tobytes())
     return file

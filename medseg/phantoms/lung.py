@@ -1,6 +1,6 @@
-"""The lungs: parenchyma, disease, vessels and bronchi, painted into the room that the chest leaves.
+"""Paint the lungs: parenchyma, disease, vessels and bronchi in the pleural cavities.
 
-Aerated lung has -900 to -700 HU at full inspiration, denser where gravity pulls (Verschakelen et al.,
+Aerated lung has -900 to -700 HU at full inspiration and is denser in its lowest part (Verschakelen et al.,
 AJR 1993).
 """
 
@@ -19,8 +19,8 @@ from medseg.phantoms.thorax import BLOOD_HU, TISSUES
 from medseg.phantoms.trees import grow
 
 LEFT, RIGHT, AIRWAY = 1, 2, 3
-LABELLED_GENERATIONS = 3  # trachea 0, main 1, lobar 2, segmental 3: label 3; smaller ones are lung
-# Paths of the large airways, then where each lobe's tree starts.
+LABELLED_GENERATIONS = 3  # trachea 0, main 1, lobar 2, segmental 3 are AIRWAY; smaller bronchi are lung
+# Paths of the main bronchi (x, y, z, radius in mm) by side, then where the tree of each lobe starts.
 MAIN = {
     1: [(3, -21, 0, 7), (24, -22, -17, 6.5), (33, -24, -40, 5.5), (40, -18, -46, 4.5)],
     -1: [(3, -21, 0, 6.5), (-20, -24, -18, 6), (-39, -28, -34, 5.5)],
@@ -33,6 +33,14 @@ LOBES = {
 
 @dataclass(frozen=True, eq=False)
 class Content:
+    """What `paint` has painted.
+
+    Attributes:
+        labels: (i, j, k) uint8 on the canvas' grid: LEFT, RIGHT, AIRWAY, 0 elsewhere.
+        lesions: properties of each lesion.
+        voxels: name of a disease, or lung_vessel, to its number of voxels.
+    """
+
     labels: np.ndarray
     lesions: list[dict[str, Any]]
     voxels: dict[str, int]
@@ -47,10 +55,16 @@ def paint(
     contrast_hu: float,
     wanted: dict[str, float],
 ) -> Content:
-    """Fill the room for the lungs and the airways.
+    """Paint the lungs and the airways.
 
-    Returns:
-        (i, j, k) uint8 labels on the canvas' grid, the lesions, and the voxels of each disease.
+    Args:
+        canvas: with the rest of the body.
+        person: the shapes.
+        noise: on the canvas' grid.
+        random: the source of all random numbers.
+        down: (3,) unit vector of gravity in anatomy coordinates.
+        contrast_hu: enhancement of blood by contrast medium.
+        wanted: disease to strength.
     """
     lung = _room(canvas, person, noise, random, down, contrast_hu)
     disease.fill_cavity(lung, {n: s for n, s in wanted.items() if n in disease.OF_CAVITY})
@@ -90,7 +104,7 @@ def _room(canvas, person, noise, random, down, contrast_hu) -> Lung:
 
 
 def _targets(lung: Lung) -> dict[tuple[int, str], np.ndarray]:
-    """Random places in each lobe, more of them on a fine grid; the fissures are planes."""
+    """Random points in each lobe, (n, 3) in mm, more of them on a fine grid; the fissures are planes."""
     person, random = lung.person, lung.random
     count = int(np.clip(2600 / lung.canvas.edge_mm, 500, 3600))
     low, high = np.array([-145, -110, -230]) * person.scale, np.array([145, 95, 110]) * person.scale
@@ -113,7 +127,7 @@ def _targets(lung: Lung) -> dict[tuple[int, str], np.ndarray]:
 
 
 def _parenchyma(lung: Lung) -> None:
-    """Air and tissue mixed, denser below, with the grain of lobules."""
+    """Set lung.hu: a mixture of air and tissue, denser along gravity, with the texture of lobules."""
     random, noise = lung.random, lung.noise
     lung.hu = np.empty(lung.room.shape, np.float32)
     mean = random.uniform(-905, -780) - 0.9 * lung.person.inspiration_mm
@@ -132,7 +146,7 @@ def _parenchyma(lung: Lung) -> None:
 
 
 def _fissures(lung: Lung, part: Box, own: Box) -> np.ndarray:
-    """What the double layer of pleura between lobes adds, thinner than a voxel."""
+    """The HU added by the double layer of pleura between lobes, which is thinner than a voxel."""
     _, y, z = lung.grid.points(part)
     oblique = (z - lung.fissures[0] + lung.fissures[1] * y) / np.sqrt(1 + lung.fissures[1] ** 2)
     minor = np.where(lung.right[own] & (oblique > 0), np.abs(z - lung.fissures[2]), np.float32(99))
@@ -149,7 +163,7 @@ def _blend(lung: Lung) -> np.ndarray:
         view += share * (lung.hu[own] - view)
         inside = share >= 0.5
         canvas.tissue[part][inside] = lung.code[own][inside]
-        # With fluid and air around the lung: a reader outlines the cavity (Kiser et al., 2020).
+        # Including fluid and air around the lung, as radiologists outline the cavity (Kiser et al., 2020).
         cavity = canvas.share(lung.room[own]) >= 0.5
         labels[part] = np.where(cavity, np.where(lung.right[own], RIGHT, LEFT), 0)
     lung.code[lung.edge > 0] = 0
@@ -157,7 +171,7 @@ def _blend(lung: Lung) -> np.ndarray:
 
 
 def _vessels(lung: Lung) -> None:
-    """Arteries along the bronchi, and veins between them, from the hila to the pleura."""
+    """Paint arteries along the bronchi, and veins between them, from the hila to the pleura."""
     person, random = lung.person, lung.random
     over = (*LUNG_TISSUES, TISSUES["mediastinum"])
     scale = random.uniform(0.85, 1.2)
@@ -178,7 +192,7 @@ def _vessels(lung: Lung) -> None:
 
 
 def _airways(lung: Lung) -> None:
-    """Trachea and bronchi: all walls first, so that every lumen opens into the next."""
+    """Paint trachea and bronchi, all walls first, so that every lumen opens into the next."""
     person, random, canvas = lung.person, lung.random, lung.canvas
     calibre = random.uniform(0.8, 1.2) * person.scale.mean()
     large = [person.path(TRACHEA, calibre), *(person.path(MAIN[side], calibre) for side in (1, -1))]
@@ -199,7 +213,7 @@ def _airways(lung: Lung) -> None:
     canvas.tubes(walls, random.uniform(-10, 50), TISSUES["airway_wall"], soft)
     small = depth > LABELLED_GENERATIONS
     canvas.tubes(lumen[small], random.uniform(-960, -900), TISSUES["lung_airway"], soft)
-    # The trachea and the main bronchi go through all that was painted before; a straight branch may not.
+    # Trachea and main bronchi are painted over every tissue; further branches only over soft tissue.
     hu = random.uniform(-1000, -960)
     canvas.tubes(lumen[depth < 2], hu, TISSUES["airway"])
     canvas.tubes(lumen[(depth >= 2) & ~small], hu, TISSUES["airway"], soft)

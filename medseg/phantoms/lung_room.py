@@ -1,4 +1,4 @@
-"""The lungs while they are being painted, and the tissues that belong to them."""
+"""The state of the lungs while they are painted, and the tissues that belong to them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ LUNG_TISSUES = tuple(
 
 @dataclass(eq=False)
 class Lung:
-    """The lungs while they are being built; arrays cover `box` only.
+    """The lungs while they are painted; all arrays (i, j, k) cover `box` only.
 
     Attributes:
-        room: distance in mm to the border of the pleural cavity.
-        edge: distance in mm to the border of the lung in it.
-        right: bool, nearer to the right lung.
+        canvas: the whole grid.
+        person: the shapes.
+        noise: on the canvas' grid.
+        random: the source of all random numbers.
+        down: (3,) unit vector of gravity in anatomy coordinates.
+        contrast_hu: enhancement of blood by contrast medium.
+        box: the part of the canvas that the arrays cover.
+        room: signed distance in mm to the border of the pleural cavity.
+        edge: signed distance in mm to the border of the lung in it.
+        right: bool, True where the right lung is nearer than the left.
         hu: attenuation of lung tissue.
-        code: uint8, what it is: 'lung' or a disease.
-        targets: lobe to (n, 3) places in it, in mm.
-        lesions: what was put in.
-        fissures: of the oblique one z at y = 0 in mm and slope; of the minor one z in mm.
+        code: uint8, the tissue code of lung or of a disease.
+        targets: (side, lobe) to (n, 3) points in it, in mm.
+        lesions: properties of the lesions so far.
+        fissures: (3,): of the oblique fissure z in mm at y = 0 and the slope; of the minor fissure z in mm.
     """
 
     canvas: Canvas
@@ -56,7 +63,7 @@ class Lung:
         return self.canvas.grid
 
     def parts(self) -> Iterator[tuple[Box, Box]]:
-        """Pairs of boxes: one of the canvas, the same in the arrays of the lung."""
+        """Chunks of `box`, each as a box of the canvas and as a box of the lung's arrays."""
         for part in chunks(self.box):
             first, second, third = (
                 slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, self.box, strict=True)

@@ -1,7 +1,7 @@
-"""Synthetic pictures whose masks are known exactly, for tests and for trying medseg without patients.
+"""Synthetic fundus photographs and simple shapes whose masks are known exactly.
 
-Axes are (row, column), pixels are unit squares with their centres on whole numbers, and a pixel belongs
-to a shape when its centre lies in it.
+Axes are (row, column). Pixels are unit squares with their centres on whole numbers. A pixel belongs to a
+shape when its centre lies in it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STROKE_ERROR_PX = 0.02  # the discs that draw a curve lie so close that its border is exact to this
+STROKE_ERROR_PX = 0.02  # greatest error of a curve's border; it sets the distance of the discs that draw it
 
-# The eye, in units of the field's radius, (row, column) from the field's centre; a 45 degree photograph.
-FIELD_RADIUS = 0.46  # of the picture's side
+# A photograph with a field of view of 45 degrees. Lengths are in units of the radius of the field of view,
+# positions are (row, column) from its centre.
+FIELD_OF_VIEW_RADIUS = 0.46  # of the picture's side
 DISC, DISC_RADIUS = np.array([-0.02, 0.62]), 0.155
 FOVEA = np.array([0.03, -0.06])
 FOVEA_CLEAR = 0.13
-STEP = 0.012  # a vessel grows by this much at a time
+STEP = 0.012  # length by which a vessel grows
 THINNEST = 0.0035  # calibre at which a vessel ends
 SHORTEST = 0.13  # a shorter branch isn't drawn
-SPROUT_GAP = 0.085  # along a vessel, from one try at a branch to the next
+SPROUT_GAP = 0.085  # distance along a vessel between possible branches
 # Each trunk: calibre, then the control points of a cubic curve from the disc.
 TRUNKS = (
     (0.024, ((-0.05, 0.62), (-0.70, 0.52), (-0.78, -0.20), (-0.42, -0.90))),
@@ -41,9 +42,9 @@ class Vessel:
     """A vessel of the synthetic eye.
 
     Attributes:
-        path: (n, 2) row and column from the field's centre, in units of the field's radius.
-        calibre: (n,) in the same units.
-        is_vein: veins are darker.
+        path: (n, 2) row and column from the centre of the field of view, in units of its radius.
+        calibre: (n,) diameter in the same units.
+        is_vein: a vein, which is darker, or an artery.
     """
 
     path: np.ndarray
@@ -52,7 +53,7 @@ class Vessel:
 
 
 def fundus(size_px: int = 700, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A photograph of a right eye's retina that nobody has.
+    """A synthetic photograph of the retina of a right eye.
 
     Args:
         size_px: side of the square picture.
@@ -60,28 +61,28 @@ def fundus(size_px: int = 700, seed: int = 0) -> tuple[np.ndarray, np.ndarray, n
 
     Returns:
         picture (row, column, 3) uint8 RGB; vessel mask (row, column) uint8, 1 in vessels;
-        field (row, column) bool, the round part that shows the eye.
+        field of view (row, column) bool, the round part that shows the retina.
     """
     random = np.random.default_rng(seed)
-    radius_px = FIELD_RADIUS * size_px
+    radius_px = FIELD_OF_VIEW_RADIUS * size_px
     place = (np.indices((size_px, size_px)) - (size_px - 1) / 2) / radius_px
-    field = np.hypot(*place) <= 1
-    veins, arteries = np.zeros_like(field), np.zeros_like(field)
+    field_of_view = np.hypot(*place) <= 1
+    veins, arteries = np.zeros_like(field_of_view), np.zeros_like(field_of_view)
     for vessel in _tree(random):
         points = vessel.path * radius_px + (size_px - 1) / 2
         stroke(veins if vessel.is_vein else arteries, points, vessel.calibre * radius_px)
-    mask = (veins | arteries) & field
-    picture = _photograph(place, veins, arteries, field, random)
-    return picture, mask.astype(np.uint8), field
+    mask = (veins | arteries) & field_of_view
+    picture = _photograph(place, veins, arteries, field_of_view, random)
+    return picture, mask.astype(np.uint8), field_of_view
 
 
 def stroke(picture: np.ndarray, points: np.ndarray, width_px: float | np.ndarray) -> None:
-    """Draws a curve with round ends into a (row, column) bool picture, in place.
+    """Draw a curve with round ends into a picture, in place.
 
     Args:
         picture: (row, column) bool.
-        points: (n, 2) row and column, joined by straight lines; may lie outside.
-        width_px: one for the curve, or (n,).
+        points: (n, 2) row and column, joined by straight lines; they may lie outside the picture.
+        width_px: of the whole curve, or (n,) at each point.
     """
     centres, radii = _along(points, np.broadcast_to(width_px, len(points)) / 2)
     for (row, column), radius in zip(centres, radii, strict=True):
@@ -98,9 +99,14 @@ def bar(
     angle_deg: float,
     shift_px: tuple[float, float] = (0.3, 0.1),
 ) -> np.ndarray:
-    """A straight bar with square ends, shift_px off the middle of a square picture; (row, column) bool.
+    """A straight bar with square ends in a square picture, (row, column) bool.
 
-    It's off the grid by default: a symmetric place would hide errors of half a pixel.
+    Args:
+        side_px: of the picture.
+        length_px, width_px: of the bar.
+        angle_deg: from the column axis towards higher rows.
+        shift_px: (row, column) of the bar's centre from that of the picture. By default it is not symmetric
+            to the pixels, because symmetry would hide errors of half a pixel.
     """
     row, column = (
         axis - side_px / 2 - s for axis, s in zip(np.indices((side_px, side_px)), shift_px, strict=True)
@@ -113,15 +119,15 @@ def bar(
 
 
 def sierpinski(order: int) -> np.ndarray:
-    """Sierpinski's triangle of side 2**order; (row, column) bool, dimension log 3 / log 2."""
+    """Sierpinski's triangle of side 2**order, (row, column) bool; its fractal dimension is log 3 / log 2."""
     row, column = np.indices((2**order, 2**order))
     return (row & column) == 0
 
 
 def _along(points: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and radii along a line through the points, close enough for STROKE_ERROR_PX."""
+    """Points and radii along a polyline, close enough for STROKE_ERROR_PX."""
     travelled = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    # Between two discs the border sinks by step**2 / (8 radius).
+    # Between two discs the border is too low by step**2 / (8 radius).
     step = np.sqrt(8 * STROKE_ERROR_PX * radii.min())
     at = np.linspace(0, travelled[-1], int(travelled[-1] / step) + 2)
     centres = np.stack([np.interp(at, travelled, axis) for axis in points.T], axis=1)
@@ -129,7 +135,7 @@ def _along(points: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _tree(random: np.random.Generator) -> list[Vessel]:
-    """Trunks from the disc, then branches of branches until they are too thin to see."""
+    """Trunks from the optic disc, then branches of branches until they are too thin to see."""
     grown = [_trunk(k, random) for k in range(len(TRUNKS))]
     waiting = list(grown)
     while waiting:
@@ -154,7 +160,7 @@ def _trunk(number: int, random: np.random.Generator) -> Vessel:
 
 
 def _sprouts(parent: Vessel, random: np.random.Generator) -> list[tuple[int, int]]:
-    """Places along a vessel where branches leave it, and to which side: mostly by turns."""
+    """Indices of a vessel's path where branches leave it, and the side (1 or -1), which mostly alternates."""
     step = float(np.linalg.norm(np.diff(parent.path, axis=0), axis=1).mean())
     gap = max(int(SPROUT_GAP / step), 2)
     side = int(random.choice((-1, 1)))
@@ -170,7 +176,7 @@ def _sprouts(parent: Vessel, random: np.random.Generator) -> list[tuple[int, int
 def _branch(
     parent: Vessel, start: int, side: int, grown: list[Vessel], random: np.random.Generator
 ) -> Vessel:
-    """Grows a branch until it's too thin, leaves the field, nears the fovea or meets another vessel."""
+    """Grow a branch until it is too thin, leaves the field of view, or nears the fovea or another vessel."""
     others = np.concatenate([vessel.path for vessel in grown])
     point, calibre = parent.path[start], parent.calibre[start] * random.uniform(0.5, 0.85)
     heading = np.arctan2(*(parent.path[start + 1] - point)) + side * random.uniform(0.5, 0.95)
@@ -195,14 +201,18 @@ def _branch(
 
 
 def _photograph(
-    place: np.ndarray, veins: np.ndarray, arteries: np.ndarray, field: np.ndarray, random: np.random.Generator
+    place: np.ndarray,
+    veins: np.ndarray,
+    arteries: np.ndarray,
+    field_of_view: np.ndarray,
+    random: np.random.Generator,
 ) -> np.ndarray:
-    """Light, pigment, disc, macula and vessels as factors of a red-orange ground; uint8 RGB."""
+    """Illumination, pigment, disc, macula and vessels applied to a red-orange background; uint8 RGB."""
     from scipy.ndimage import gaussian_filter, zoom
 
-    side = field.shape[0]
+    side = field_of_view.shape[0]
     texture = sum(zoom(random.normal(0, 0.025, (n, n)), side / n) for n in (12, 40))
-    ground = np.ones((*field.shape, 3)) * (205, 100, 48)
+    ground = np.ones((*field_of_view.shape, 3)) * (205, 100, 48)
     ground *= 1 + texture[..., None] * (0.5, 1.0, 1.0)
     macula = np.exp(-np.sum((place - FOVEA[:, None, None]) ** 2, axis=0) / (2 * 0.14**2))
     ground *= 1 - macula[..., None] * (0.28, 0.42, 0.45)
@@ -213,8 +223,9 @@ def _photograph(
     ground = _mix(ground, (138, 34, 20), 0.62 * gaussian_filter(arteries.astype(float), blur))
     ground = _mix(ground, (108, 18, 18), 0.78 * gaussian_filter(veins.astype(float), blur))
     light = 1.08 - 0.38 * np.hypot(*place) ** 2.2 + 0.10 * place[1] - 0.05 * place[0]
-    edge = gaussian_filter(field.astype(float), blur) * field
-    ground = ground * (light * edge)[..., None] + random.normal(0, 2.6, ground.shape) * field[..., None]
+    edge = gaussian_filter(field_of_view.astype(float), blur) * field_of_view
+    noise = random.normal(0, 2.6, ground.shape) * field_of_view[..., None]
+    ground = ground * (light * edge)[..., None] + noise
     return np.clip(np.round(ground), 0, 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""From painted tissue to what a scanner stores: grid, slice thickness, kernel, noise, field of view."""
+"""Simulate a CT scan of painted tissue: grid, slice thickness, kernel, noise and field of view."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from medseg.phantoms.canvas import Canvas, Grid
 
 # In-plane blur (sigma in mm) and gain of edges; sharp kernels overshoot at borders.
 KERNELS = {"soft": (0.9, 0.0), "standard": (0.6, 0.0), "lung": (0.4, 0.6), "sharp": (0.3, 1.4)}
-PADDINGS_HU = (None, None, -1000, -1024, -2000, -3024)  # as vendors use them
-FINEST_STEP_MM = 3.2  # slices further apart are painted as several thinner ones
+PADDINGS_HU = (None, None, -1000, -1024, -2000, -3024)  # values that vendors use
+FINEST_STEP_MM = 3.2  # slices with larger steps are painted as several thinner ones
 
 
 @dataclass(frozen=True)
 class Scan:
-    """How the chest is scanned.
+    """The settings of a CT scan.
 
     Attributes:
         shape: (i, j, k).
-        spacing_mm: in the plane along i and j, then from slice to slice.
-        thickness_mm: of a slice; the distance between slices by default.
-        centre_mm: middle of the field of view in anatomy mm (the carina is the origin).
-        turn_deg: how the body lies turned in the scanner, about x, y and z.
-        oblique: the slices are turned, not the body: the affine says so.
-        tilt_deg: of the gantry: each slice leans, but the couch moves straight on (a sheared grid).
+        spacing_mm: along i and j in the plane, and from slice to slice.
+        thickness_mm: of a slice; the step between slices by default.
+        centre_mm: (x, y, z) of the field of view in anatomy coordinates, whose origin is the carina.
+        turn_deg: rotation of the body in the scanner about x, y and z.
+        oblique: the slices are rotated by turn_deg instead of the body, and so is the affine.
+        tilt_deg: of the gantry: the slices are tilted against the couch's movement (a sheared grid).
         kernel: soft, standard, lung or sharp.
-        noise_hu: standard deviation in a middle slice.
-        padding_hu: what lies outside the round field of view; None for a full square.
+        noise_hu: standard deviation in a slice of median attenuation.
+        padding_hu: value outside the round field of view; None for a square one without padding.
         offset_mm: of the scanner's origin, so that coordinates are not round numbers.
     """
 
@@ -46,13 +46,13 @@ class Scan:
 
 
 def draw(random: np.random.Generator, shape: tuple[int, int, int] = (160, 160, 120)) -> Scan:
-    """A scan of random quality and field of view that covers most of the chest."""
-    field_mm = float(random.triangular(280, 380, 480))
+    """A scan with random quality, and with a random field of view that covers most of the chest."""
+    field_of_view_mm = float(random.triangular(280, 380, 480))
     length_mm = float(random.triangular(240, 320, 400))
     step_mm = length_mm / shape[2]
     return Scan(
         shape=shape,
-        spacing_mm=(field_mm / shape[0], field_mm / shape[1], step_mm),
+        spacing_mm=(field_of_view_mm / shape[0], field_of_view_mm / shape[1], step_mm),
         thickness_mm=step_mm * float(random.choice((0.6, 1, 1, 1.5, 2))),
         centre_mm=tuple(random.normal((0, -12, -42), (12, 10, 14)).tolist()),
         turn_deg=tuple(random.normal(0, (3, 3, 5)).tolist()),
@@ -64,13 +64,13 @@ def draw(random: np.random.Generator, shape: tuple[int, int, int] = (160, 160, 1
 
 
 def affine(scan: Scan) -> np.ndarray:
-    """4x4, voxel index to RAS+ mm."""
+    """The affine of a scan: 4x4, voxel index to RAS+ mm."""
     turn = rotation(scan.turn_deg) if scan.oblique else np.eye(3)
     return _affine(scan, turn, np.add(scan.centre_mm, scan.offset_mm))
 
 
 def grid(scan: Scan) -> Grid:
-    """The voxels to paint: those of the scan, or several thinner slices for each thick one."""
+    """The grid to paint: that of the scan, with several thinner slices in place of each thick one."""
     split, weights = _profile(scan)
     window = len(weights)
     matrix = _affine(scan, rotation(scan.turn_deg), np.array(scan.centre_mm))
@@ -82,10 +82,16 @@ def grid(scan: Scan) -> Grid:
 def acquire(
     canvas: Canvas, labels: np.ndarray, scan: Scan, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Average sub-slices, blur, add noise and round.
+    """Simulate the scan: average the painted slices, apply the kernel, add noise and round.
+
+    Args:
+        canvas: painted on `grid(scan)`.
+        labels: (i, j, k) on the same grid.
+        scan: the settings.
+        random: for the noise.
 
     Returns:
-        (i, j, k) int16 in HU, and labels and tissue of the plane in the middle of each slice.
+        (i, j, k) int16 in HU, and labels and tissue of the middle plane of each slice.
     """
     split, weights = _profile(scan)
     planes = [np.s_[..., n : n + (scan.shape[2] - 1) * split + 1 : split] for n in range(len(weights))]
@@ -100,12 +106,12 @@ def acquire(
     np.clip(np.rint(hu, out=hu), -1024, 3071, out=hu)
     array = hu.astype(np.int16)
     if scan.padding_hu is not None:
-        array[~_field(scan)] = scan.padding_hu
+        array[~_field_of_view(scan)] = scan.padding_hu
     return array, np.ascontiguousarray(labels), np.ascontiguousarray(tissue)
 
 
 def rotation(turn_deg: tuple[float, float, float]) -> np.ndarray:
-    """3x3 rotation about x, then y, then z."""
+    """3x3 rotation about x, then y, then z, in degrees."""
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix()
@@ -113,7 +119,7 @@ def rotation(turn_deg: tuple[float, float, float]) -> np.ndarray:
 
 def _affine(scan: Scan, turn: np.ndarray, centre_mm: np.ndarray) -> np.ndarray:
     tilt = np.radians(scan.tilt_deg)
-    # A slice runs to the left and to the back; a tilted gantry also leans it up or down.
+    # Rows run to the left and columns to the back; with a tilted gantry columns also run up or down.
     columns = np.array([(-1, 0, 0), (0, -np.cos(tilt), np.sin(tilt)), (0, 0, 1)]).T * scan.spacing_mm
     matrix = np.eye(4)
     matrix[:3, :3] = turn @ columns
@@ -122,9 +128,10 @@ def _affine(scan: Scan, turn: np.ndarray, centre_mm: np.ndarray) -> np.ndarray:
 
 
 def _profile(scan: Scan) -> tuple[int, np.ndarray]:
-    """Into how many planes the way between slices is split, and what each plane adds to a slice.
+    """The number of painted planes per step between slices, and the weights of the planes of a slice.
 
-    A slice has a box profile: a plane counts by the part of it that lies in the slice. Both numbers are odd.
+    The slice profile is a box: the weight of a plane is the share of it that lies in the slice. The number of
+    planes per step and the number of weights are odd.
     """
     step = scan.spacing_mm[2]
     split = 1 if step <= FINEST_STEP_MM else 3
@@ -136,7 +143,7 @@ def _profile(scan: Scan) -> tuple[int, np.ndarray]:
 
 
 def _kernel(hu: np.ndarray, scan: Scan) -> np.ndarray:
-    """The blur or the edge gain of the reconstruction kernel, in the plane."""
+    """Apply the blur or the edge gain of the reconstruction kernel in the plane."""
     from scipy.ndimage import gaussian_filter1d
 
     sigma_mm, gain = KERNELS[scan.kernel]
@@ -149,7 +156,7 @@ def _kernel(hu: np.ndarray, scan: Scan) -> np.ndarray:
 
 
 def _noise(hu: np.ndarray, scan: Scan, random: np.random.Generator) -> np.ndarray:
-    """Quantum noise with the grain of the kernel, and sideways streaks where shoulders absorb most."""
+    """Quantum noise with the grain of the kernel, and horizontal streaks where shoulders absorb most."""
     from scipy.ndimage import correlate1d
 
     noise = random.standard_normal(hu.shape, np.float32)
@@ -170,8 +177,8 @@ def _noise(hu: np.ndarray, scan: Scan, random: np.random.Generator) -> np.ndarra
     return noise * (scan.noise_hu * level).astype(np.float32)
 
 
-def _field(scan: Scan) -> np.ndarray:
-    """(i, j) bool: the circle that touches the sides of the picture."""
+def _field_of_view(scan: Scan) -> np.ndarray:
+    """The round field of view, (i, j) bool: the largest circle in a slice."""
     i, j = (np.arange(n) - (n - 1) / 2 for n in scan.shape[:2])
     radius = min(n * s for n, s in zip(scan.shape[:2], scan.spacing_mm[:2], strict=True)) / 2
     return np.hypot(i[:, None] * scan.spacing_mm[0], j[None] * scan.spacing_mm[1]) <= radius

@@ -1,4 +1,4 @@
-"""Spine, ribs, breastbone, collar bones and shoulder blades."""
+"""Paint the bones of the chest: spine, ribs, sternum, clavicles and shoulder blades."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from medseg.phantoms.anatomy import CAGE, Person
 from medseg.phantoms.canvas import Canvas, joined
 from medseg.phantoms.thorax import TISSUES
 
-VERTEBRA_MM = 24.5  # from one thoracic vertebra to the next
+VERTEBRA_MM = 24.5  # distance of neighbouring thoracic vertebrae
 
 
 def paint_bones(canvas: Canvas, person: Person, random: np.random.Generator) -> None:
-    """Spine, ribs, sternum, clavicles and shoulder blades: a shell of cortex around marrow."""
+    """Paint all bones, each with a shell of cortex around marrow."""
     density = random.uniform(0.6, 1.25)
     _paint_spine(canvas, person, density)
     ribs = rib_tubes(person)
@@ -27,12 +27,10 @@ def _paint_spine(canvas: Canvas, person: Person, density: float) -> None:
     wide, deep = 17 * scale, 14 * scale
     step = VERTEBRA_MM * person.scale[2]
 
-    def body(x, y, z, grow=0.0):
+    def body(x, y, z):
         # Waist between the end plates.
         waist = np.abs(np.mod(z / np.float32(step), 1) - np.float32(0.5)) * np.float32(4) - 1
-        norm = np.sqrt(
-            (x / (wide + grow + waist)) ** 2 + ((y - person.spine_y(z)) / (deep + grow + waist)) ** 2
-        )
+        norm = np.sqrt((x / (wide + waist)) ** 2 + ((y - person.spine_y(z)) / (deep + waist)) ** 2)
         return (norm - 1) * np.float32(deep)
 
     def plates(x, y, z):
@@ -59,7 +57,7 @@ def _paint_spine(canvas: Canvas, person: Person, density: float) -> None:
 
 
 def _processes(person: Person, arch: float, step: float, scale: float) -> np.ndarray:
-    """Spinous and transverse processes, one of each per vertebra and side."""
+    """Tubes (n, 8) of the spinous and the transverse processes of each vertebra."""
     tubes = []
     for number in range(-12, 9):
         z = (number + 0.3) * step
@@ -72,7 +70,7 @@ def _processes(person: Person, arch: float, step: float, scale: float) -> np.nda
 
 
 def rib_tubes(person: Person) -> tuple[np.ndarray, np.ndarray]:
-    """Tubes of the bony ribs and of their cartilage; each rib is two tubes, one above the other."""
+    """Tubes (n, 8) of the ribs' bone and of their cartilage; each rib is two tubes, one above the other."""
     ends_deg = (150, 140, 134, 130, 128, 126, 124, 120, 114, 104, 78, 56)
     bones, cartilage = [], []
     for number, end_deg in enumerate(ends_deg):
@@ -95,10 +93,10 @@ def rib_tubes(person: Person) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _on_cage(person: Person, angles: np.ndarray, z: np.ndarray, side: int, out_mm: float = 6.5) -> np.ndarray:
-    """(n, 3) places on the chest wall at angles from the back (0) to the front (pi)."""
+    """(n, 3) points in mm on the chest wall at angles from the back (0) to the front (pi)."""
     wide, middle, deep = (np.asarray(v, float) for v in person.outline(CAGE, np.asarray(z, float)))
     direction = np.stack([side * np.sin(angles), -np.cos(angles)], axis=1)
-    # The section is reached by a few corrections of the radius: its distance is radial.
+    # The distance of `ring` is radial, so that a few corrections of the radius reach the section.
     radius = wide.copy()
     for _ in range(3):
         x, y = direction[:, 0] * radius, direction[:, 1] * radius
@@ -110,7 +108,7 @@ def _on_cage(person: Person, angles: np.ndarray, z: np.ndarray, side: int, out_m
 
 
 def _flat_bones(person: Person) -> list[np.ndarray]:
-    """Tubes side by side: sternum, clavicles, blades."""
+    """Tubes (n, 8) of sternum, clavicles and shoulder blades, side by side."""
     found = []
     # The sternum lies on the front of the rib cage.
     heights = np.linspace(62, -84, 10) * person.scale[2]

@@ -1,8 +1,8 @@
-"""What lies around the lungs: muscles, mediastinum, abdomen, arms, and the table under it all.
+"""Paint the body around the lungs: muscles, mediastinum, abdomen and arms, and the table under it.
 
-Attenuation in HU as in Kalender, "Computed Tomography" (3rd ed., 2011) and Hounsfield tables of radiology
-textbooks: fat -110 to -80, muscle 40 to 60, blood 35 to 50, liver 50 to 65, trabecular bone 100 to 300,
-cortical bone 600 to 1300, water 0, air -1000.
+Attenuation in HU is from Kalender, "Computed Tomography" (3rd ed., 2011) and from Hounsfield tables of
+radiology textbooks: fat -110 to -80, muscle 40 to 60, blood 35 to 50, liver 50 to 65, trabecular bone 100 to
+300, cortical bone 600 to 1300, water 0, air -1000.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from medseg.phantoms.anatomy import CAGE, OESOPHAGUS, PATHS, Person
 from medseg.phantoms.canvas import Canvas, Noise, ellipsoid, joined
 
-# Codes of the tissue map.
+# Tissue to its code in Canvas.tissue.
 TISSUES = {
     name: code
     for code, name in enumerate((
@@ -26,14 +26,14 @@ FAT_HU, MUSCLE_HU, BLOOD_HU = -100, 52, 42
 
 
 def paint_body(canvas: Canvas, person: Person, noise: Noise, random: np.random.Generator) -> None:
-    """Skin, fat and muscle of the trunk."""
+    """Paint skin, fat and muscle of the trunk."""
     grain, patches = noise.fine(2.5), noise.smooth(14)
     canvas.paint(person.skin, 15, TISSUES["skin"])
     canvas.paint(lambda *p: person.skin(*p) + 2, lambda box: FAT_HU + 8 * grain(box), TISSUES["fat"])
     share = random.uniform(0.35, 1.1)
 
     def muscle(box):
-        # Strands of fat part the muscles.
+        # Strands of fat separate the muscles.
         strands = np.clip(patches(box) * 2 + 2.6 * share, 0, 1)
         return FAT_HU + strands * (MUSCLE_HU - FAT_HU) + 6 * grain(box)
 
@@ -50,7 +50,7 @@ def paint_abdomen(
     down: np.ndarray,
     contrast_hu: float,
 ) -> None:
-    """Liver, spleen, stomach with its bubble, and bowel gas under the diaphragm."""
+    """Paint liver, spleen, stomach and bowel with gas under the diaphragm."""
     grain = noise.fine(2.0)
     inside = dict.fromkeys(("liver", "spleen"), 0.0)
     inside["liver"], inside["spleen"] = (h + 0.35 * contrast_hu for h in random.uniform(42, 62, 2))
@@ -82,7 +82,7 @@ def paint_abdomen(
 
 
 def _paint_hollow(canvas, person, random, down, below, low) -> None:
-    """Stomach and bowel loops: wall, fluid below, gas above."""
+    """Paint stomach and bowel loops: wall, fluid below, gas above."""
     places = [
         (person.at((-68, 26, -168)) + np.array([0, 0, low]), random.uniform((34, 26, 26), (52, 44, 42)))
     ]
@@ -112,7 +112,7 @@ def _paint_hollow(canvas, person, random, down, below, low) -> None:
 def paint_mediastinum(
     canvas: Canvas, person: Person, noise: Noise, random: np.random.Generator, contrast_hu: float
 ) -> None:
-    """Heart, great vessels and oesophagus in the fat between the lungs."""
+    """Paint heart, great vessels and oesophagus in the fat between the lungs."""
     grain, strands = noise.fine(2.0), noise.smooth(7)
     low, high = person.cage_box()
     canvas.paint(
@@ -148,7 +148,7 @@ def paint_mediastinum(
 
 
 def paint_limbs(canvas: Canvas, person: Person, arms_up: bool, random: np.random.Generator) -> None:
-    """Shoulders and arms, raised or along the body; fat outside, muscle and a bone inside."""
+    """Paint shoulders and arms, raised or along the body: fat outside, muscle and a bone inside."""
     fat = float(person.fat_mm[2]) * 0.5
     for side in (-1, 1):
         shoulder = person.at((156, -30, 88)) * (side, 1, 1)
@@ -166,7 +166,7 @@ def paint_limbs(canvas: Canvas, person: Person, arms_up: bool, random: np.random
 
 
 def paint_breasts(canvas: Canvas, person: Person, random: np.random.Generator) -> None:
-    """Fat with glands before the ribs; they spread to the sides when lying."""
+    """Paint breasts of fat and glands in front of the ribs."""
     size = random.uniform(34, 70)
     for side in (-1, 1):
         wide, middle, deep = person.outline(CAGE, np.array([-55.0]))
@@ -191,7 +191,7 @@ def paint_breasts(canvas: Canvas, person: Person, random: np.random.Generator) -
 
 
 def paint_table(canvas: Canvas, person: Person, down: np.ndarray, random: np.random.Generator) -> None:
-    """A curved couch under the body, with mattress, and a fold of cloth around the body."""
+    """Paint a curved table with a mattress under the body, and folded cloth around the body."""
     over = (TISSUES["air"],)
     if random.random() < 0.8:
         folds = random.uniform(0, 2 * np.pi, 3)
@@ -218,7 +218,7 @@ def paint_table(canvas: Canvas, person: Person, down: np.ndarray, random: np.ran
 
     def layer(start, stop):
         def distance(*p):
-            # The couch is hollow like a shallow bowl.
+            # The table is concave.
             depth = np.float32(down[axis]) * p[axis] - lowest + bend * p[1 - axis] ** 2
             return np.maximum(np.maximum(start - depth, depth - stop), np.abs(p[1 - axis]) - 215) + 0 * p[2]
 
@@ -235,7 +235,7 @@ def paint_table(canvas: Canvas, person: Person, down: np.ndarray, random: np.ran
 
 
 def _lowest(person: Person, down: np.ndarray) -> np.float32:
-    """How far the skin reaches along gravity, in mm."""
+    """The largest distance in mm from the origin to the skin along gravity."""
     steps = np.arange(0, 330, 2, dtype=np.float32)
     heights = np.linspace(-150, 60, 12, dtype=np.float32)
     x, y, z = (np.float32(d) * steps[:, None] for d in down)

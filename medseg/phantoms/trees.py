@@ -1,9 +1,9 @@
-"""Trees of airways and vessels that fill a lung.
+"""Grow trees of airways and vessels that fill a lung.
 
-The rule is that of Tawhai et al., "CT-based geometry analysis and finite element models of the human and
+The algorithm is that of Tawhai et al., "CT-based geometry analysis and finite element models of the human and
 ovine bronchial tree", J Appl Physiol 2004: a branch runs a part of the way to the centre of the points it
-has to supply, the points are split in two, and so on. Radii follow Murray's law with an exponent a little
-below 3.
+has to supply, these points are split in two, and each half gets a branch. Radii follow Murray's law with an
+exponent slightly below 3.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def grow(
         targets: (n, 3) in mm.
         radius_mm: at the root.
         generation: that of the first branch.
-        wobble: how far a branch point strays, as a share of the branch's length.
+        wobble: standard deviation of a branch point, as a share of the branch's length.
 
     Returns:
         (m, 8) tubes: start, end, radius at start and end in mm; (m,) generation of each.
@@ -58,7 +58,7 @@ def grow(
 
 
 def _split(points: np.ndarray) -> np.ndarray:
-    """Which points lie beyond the median along the direction in which they spread most."""
+    """(n,) bool: the points beyond the median along the direction of their largest variance."""
     centred = points - points.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     order = np.argsort(centred @ axes[:, -1], kind="stable")

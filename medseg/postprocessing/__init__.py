@@ -1,4 +1,4 @@
-"""What follows a network: connected components, outputs besides the mask, a network joined with rules."""
+"""Connected components, outputs besides the mask, a network joined with the classical method."""
 
 from medseg.postprocessing.joining import JoinLungsd
 from medseg.postprocessing.labels import CleanLabelsd

@@ -1,7 +1,7 @@
-"""A lung network and the classical method joined: each has the say on what it knows better.
+"""Join the labels of a lung network with those of the classical method.
 
-Thresholds know where air-filled lung ends, on which side it is and where the airway runs; the network knows
-what dense tissue lies in a pleural cavity, and what holds air and is no lung.
+The classical method decides on the border and the side of air-filled lung, and on the airway. The network
+decides which dense tissue lies in a pleural cavity, and which air-filled components are no lung.
 """
 
 from __future__ import annotations
@@ -23,33 +23,38 @@ from medseg.methods.chest.lungs import LOWER_PART, found_lungs
 from medseg.morphology import chosen, dilated, mean_plane, numbered, repeated
 from medseg.morphology import coarse as mean_blocks
 
-LAYER_MM = 3.0  # of lung that only the network sees: a thinner layer is its uncertainty at a border
-ABOVE_MM = 15.0  # how far above all air-filled lung the network's may reach: beyond lie neck and head
-BESIDE_MM = 10.0  # and beside it, seen from above
+LAYER_MM = 3.0  # a thinner layer of lung that only the network finds is its uncertainty at a border
+ABOVE_MM = 15.0  # lung that only the network finds may reach so far above air-filled lung: beyond is the neck
+BESIDE_MM = 10.0  # and so far beside it in the axial projection
 LUMEN_HU = -600
-BODY_MM = 3.0  # the grid on which the body is found; its fat and its rib cage are found on twice that
-FAT_HU = (-150, -30)  # means of blocks; consolidation and effusion are denser, what holds air is below
+BODY_MM = (
+    3.0  # voxels of the grid on which the body is found; fat and rib cage are found on one twice as coarse
+)
+FAT_HU = (-150, -30)  # means of blocks; consolidation and effusion are above, blocks with air below
 BONE_HU = 150
-RIB_MM = 15.0  # ribs slope: each slice has those of the slices so far above and below
-MARGIN = 2  # voxels around all that is found, so that its border is inside the box
+RIB_MM = 15.0  # ribs slope, so each slice takes the bone of slices up to this far above and below
+MARGIN = 2  # voxels around all labels, so that their border is inside the box
 
 
 class JoinLungsd(MapTransform):
-    """From a network's coarse logits to scores on the scan's grid, in the box that holds all that was found.
+    """From a network's coarse logits to scores on the image's grid, in the box that holds all labels.
 
-    What the classical method calls lung gets its label, except for pieces that the network mostly calls no
-    lung (bowel, or air beside a body); its border follows the HU between the voxels. The airway is the
-    classical method's where it finds one. Lung that only the network finds is dense (consolidation, effusion,
-    tumour) or was missed by thresholds, or is an error: it stays where it is inside the body and the rib cage
-    and no fat, not far above all air-filled lung nor before or beside it, and hangs together with air-filled
-    lung or the airway; where it is more than a volume, a warning says so.
+    Lung of the classical method keeps its label, except for components of which the network calls less than
+    half lung or airway (bowel, or air beside a body); its border follows the HU between the voxels. The
+    airway is the classical method's where it finds one. Lung that only the network finds is dense
+    (consolidation, effusion, tumour), or missed by thresholds, or an error. It stays where it is inside the
+    body and the rib cage, is no fat, is not far above, before or beside air-filled lung, and is connected
+    with air-filled lung or the airway. A warning says where both methods disagree by more than a given
+    volume.
 
     Args:
-        keys: coarse logits of (background, left lung, right lung, airway), whose outer faces are the grid's.
-            They are replaced by scores; the image's meta data gets `grid_box`, the part of the grid that they
-            cover. Outside of it all is background.
-        most_ml: the volume of disagreement for which there is no warning.
-        image_key: the scan on its grid, in HU; its meta data gets the notes and the warnings.
+        keys: coarse logits of (background, left lung, right lung, airway) by (i, j, k), whose outer faces are
+            the grid's. They are replaced by scores (label, i, j, k); the image's meta data gets `grid_box`,
+            (3, 2) first voxel and end along each axis, the part of the grid that they cover. The rest of the
+            grid is background.
+        most_ml: largest volume of disagreement without a warning.
+        image_key: the CT on the grid, (1, i, j, k) in HU; its meta data has `grid_spacing_mm` and gets the
+            notes and the warnings.
     """
 
     def __init__(self, keys: KeysCollection, most_ml: float, image_key: str = "image") -> None:
@@ -79,28 +84,36 @@ def possible(hu: np.ndarray, box: Box, spacing_mm: float) -> np.ndarray:
 
     Args:
         hu: (i, j, k) in HU, the whole image.
-        box: the part that is wanted.
+        box: the part of the image to return.
         spacing_mm: size of a voxel.
+
+    Returns:
+        (i, j, k) bool, of the box.
     """
     step = [max(1, round(BODY_MM / spacing_mm))] * 3
     means = mean_blocks(hu, step)
     inside = inside_body(means, [step[0] * spacing_mm] * 3)
-    broad, within = mean_blocks(means, [2] * 3), mean_blocks(inside, [2] * 3) > 0.5  # less noise
+    broad, within = mean_blocks(means, [2] * 3), mean_blocks(inside, [2] * 3) > 0.5  # averaging lowers noise
     fat = (broad > FAT_HU[0]) & (broad < FAT_HU[1])
-    thick = dilated(~dilated(~fat))  # not the blocks at a border between lung and tissue
+    thick = dilated(~dilated(~fat))  # the mean of lung and tissue is that of fat: thin layers are no fat
     cage = rib_cage(within & (broad > BONE_HU), within & (broad < LUMEN_HU), 2 * step[0] * spacing_mm)
     lean = cage & ~thick
     return repeated(inside & repeated(lean, [2] * 3, inside.shape), step, hu.shape)[box]
 
 
 def rib_cage(bone: np.ndarray, aerated: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """(i, j, k) bool: in each axial slice the hull of its air and of bones in and near it; all without bones.
+    """The rib cage: in each axial slice the convex hull of aerated lung and of the bone in and near it.
 
-    Air is in it because a soft, thin or cut rib may not be seen as bone.
+    The hull includes aerated lung because cartilage, thin ribs and ribs that the image cuts are not seen as
+    bone. A slice without bone nearby is True everywhere.
 
     Args:
-        bone, aerated: (i, j, k) bool, inside the body.
+        bone: (i, j, k) bool, inside the body.
+        aerated: (i, j, k) bool, inside the body.
         spacing_mm: size of a voxel.
+
+    Returns:
+        (i, j, k) bool.
     """
     from skimage.morphology import convex_hull_image
 
@@ -116,14 +129,17 @@ def rib_cage(bone: np.ndarray, aerated: np.ndarray, spacing_mm: float) -> np.nda
 def join(
     own: np.ndarray, known: np.ndarray, hu: np.ndarray, body: np.ndarray, spacing_mm: float
 ) -> tuple[np.ndarray, list[str]]:
-    """Labels of a network and of the classical method joined, and what of the latter was left out.
+    """Join the labels of a network and of the classical method.
 
     Args:
-        own: (i, j, k) labels of the network.
-        known: those of the classical method.
-        hu: the image in HU.
-        body: where the network's lung can be, bool.
+        own: (i, j, k) labels of the network: 1 left lung, 2 right lung, 3 airway.
+        known: (i, j, k) labels of the classical method.
+        hu: (i, j, k) in HU.
+        body: (i, j, k) bool, where the network's lung can be.
         spacing_mm: size of a voxel.
+
+    Returns:
+        (i, j, k) uint8 labels; and notes on what was left out of the classical method's lung, as sentences.
     """
     voxel_ml = spacing_mm**3 / 1000
     airway = known == AIRWAY
@@ -131,7 +147,7 @@ def join(
     middle = airway if airway.any() else body | lung  # never empty where there is lung
     if not airway.any():
         airway = own_airway(own, hu, lung)
-    refused = refused_pieces(lung, own > 0)
+    refused = refused_components(lung, own > 0)
     lung &= ~refused & ~airway
     turns = max(1, round(LAYER_MM / spacing_mm))
     dense = is_lung(own) & body & ~lung & ~dilated(airway)
@@ -152,12 +168,13 @@ def join(
     found[airway] = AIRWAY
     notes = []
     if refused.any():
-        notes.append(f"{refused.sum() * voxel_ml:.1f} ml of air left out that is no lung to the network")
+        volume = f"{refused.sum() * voxel_ml:.1f} ml"
+        notes.append(f"{volume} of air left out: lung by thresholds, but not by the network")
     return found, notes
 
 
 def own_airway(own: np.ndarray, hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """The network's airway, (i, j, k) bool: what holds air in it, and no bowel at the lung bases or below."""
+    """The air-filled part of the network's airway, (i, j, k) bool; none at the lung bases or below: bowel."""
     airway = (own == AIRWAY) & (hu < LUMEN_HU)
     if lung.any():
         height = bounding_box(lung)[2]
@@ -166,14 +183,18 @@ def own_airway(own: np.ndarray, hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
 
 
 def column(lung: np.ndarray, middle: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """(i, j, 1) bool: where, seen from above, lung can be: not in the muscles before and beside the rib cage.
+    """Where lung can be in the axial projection: not in the muscles before and beside the rib cage.
 
-    The convex hull of air-filled lung and its mirror image, for where one side is dense, with all behind it.
+    The convex hull of air-filled lung and of its mirror image, which stands for a side that is dense; and all
+    that lies behind the hull.
 
     Args:
         lung: (i, j, k) bool, air-filled, not empty.
-        middle: (i, j, k) bool, what the mirror goes through.
+        middle: (i, j, k) bool, not empty; the mean of its i is the plane of the mirror.
         spacing_mm: size of a voxel.
+
+    Returns:
+        (i, j, 1) bool.
     """
     from skimage.morphology import convex_hull_image
 
@@ -192,11 +213,11 @@ def is_lung(labels: np.ndarray) -> np.ndarray:
     return (labels > 0) & (labels < AIRWAY)
 
 
-def refused_pieces(pieces: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-    """The connected pieces of (x, y, z) bool of which less than half is accepted."""
-    numbers, count = numbered(pieces)
+def refused_components(mask: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """The connected components of (x, y, z) bool of which less than half is accepted; (x, y, z) bool."""
+    numbers, count = numbered(mask)
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)
-    agreed = np.bincount(numbers[accepted & pieces], minlength=count + 1)
+    agreed = np.bincount(numbers[accepted & mask], minlength=count + 1)
     refused = agreed < 0.5 * sizes
     refused[0] = False
     return chosen(numbers, refused)
@@ -205,20 +226,20 @@ def refused_pieces(pieces: np.ndarray, accepted: np.ndarray) -> np.ndarray:
 def disagreements(
     own: np.ndarray, found: np.ndarray, known: np.ndarray, spacing_mm: float, most_ml: float
 ) -> Iterator[str]:
-    """Sentences on the lungs on which network and classical method disagree by more than `most_ml`."""
+    """Sentences on the lungs of which only one method found more than `most_ml`."""
     voxel_ml = spacing_mm**3 / 1000
     for value, name in zip(LUNGS, ("left lung", "right lung"), strict=True):
         dense_ml = float(((found == value) & ~is_lung(known)).sum()) * voxel_ml
         missed_ml = float(((known == value) & (own != value)).sum()) * voxel_ml
         if dense_ml > most_ml:
             yield (
-                f"{dense_ml:.0f} ml of the {name} are lung to the network alone, not to thresholds: "
-                "dense tissue or fluid in it, or an error"
+                f"{dense_ml:.0f} ml of the {name} were found by the network alone, not by thresholds: "
+                "dense tissue or fluid in the lung, or an error"
             )
         if missed_ml > most_ml:
             yield (
-                f"{missed_ml:.0f} ml are {name} to thresholds, not to the network: "
-                "look at the border and the side of the lung there"
+                f"{missed_ml:.0f} ml of the {name} were found by thresholds alone, not by the network: "
+                "check the border and the side of the lung there"
             )
 
 

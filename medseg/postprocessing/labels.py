@@ -15,22 +15,24 @@ from medseg.case import note
 from medseg.grid import best_labels
 from medseg.morphology import holes, numbered
 
-AIRY_SHARE = 0.05  # of a piece of lung, below which it is dense
+MIN_AIR_SHARE = 0.05  # of a component; with less it is dense
 
 
 class CleanLabelsd(MapTransform):
-    """Drop small pieces of each label, dense ones sooner, and fill the holes of some.
+    """Drop small components of each label and fill the holes of some labels.
 
-    Pieces of dense tissue apart from the lung are most often liver or muscle, not consolidated lung.
+    Dense components may have a larger least volume: apart from the lung, they are most often liver or muscle,
+    not consolidated lung.
 
     Args:
-        keys: scores of (labels, right, anterior, superior), changed in place; the best one is the label,
-            and 0 is the background. Where the image's meta data has `grid_box`, they cover that part alone.
+        keys: scores of (labels, right, anterior, superior), changed in place; a voxel's label is that of its
+            highest score, 0 is the background. Where the image's meta data has `grid_box`, (3, 2) first voxel
+            and end along each axis, they cover that part of the image alone.
         labels: value to name.
-        min_ml: label name to the volume that a piece must have, beside the largest piece, which always
-            stays. A piece is what hangs together by faces, edges or corners.
-        filled: names of labels in which no background is enclosed.
-        min_dense_ml: the same as min_ml for pieces of which less than 5% is air-filled.
+        min_ml: label name to the least volume of its components; the largest one always stays. Voxels connect
+            by faces, edges or corners.
+        filled: names of the labels whose holes are filled.
+        min_dense_ml: the same as min_ml for components of which less than 5% is air-filled.
         air: the image's value below which a voxel is air-filled.
         image_key: the resampled scan; its meta data gets the notes.
     """
@@ -68,41 +70,48 @@ class CleanLabelsd(MapTransform):
         for name, least_ml in self.min_ml.items():
             value = self.values[name]
             dense_ml = self.min_dense_ml.get(name, least_ml)
-            stray, count = small_pieces(labels == value, least_ml / voxel_ml, airy, dense_ml / voxel_ml)
+            small, count = small_components(labels == value, least_ml / voxel_ml, airy, dense_ml / voxel_ml)
             if count:
-                _never(scores, value, stray)
-                yield f"{name}: {count} pieces of {stray.sum() * voxel_ml:.1f} ml removed"
+                _exclude(scores, value, small)
+                total = f"{small.sum() * voxel_ml:.1f} ml"
+                if count == 1:
+                    yield f"{name}: 1 small component ({total}) removed"
+                else:
+                    yield f"{name}: {count} small components ({total} in all) removed"
 
     def _fill(self, scores: torch.Tensor, labels: np.ndarray, voxel_ml: float) -> Iterator[str]:
         for name in self.filled:
             value = self.values[name]
             inner = holes_of(labels == value) & (labels == 0)
             if inner.any():
-                _never(scores, 0, inner)
-                yield f"{name}: holes of {inner.sum() * voxel_ml:.1f} ml filled"
+                _exclude(scores, 0, inner)
+                yield f"{name}: holes ({inner.sum() * voxel_ml:.1f} ml in all) filled"
 
 
 def _box(meta: Mapping[str, Any]) -> tuple[slice, ...]:
     return tuple(slice(*ends) for ends in meta["grid_box"].tolist()) if "grid_box" in meta else ()
 
 
-def _never(scores: torch.Tensor, value: int, mask: np.ndarray) -> None:
-    """Take a label from voxels: its score becomes the lowest that a label has there."""
+def _exclude(scores: torch.Tensor, value: int, mask: np.ndarray) -> None:
+    """Rule a label out in the voxels of a mask: its score becomes the lowest of all labels there."""
     box = bounding_box(mask)
     part, where = scores[(slice(None), *box)], torch.from_numpy(mask[box])
     part[value][where] = part[:, where].amin(0)
 
 
-def small_pieces(
+def small_components(
     mask: np.ndarray, least_voxels: float, airy: np.ndarray, least_dense_voxels: float
 ) -> tuple[np.ndarray, int]:
-    """The pieces of (x, y, z) bool with fewer voxels than the least, without the largest; and how many.
+    """The connected components of a mask that are too small; the largest one never is.
 
     Args:
-        mask: the pieces; they hang together by faces, edges or corners.
-        least_voxels: that a piece has.
-        airy: (x, y, z) bool; a piece with less than AIRY_SHARE of it is dense.
-        least_dense_voxels: that a dense piece has.
+        mask: (x, y, z) bool; voxels connect by faces, edges or corners.
+        least_voxels: least number of voxels of a component.
+        airy: (x, y, z) bool, the air-filled voxels; a component with a share below MIN_AIR_SHARE is dense.
+        least_dense_voxels: least number of voxels of a dense component.
+
+    Returns:
+        (x, y, z) bool, True in the small components; and their number.
     """
     small = np.zeros_like(mask)
     box = bounding_box(mask)
@@ -111,16 +120,16 @@ def small_pieces(
         return small, 0
     sizes = np.bincount(numbers.ravel())
     sizes[0] = 0
-    dense = np.bincount(numbers[airy[box]], minlength=len(sizes)) < AIRY_SHARE * sizes
-    goes = sizes < np.where(dense, least_dense_voxels, least_voxels)
-    goes[0] = goes[sizes.argmax()] = False
-    if goes.any():
-        small[box] = goes[numbers]
-    return small, int(goes.sum())
+    dense = np.bincount(numbers[airy[box]], minlength=len(sizes)) < MIN_AIR_SHARE * sizes
+    is_small = sizes < np.where(dense, least_dense_voxels, least_voxels)
+    is_small[0] = is_small[sizes.argmax()] = False
+    if is_small.any():
+        small[box] = is_small[numbers]
+    return small, int(is_small.sum())
 
 
 def holes_of(mask: np.ndarray) -> np.ndarray:
-    """Voxels not in (x, y, z) bool from which no way by faces leads out of it."""
+    """The background voxels of (x, y, z) bool that it encloses, connected by faces; (x, y, z) bool."""
     found = np.zeros_like(mask)
     box = bounding_box(mask)
     found[box] = holes(mask[box])

@@ -14,11 +14,11 @@ from medseg.case import note
 
 
 class CleanObjectsd(MapTransform):
-    """Fill the holes of lesions in a picture, and drop specks.
+    """Fill the holes of lesions in a picture, and drop small components.
 
     Args:
         keys: masks of (1, row, column), 1 in lesions.
-        min_px: pixels that a lesion has at least; pieces hang together by edges or corners.
+        min_px: least number of pixels of a component; pixels connect by edges or corners.
         image_key: the picture; its meta data gets the notes.
     """
 
@@ -33,21 +33,23 @@ class CleanObjectsd(MapTransform):
         meta = getattr(cleaned[self.image_key], "meta", {})
         for key in self.key_iterator(cleaned):
             mask = torch.as_tensor(cleaned[key])
-            kept, specks, px = _without_specks(binary_fill_holes(np.asarray(mask)[0] > 0), self.min_px)
-            if specks:
-                note(meta, self, f"{specks} specks of {px} px removed")
+            kept, count, px = _without_small_components(
+                binary_fill_holes(np.asarray(mask)[0] > 0), self.min_px
+            )
+            if count:
+                note(meta, self, _removed(count, px))
             cleaned[key] = torch.as_tensor(kept[None]).to(mask.dtype)
         return cleaned
 
 
 class DropSmallComponentsd(MapTransform):
-    """Drop pieces of vessels in a photograph that are too small to be any.
+    """Drop components of a photograph's vessel mask that are too small to be vessels.
 
     Args:
         keys: masks of (1, row, column), 1 in vessels.
-        least_share: of the square of the field's diameter, that a piece has at least; pieces hang together by
-            edges or corners.
-        image_key: the photograph; its meta data knows the diameter and gets the notes.
+        least_share: least area of a component, as a share of the field of view's squared diameter; pixels
+            connect by edges or corners.
+        image_key: the photograph; its meta data has `field_diameter_px` and gets the notes.
     """
 
     def __init__(self, keys: KeysCollection, least_share: float, image_key: str = "image") -> None:
@@ -60,15 +62,21 @@ class DropSmallComponentsd(MapTransform):
         least_px = self.least_share * float(meta["field_diameter_px"]) ** 2
         for key in self.key_iterator(cleaned):
             mask = torch.as_tensor(cleaned[key])
-            kept, specks, px = _without_specks(np.asarray(mask)[0] > 0, least_px)
-            if specks:
-                note(meta, self, f"{specks} specks of {px} px removed")
+            kept, count, px = _without_small_components(np.asarray(mask)[0] > 0, least_px)
+            if count:
+                note(meta, self, _removed(count, px))
             cleaned[key] = torch.as_tensor(kept[None]).to(mask.dtype)
         return cleaned
 
 
-def _without_specks(mask: np.ndarray, least_px: float) -> tuple[np.ndarray, int, int]:
-    """(row, column) bool without its small pieces, how many these were, and their pixels."""
+def _removed(count: int, px: int) -> str:
+    if count == 1:
+        return f"1 small component ({px} px) removed"
+    return f"{count} small components ({px} px in all) removed"
+
+
+def _without_small_components(mask: np.ndarray, least_px: float) -> tuple[np.ndarray, int, int]:
+    """(row, column) bool without its small components, the number of these, and their pixels."""
     from scipy.ndimage import label
 
     numbers, count = label(mask, np.ones((3, 3)))

@@ -1,4 +1,4 @@
-"""Outputs of one network besides the mask: logits of questions about the whole picture."""
+"""Outputs of a network besides the mask: logits of classifiers of the whole picture."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from medseg.transforms.load import Data
 
 
 class SplitOutputsd(MapTransform):
-    """Logits (3, row, column) to a map (1, row, column) and two numbers, all of them probabilities.
+    """Split logits (3, row, column) into a probability map (1, row, column) and two probabilities (1,).
+
+    A probability is the sigmoid of (logit + offset) / temperature: Platt scaling, or with an offset of 0 the
+    temperature scaling of Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
 
     Args:
-        keys: of the network's outputs; afterwards the map.
-        names: of the entries that get the probabilities, (1,).
-        temperatures: what their logits are divided by, after
-        offsets: are added to them (Platt scaling; without an offset the temperature of Guo et al., On
-            Calibration of Modern Neural Networks, ICML 2017).
+        keys: network outputs (mask, first classifier, second classifier); replaced by the probability map.
+        names: the entries that get the classifiers' probabilities.
+        temperatures: of the two classifiers, above 0.
+        offsets: of the two classifiers, in logits.
 
     Raises:
         UsageError: not two temperatures above 0, or not two offsets.
@@ -41,7 +43,7 @@ class SplitOutputsd(MapTransform):
         if not (_are_two(temperatures) and min(temperatures) > 0):
             raise UsageError("two temperatures above 0", got=f"{temperatures}", advice="Set temperatures.")
         if not _are_two(offsets):
-            raise UsageError("two offsets, finite numbers", got=f"{offsets}", advice="Set offsets.")
+            raise UsageError("two finite offsets", got=f"{offsets}", advice="Set offsets.")
         self.scales, self.names = tuple(zip(offsets, temperatures, strict=True)), names
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
@@ -55,17 +57,17 @@ class SplitOutputsd(MapTransform):
 
 
 class RequireObjectd(MapTransform):
-    """Empty a mask where the picture as a whole shows no object, and warn where that is uncertain.
+    """Empty a mask where the classifier finds no object in the picture, and warn where that is uncertain.
 
     Args:
         keys: masks (1, row, column).
-        name: of an object; the picture's `<name>_probability`, (1,), is that there is one.
-        threshold: the probability below which there is none.
-        uncertain: from the first to below the second probability there is a warning.
-        image_key: its meta data gets the warning, and a note where an object was drawn all the same.
+        name: of the object, such as lesion; the entry `<name>_probability`, (1,), is the classifier's output.
+        threshold: the mask is emptied below this probability.
+        uncertain: there is a warning from the first to below the second of these probabilities.
+        image_key: its meta data gets the warning, and a note where a mask was emptied.
 
     Raises:
-        UsageError: a threshold that is no probability, or `uncertain` that are not two in their order.
+        UsageError: a threshold outside [0, 1], or not two probabilities in ascending order for `uncertain`.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class RequireObjectd(MapTransform):
         super().__init__(keys)
         if not _are_two((threshold, 1)) or not 0 <= threshold <= 1:
             key = f"{name}_threshold"
-            raise UsageError(f"a {key} of 0 to 1", got=f"{threshold}", advice=f"Set {key}.")
+            raise UsageError(f"a {key} from 0 to 1", got=f"{threshold}", advice=f"Set {key}.")
         if not _are_two(uncertain) or not 0 <= uncertain[0] <= uncertain[1] <= 1:
             wanted = "two probabilities, the smaller first, for `uncertain`"
             raise UsageError(wanted, got=f"{uncertain}", advice="Set uncertain.")
@@ -93,8 +95,8 @@ class RequireObjectd(MapTransform):
             warn(
                 meta,
                 self,
-                f"whether there is a {self.name} is uncertain: its probability is {probability:.2f}, where "
-                f"{self.uncertain[0]:g} to {self.uncertain[1]:g} is uncertain",
+                f"it is uncertain whether there is a {self.name}: its probability of {probability:.2f} is "
+                f"between {self.uncertain[0]:g} and {self.uncertain[1]:g}",
             )
         if probability >= self.threshold:
             return judged
@@ -102,14 +104,14 @@ class RequireObjectd(MapTransform):
             mask = torch.as_tensor(judged[key])
             if (mask > 0).any():
                 px, least = int((mask > 0).sum()), self.threshold
-                text = f"{px} px left out: {self.name} probability {probability:.2f}, below {least:g}"
+                text = f"{px} px removed: the {self.name} probability of {probability:.2f} is below {least:g}"
                 note(meta, self, text)
             judged[key] = torch.zeros_like(mask)
         return judged
 
 
 def _are_two(values: Any) -> bool:
-    """Whether these are two finite numbers, as a key that a user sets may fail to be."""
+    """Whether these are two finite numbers: users set them."""
     if not isinstance(values, list | tuple) or len(values) != 2:
         return False
     return all(isinstance(value, int | float) and math.isfinite(value) for value in values)

@@ -1,1 +1,1 @@
-"""Every gate and every warning about an input, and whether a result is plausible."""
+"""Checks of an input (gates and warnings), and of whether a result is plausible."""

@@ -10,19 +10,19 @@ from medseg.errors import UnsuitableError
 
 THUMBNAIL_PX = 384
 MIN_DIAMETER_PX = 200
-OTHER_FIELD = 0.1  # of the largest region's area: smaller ones are labels and reflections
-MOST_CUT = 0.55  # of the circle's area; the frame cuts HRF's to 0.82
-DIM = 0.4  # of the bright end: most of every field is at least so bright
+MIN_OTHER_SHARE = 0.1  # of the largest region's area: smaller regions are labels and reflections
+MIN_VISIBLE_SHARE = 0.55  # of the circle's area; the frame leaves 0.82 of it in the photographs of HRF
+MIN_BRIGHTNESS = 0.4  # of the bright end: most of every field of view is at least so bright
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class FieldOfView:
     """Where the retina is in the picture.
 
     Attributes:
         mask: (row, column), bool, on the picture's grid.
-        diameter_px: of the aperture's circle, which the frame may cut.
-        warnings: what speaks against a fundus photograph; empty when nothing does.
+        diameter_px: diameter of the aperture's circle, which the frame may cut, in px of the picture.
+        warnings: sentences on what is unlike a fundus photograph; empty when nothing is.
     """
 
     mask: np.ndarray
@@ -30,20 +30,20 @@ class Field:
     warnings: tuple[str, ...]
 
 
-def find_field(picture: np.ndarray) -> Field:
+def find_field_of_view(picture: np.ndarray) -> FieldOfView:
     """Find the field of view and check that the picture looks like a retina.
 
     The bright region is separated from the dark surround on a thumbnail, a circle is fitted to the
-    part of its border that neither the frame nor a black bar cuts (Kasa 1976, with outliers trimmed),
-    and the field is the region's convex hull within that circle. Without such a circle the field is
-    the frame.
+    part of its border that neither the frame nor a black bar cuts (Kasa, IEEE Trans. Instrum. Meas. 25,
+    1976, with outliers trimmed), and the field of view is the region's convex hull within that circle.
+    Where no such circle is found, the field of view is the whole picture.
 
     Args:
         picture: (C, row, column) with C 1 or 3, any real type.
 
     Raises:
-        UnsuitableError: the picture is blank, not finite or a mere strip, or the field is smaller than
-            200 px across.
+        UnsuitableError: the picture is blank, has values that are not finite or is less than 100 px high
+            or wide, or its field of view is less than 200 px across.
     """
     _require_sound(picture)
     step = max(1, round(max(picture.shape[1:]) / THUMBNAIL_PX))
@@ -56,31 +56,32 @@ def find_field(picture: np.ndarray) -> Field:
     if region is None or circle is None:
         mask = np.ones(picture.shape[1:], dtype=bool)
         diameter_px = float(max(picture.shape[1:]))
-        warnings.insert(0, "no round field of view was found: this may be no fundus photograph")
+        warnings.insert(0, "no round field of view was found: the picture may not be a fundus photograph")
     else:
-        mask = _field_mask(region, circle, step, picture.shape[1:])
+        mask = _field_of_view_mask(region, circle, step, picture.shape[1:])
         diameter_px = 2 * circle[2] * step
-        warnings += _cut(mask, diameter_px) + _other_fields(regions[1:])
+        warnings += _cut_warnings(mask, diameter_px) + _other_eye_warnings(regions[1:])
     if diameter_px < MIN_DIAMETER_PX:
         raise UnsuitableError(
-            f"a fundus photograph whose field is at least {MIN_DIAMETER_PX} px across",
-            got=f"{picture.shape[2]}x{picture.shape[1]} px with a field of {diameter_px:.0f} px",
+            f"a fundus photograph with a field of view at least {MIN_DIAMETER_PX} px across",
+            got=f"a picture of {picture.shape[2]}x{picture.shape[1]} px with a field of view of "
+            f"{diameter_px:.0f} px",
             advice="Use the photograph in its original size.",
         )
-    return Field(mask, diameter_px, tuple(warnings))
+    return FieldOfView(mask, diameter_px, tuple(warnings))
 
 
 def _require_sound(picture: np.ndarray) -> None:
     if picture.dtype.kind == "f" and not np.isfinite(picture).all():
         raise UnsuitableError(
             "a fundus photograph with finite pixel values",
-            got="a picture with infinite or undefined ones",
+            got="a picture with infinite values or NaN",
             advice="Check the export from the camera.",
         )
     if min(picture.shape[1:]) < MIN_DIAMETER_PX // 2:
         raise UnsuitableError(
             f"a fundus photograph at least {MIN_DIAMETER_PX // 2} px high and wide",
-            got=f"{picture.shape[2]}x{picture.shape[1]} px",
+            got=f"a picture of {picture.shape[2]}x{picture.shape[1]} px",
             advice="Use the photograph in its original size.",
         )
 
@@ -93,7 +94,7 @@ def _thumbnail(picture: np.ndarray, step: int) -> np.ndarray:
 
 
 def _brightness(small: np.ndarray) -> np.ndarray:
-    """The brightest channel, smoothed, scaled so that the bright end is 1."""
+    """(row, column) float64: the brightest channel, smoothed and scaled; its 99th percentile is about 1."""
     from scipy.ndimage import gaussian_filter
 
     low, high = min(0.0, float(small.min())), float(np.percentile(small.max(axis=0), 99))
@@ -120,7 +121,7 @@ def _bright_regions(brightness: np.ndarray) -> list[np.ndarray]:
     )
     rows, columns = brightness.shape
     middle = float(np.median(brightness[rows // 4 : -rows // 4, columns // 4 : -columns // 4]))
-    inside = max(middle, DIM)  # a small field may lie beside the middle of its frame
+    inside = max(middle, MIN_BRIGHTNESS)  # a small field of view may lie beside the middle of the frame
     dark = float(np.median(corners))
     if dark > 0.5 * inside:
         return []
@@ -131,22 +132,22 @@ def _bright_regions(brightness: np.ndarray) -> list[np.ndarray]:
         return []
     sizes = np.bincount(components.ravel())[1:]
     order = np.argsort(-sizes, kind="stable")
-    return [components == 1 + label for label in order if sizes[label] >= OTHER_FIELD * sizes[order[0]]]
+    return [components == 1 + label for label in order if sizes[label] >= MIN_OTHER_SHARE * sizes[order[0]]]
 
 
-def _cut(mask: np.ndarray, diameter_px: float) -> list[str]:
+def _cut_warnings(mask: np.ndarray, diameter_px: float) -> list[str]:
     """A warning when much of the circle is black or outside the frame."""
     share = float(mask.sum()) / (np.pi / 4 * diameter_px**2)
-    if share >= MOST_CUT:
+    if share >= MIN_VISIBLE_SHARE:
         return []
     return [
-        f"only {share:.0%} of the round field of view can be seen: the mask may follow the edge of the rest, "
-        "and all numbers are of the rest"
+        f"only {share:.0%} of the round field of view is visible: the mask may follow the edge of the "
+        "visible part, and all measurements are of that part alone"
     ]
 
 
-def _other_fields(regions: list[np.ndarray]) -> list[str]:
-    """A warning when any of the smaller regions is a field too, as where both eyes are in one picture."""
+def _other_eye_warnings(regions: list[np.ndarray]) -> list[str]:
+    """A warning when a smaller region is a field of view too, as where both eyes are in one picture."""
     count = 1 + sum(_find_circle(region) is not None for region in regions)
     if count == 1:
         return []
@@ -157,7 +158,7 @@ def _other_fields(regions: list[np.ndarray]) -> list[str]:
 
 
 def _find_circle(region: np.ndarray) -> tuple[float, float, float] | None:
-    """As _fit_circle; where black bars instead of the frame cut the field, within their box."""
+    """As _fit_circle; where black bars cut the field of view, the circle is fitted between the bars."""
     from scipy import ndimage
 
     circle = _fit_circle(region)
@@ -200,7 +201,7 @@ def _disc(circle: tuple[float, float, float], shape: tuple[int, ...]) -> np.ndar
     return (rows - circle[0]) ** 2 + (columns - circle[1]) ** 2 <= circle[2] ** 2
 
 
-def _field_mask(
+def _field_of_view_mask(
     region: np.ndarray, circle: tuple[float, float, float], step: int, shape: tuple[int, ...]
 ) -> np.ndarray:
     """The region's convex hull within the circle, drawn on the picture's own grid."""
@@ -208,10 +209,10 @@ def _field_mask(
 
     points = np.argwhere(region)
     corners = (points[ConvexHull(points).vertices] + 0.5) * step - 0.5
-    # The hull runs through the centres of the outermost blocks; the field reaches to their far side.
+    # The hull runs through the centres of the outermost blocks; the field of view reaches their far side.
     corners += np.sign(corners - corners.mean(axis=0)) * step / 2
     row, column = ((value + 0.5) * step - 0.5 for value in circle[:2])
-    # Both are convex, so each row is one run of pixels: fast and lean on large photographs.
+    # Both are convex, so each row is one run of pixels: this needs little time and memory.
     left, right = _runs(corners, shape[0])
     half = np.sqrt(np.maximum(0.0, (circle[2] * step) ** 2 - (np.arange(shape[0]) - row) ** 2))
     left, right = np.maximum(left, column - half), np.minimum(right, column + half)
@@ -225,7 +226,7 @@ def _runs(corners: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
     for ends in zip(corners, np.roll(corners, 1, axis=0), strict=True):
         (top, start), (bottom, end) = sorted(map(tuple, ends))
         inside = np.arange(max(0, int(np.ceil(top))), min(rows, int(np.floor(bottom)) + 1))
-        if top == bottom:  # its neighbours end where it does
+        if top == bottom:  # a horizontal edge; the edges beside it end at its ends
             continue
         columns = start + (inside - top) * (end - start) / (bottom - top)
         left[inside] = np.minimum(left[inside], columns)

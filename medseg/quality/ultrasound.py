@@ -1,6 +1,6 @@
-"""The scan in a B-mode ultrasound picture: the part that shows echoes, and what speaks against it.
+"""The ultrasound region of a B-mode picture, where it shows echoes, and signs of another kind of picture.
 
-What lies around it on a scanner's screen (letters, rulers, grey bars, logos) must not reach a network.
+What a scanner's screen shows around it (letters, rulers, grey bars, logos) must not reach a network.
 """
 
 from __future__ import annotations
@@ -14,46 +14,50 @@ from medseg.errors import UnsuitableError
 
 MIN_SIDE_PX = 128
 THUMBNAIL_PX = 320
-# Limits below: those of the 1492 pictures of BUS-BRA (grain 0.024 to 0.11, layering from 1.36, uprightness
-# from -0.1 in 99.5 %) against scikit-image's photographs (layering up to 1.15).
-GRAIN, SURE_GRAIN = (0.02, 0.15), (0.03, 0.12)
-LEAST_LAYERING = 1.2
-LEAST_UPRIGHTNESS = -0.25
-SEAM = 4.5  # change across one column by that of the median column; 5 and more in 99 % of joined pictures
+# The limits below were chosen on the 1492 pictures of BUS-BRA (speckle contrast 0.024 to 0.11, layering from
+# 1.36, uprightness from -0.1 in 99.5 %) against scikit-image's photographs (layering up to 1.15).
+SPECKLE_CONTRAST, CERTAIN_SPECKLE_CONTRAST = (0.02, 0.15), (0.03, 0.12)
+MIN_LAYERING = 1.2
+MIN_UPRIGHTNESS = -0.25
+SEAM = 4.5  # change across one column over that of the median column; 5 or more in 99 % of joined pictures
 ROUND = 0.93  # overlap with an ellipse: a sector has 0.88, a rectangle 0.85
-BLACK = 5  # up to it there is no echo
-COLOURED = 40  # grey levels between the largest and the smallest channel: JPEG and scanners stay below
+BLACK = 5  # grey values up to this one show no echo
+COLOURED = 40  # difference of the largest and the smallest channel; grey JPEG pictures stay below
 
-COLOUR_DOPPLER = (
-    "colour Doppler: the colours were removed; the mask of a lesion under the colour box may be wrong"
+COLOURED_AREA = (
+    "colours, as of colour Doppler or of drawn marks, are in the ultrasound region: they were removed; the "
+    "mask of a lesion under them may be wrong"
 )
 COLOURED_LINES = (
-    "coloured lines are drawn into the scan (calipers or a contour): the colours were removed, and the mask "
-    "may follow them"
+    "coloured lines, as of calipers or of a drawn contour, are in the ultrasound region: the colours were "
+    "removed; the mask may follow the lines"
 )
-DRAWN_CONTOUR = "a white closed line seems to be drawn into the scan: the mask may follow it"
+DRAWN_CONTOUR = (
+    "a white closed line, as of a drawn contour, seems to be in the ultrasound region: the mask may follow it"
+)
 TWO_VIEWS = (
-    "two views seem to lie side by side: they are analysed as one picture; save each view as a picture "
-    "of its own for measurements of it"
+    "two views seem to lie side by side: they are analysed as one picture; save each view as a picture of "
+    "its own to measure it"
 )
 INVERTED = (
-    "the grey values seem to be inverted (echoes dark instead of bright): the mask may be wrong; export the "
+    "the grey values seem to be inverted (dark echoes on a bright ground): the mask may be wrong; export the "
     "picture without inversion"
 )
 NO_SPECKLE = (
-    "the picture lacks the speckle of an ultrasound scan: this may be none, and the mask may be wrong"
+    "the picture lacks the speckle or the layers of B-mode ultrasound: it may be another kind of picture, "
+    "and the mask may be wrong"
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Scan:
-    """Where the echoes are in the picture.
+class UltrasoundRegion:
+    """Where the picture shows echoes.
 
     Attributes:
         mask: (row, column), bool, on the picture's grid.
         box: (top, left, height, width) of the mask in px.
         grey: (row, column), float32, the picture's grey values from 0 to 255, not masked.
-        warnings: what speaks against a plain B-mode picture; empty when nothing does.
+        warnings: sentences on what is unlike a plain B-mode picture; empty when nothing is.
     """
 
     mask: np.ndarray
@@ -62,24 +66,27 @@ class Scan:
     warnings: tuple[str, ...]
 
 
-def find_region(picture: np.ndarray, region: tuple[int, int, int, int] | None = None) -> Scan:
-    """Find the scan and check that the picture looks like B-mode ultrasound.
+def find_region(picture: np.ndarray, search_box: tuple[int, int, int, int] | None = None) -> UltrasoundRegion:
+    """Find the ultrasound region and check that the picture looks like B-mode ultrasound.
 
-    Where the frame of the picture is of one grey value, as on a scanner's screen, what differs from it is
-    kept if it is as broad as a scan and no letter, ruler or bar; the scan is its convex hull. It is the
-    whole picture where the frame itself shows echoes, or where the hull reaches its upper, left and right
-    edge: then only a dark depth would be cut.
+    Where the frame of the picture is of one grey value, as on a scanner's screen, the region is the convex
+    hull of the broad components that differ from that value; letters, rulers and bars are too narrow. The
+    region is the whole picture where the frame itself shows echoes, or where the hull reaches the upper, left
+    and right edge: then cropping would remove dark depth alone.
 
     Args:
         picture: (C, row, column) with C 1 or 3, any real type.
-        region: (top, left, height, width) in px to look in, as DICOM's calibrated region; None for all.
+        search_box: (top, left, height, width) in px that holds the region, as DICOM's calibrated region does;
+            None for the whole picture.
 
     Raises:
-        UnsuitableError: the picture is not finite, blank, shorter than 128 px on a side, in colour, a
-            round body in air as in CT or MR, or without both speckle and layers.
+        UnsuitableError: the picture is blank, has values that are not finite, is less than 128 px high or
+            wide, is in colour, shows a round body in air as CT and MR do, or has neither speckle nor layers;
+            or the region is less than 64 px high or wide.
     """
-    if region is not None:
-        return _placed(find_region(_cut(picture, region)), region, _levels(picture).mean(axis=0))
+    if search_box is not None:
+        region = find_region(_cut(picture, search_box))
+        return _placed(region, search_box, _levels(picture).mean(axis=0))
     _require_sound(picture)
     levels = _levels(picture)
     grey = levels.mean(axis=0)
@@ -96,41 +103,44 @@ def find_region(picture: np.ndarray, region: tuple[int, int, int, int] | None = 
     box = _box(mask)
     if min(box[2:]) < MIN_SIDE_PX // 2:
         raise UnsuitableError(
-            f"a scan of at least {MIN_SIDE_PX // 2} px on its shorter side",
+            f"an ultrasound region at least {MIN_SIDE_PX // 2} px high and wide",
             got=f"one of {box[3]}x{box[2]} px in a picture of {grey.shape[1]}x{grey.shape[0]} px",
             advice="Export the picture in its original size.",
         )
     inside = _cut(mask, box)
     warnings = [
         *_colour_warnings(_cut(coloured, box) & inside, int(inside.sum())),
-        *_look_warnings(_cut(grey, box), inside),
+        *_appearance_warnings(_cut(grey, box), inside),
     ]
     if _are_two(regions) or _has_seam(_cut(grey, box)):
         warnings.append(TWO_VIEWS)
-    return Scan(mask, box, grey, tuple(warnings))
+    return UltrasoundRegion(mask, box, grey, tuple(warnings))
 
 
-def _placed(scan: Scan, region: tuple[int, int, int, int], grey: np.ndarray) -> Scan:
-    """The scan of a region on the grid of the whole picture."""
+def _placed(
+    region: UltrasoundRegion, search_box: tuple[int, int, int, int], grey: np.ndarray
+) -> UltrasoundRegion:
+    """A region that was found in a crop of the picture, on the grid of the whole picture."""
     mask = np.zeros(grey.shape, dtype=bool)
-    _cut(mask, region)[:] = scan.mask
-    top, left, height, width = scan.box
-    return Scan(mask, (top + region[0], left + region[1], height, width), grey, scan.warnings)
+    _cut(mask, search_box)[:] = region.mask
+    top, left, height, width = region.box
+    box = (top + search_box[0], left + search_box[1], height, width)
+    return UltrasoundRegion(mask, box, grey, region.warnings)
 
 
 def _require_sound(picture: np.ndarray) -> None:
     shape = f"{picture.shape[2]}x{picture.shape[1]} px"
     if min(picture.shape[1:]) < MIN_SIDE_PX:
         raise UnsuitableError(
-            f"an ultrasound picture at least {MIN_SIDE_PX} px high and wide, for in a smaller one the "
-            "borders of a lesion are lost",
-            got=shape,
+            f"an ultrasound picture at least {MIN_SIDE_PX} px high and wide (a smaller one does not resolve "
+            "the border of a lesion)",
+            got=f"a picture of {shape}",
             advice="Export the picture in its original size.",
         )
     if picture.dtype.kind == "f" and not np.isfinite(picture).all():
         raise UnsuitableError(
             "an ultrasound picture with finite pixel values",
-            got="a picture with infinite or undefined ones",
+            got="a picture with infinite values or NaN",
             advice="Check the export from the scanner.",
         )
     if np.ptp(picture.astype(np.float64)) < 1e-3 * max(1.0, float(np.abs(picture).max())):
@@ -142,7 +152,7 @@ def _require_sound(picture: np.ndarray) -> None:
 
 
 def _levels(picture: np.ndarray) -> np.ndarray:
-    """(C, row, column) float32 from 0 to 255; 8 bits as they are, others by their brightest value."""
+    """(C, row, column) float32 from 0 to 255; 8-bit values are kept, others scaled from their range."""
     levels: np.ndarray = picture.astype(np.float32)
     low, high = min(0.0, float(levels.min())), float(levels.max())
     if picture.dtype == np.uint8:
@@ -211,7 +221,7 @@ def _enlarged(hull: np.ndarray, step: int, shape: tuple[int, ...]) -> np.ndarray
 
 
 def _require_no_body(small: np.ndarray) -> None:
-    """Refuse one ellipse in dark air, which is noisier than a screen: the cross-section of a body."""
+    """Refuse one bright ellipse on dark noise: the cross-section of a body in air; a screen has no noise."""
     from scipy import ndimage
     from skimage.measure import label, regionprops
 
@@ -223,7 +233,7 @@ def _require_no_body(small: np.ndarray) -> None:
     if bodies and _likeness_to_ellipse(max(bodies, key=lambda body: body.area)) > ROUND:
         raise UnsuitableError(
             "a B-mode ultrasound picture",
-            got="something round in the dark, as a slice of a body in CT or MR or a retina is",
+            got="a round bright region in the dark, such as a slice of a body in CT or MR, or a retina",
             advice="Choose the task that fits the image.",
         )
 
@@ -254,42 +264,43 @@ def _cut(array: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     return array[..., top : top + height, left : left + width]
 
 
-def _colour_warnings(coloured: np.ndarray, scan_px: int) -> list[str]:
+def _colour_warnings(coloured: np.ndarray, region_px: int) -> list[str]:
     from scipy import ndimage
 
-    share = coloured.sum() / scan_px
+    share = coloured.sum() / region_px
     if share > 0.3:
         raise UnsuitableError(
             "a grey B-mode ultrasound picture",
-            got=f"colours in {share:.0%} of the picture, as in a photograph or under a colour map",
-            advice="Choose the task that fits the image, or export the scan with a grey map.",
+            got=f"colours in {share:.0%} of the ultrasound region, as in a photograph or with a colour map",
+            advice="Choose the task that fits the image, or export the picture with a grey map.",
         )
-    patch = ndimage.binary_opening(coloured, np.ones((7, 7), dtype=bool)).sum() / scan_px
+    patch = ndimage.binary_opening(coloured, np.ones((7, 7), dtype=bool)).sum() / region_px
     if patch > 5e-4:
-        return [COLOUR_DOPPLER]
+        return [COLOURED_AREA]
     return [COLOURED_LINES] if share > 5e-4 else []
 
 
-def _look_warnings(grey: np.ndarray, inside: np.ndarray) -> list[str]:
-    grain, layers = _grain(grey, inside), _layering(grey)
-    if layers < LEAST_LAYERING and not SURE_GRAIN[0] < grain < SURE_GRAIN[1]:
+def _appearance_warnings(grey: np.ndarray, inside: np.ndarray) -> list[str]:
+    contrast, layers = _speckle_contrast(grey, inside), _layering(grey)
+    low, high = CERTAIN_SPECKLE_CONTRAST
+    if layers < MIN_LAYERING and not low < contrast < high:
         raise UnsuitableError(
             "a B-mode ultrasound picture",
-            got="one with neither the speckle nor the layers of a scan, as a photograph has",
+            got="one with neither the speckle nor the layers of ultrasound, such as a photograph",
             advice="Choose the task that fits the image.",
         )
     warnings = []
-    if layers < LEAST_LAYERING or not GRAIN[0] < grain < GRAIN[1]:
+    if layers < MIN_LAYERING or not SPECKLE_CONTRAST[0] < contrast < SPECKLE_CONTRAST[1]:
         warnings.append(NO_SPECKLE)
-    if _uprightness(grey, inside) < LEAST_UPRIGHTNESS:
+    if _uprightness(grey, inside) < MIN_UPRIGHTNESS:
         warnings.append(INVERTED)
     if _has_white_contour(grey, inside):
         warnings.append(DRAWN_CONTOUR)
     return warnings
 
 
-def _grain(grey: np.ndarray, inside: np.ndarray) -> float:
-    """Median over the lit parts of speckle's contrast: spread of single pixels over the local mean."""
+def _speckle_contrast(grey: np.ndarray, inside: np.ndarray) -> float:
+    """Median over the bright parts of the local deviation of single pixels over the local mean."""
     from scipy import ndimage
 
     step = max(1, round(max(grey.shape) / 600))
@@ -302,7 +313,7 @@ def _grain(grey: np.ndarray, inside: np.ndarray) -> float:
 
 
 def _layering(grey: np.ndarray) -> float:
-    """Change of the smoothed grey down the columns by that along the rows: tissue lies in layers."""
+    """Mean change of the smoothed grey along columns over that along rows; above 1 for layers of tissue."""
     from scipy import ndimage
 
     small = _thumbnail(grey, max(1, round(max(grey.shape) / 600)))
@@ -311,10 +322,10 @@ def _layering(grey: np.ndarray) -> float:
 
 
 def _uprightness(grey: np.ndarray, inside: np.ndarray) -> float:
-    """Positive where few pixels are bright and depth is dark; an inverted picture has it the other way.
+    """Positive where few pixels are bright and depth is dark; negative for most inverted pictures.
 
-    The skewness of the grey values less 2.5 times their mean (in standard deviations) weighted by depth,
-    from -1 to 1: the linear discriminant of the BUS-BRA pictures and their inverses.
+    The skewness of the grey values less 2.5 times their covariance, in standard deviations, with the depth,
+    which runs from -1 to 1: the linear discriminant of the BUS-BRA pictures and their inverses.
     """
     inside = inside & (grey > BLACK)
     values = grey[inside]
@@ -327,7 +338,7 @@ def _has_white_contour(grey: np.ndarray, inside: np.ndarray) -> bool:
     """Whether a thin line of the brightest grey encloses a region, as a drawn outline does."""
     from scipy import ndimage
 
-    # A white page may show at the scan's rim, which is known to a few pixels only.
+    # A white page may show at the region's border, which is known to a few pixels only.
     white = (grey >= 250) & ndimage.binary_erosion(inside, iterations=6)
     thin = white & ~ndimage.binary_opening(white, np.ones((5, 5), dtype=bool))
     lines, count = ndimage.label(ndimage.binary_dilation(thin), np.ones((3, 3)))
@@ -357,7 +368,7 @@ def _are_two(regions: np.ndarray) -> bool:
 
 
 def _has_seam(grey: np.ndarray) -> bool:
-    """Whether a column of the middle half parts most rows: two scans that touch, or a line between them."""
+    """Whether most rows change at one column of the middle half, as between two views that touch."""
     count = grey.shape[0] // 8
     blocks = grey[: 8 * count].reshape(count, 8, -1).mean(axis=1)  # speckle would drown the seam
     change = np.median(np.abs(np.diff(blocks, axis=1)), axis=0)

@@ -10,7 +10,7 @@ from medseg.volume import Mask, Window
 
 
 def draw_overlay(
-    image: np.ndarray, mask: Mask, field: np.ndarray | None = None, window: Window | None = None
+    image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None = None, window: Window | None = None
 ) -> np.ndarray:
     """Draw the contour of each label on the image.
 
@@ -25,7 +25,7 @@ def draw_overlay(
         image: (C, row, column), C 1 or 3; see `picture_overlay.to_display` for how its values become 0 to
             255. Or (1, i, j, k), a volume.
         mask: (row, column) or (i, j, k), the labels on the image's grid.
-        field: (row, column) bool, True where the picture was analysed; None draws no border.
+        field_of_view: (row, column) bool, True where the picture was analysed; None draws no border.
         window: which values of a volume are shown; None for all but the extremes.
 
     Returns:
@@ -33,8 +33,8 @@ def draw_overlay(
 
     Raises:
         UnsuitableError: a shape that can't be shown, or a volume without an affine.
-        MedsegError: a mask or field on another grid.
+        MedsegError: a mask or field of view on another grid.
     """
     if image.ndim == 4:
         return draw_volume_overlay(image, mask, window)
-    return draw_picture_overlay(image, mask, field)
+    return draw_picture_overlay(image, mask, field_of_view)

@@ -43,7 +43,7 @@ def write_page(
     quality: Mapping[str, Any],
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
-    field: np.ndarray | None = None,
+    field_of_view: np.ndarray | None = None,
     window: Window | None = None,
 ) -> None:
     """Write report.html, in full or not at all.
@@ -60,16 +60,18 @@ def write_page(
         quality: {"verdict": "pass" or "warn", ...}; empty when nothing was checked.
         warnings: sentences for the reader; empty when nothing is odd.
         provenance: bundle, weights, versions, input and date; may be nested.
-        field: (row, column) bool, True where the picture was analysed; not for volumes.
+        field_of_view: (row, column) bool, True where the picture was analysed; not for volumes.
         window: which values of a volume are shown; None for all but the extremes.
 
     Raises:
         UnsuitableError: a shape that can't be shown, or a volume without an affine.
-        MedsegError: a mask or field on another grid.
+        MedsegError: a mask or field of view on another grid.
     """
     made_by = dict(_flat(plain(provenance)))
     numbers = plain(measurements)
-    pictures = volume_pictures(image, mask, window) if image.ndim == 4 else _picture(image, mask, field)
+    pictures = (
+        volume_pictures(image, mask, window) if image.ndim == 4 else _picture(image, mask, field_of_view)
+    )
     html = render(
         "volume.html.j2" if image.ndim == 4 else "page.html.j2",
         title=readable(made_by.get("task") or made_by.get("bundle") or "Segmentation"),
@@ -132,15 +134,15 @@ def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
     return concerns
 
 
-def _picture(image: np.ndarray, mask: Mask, field: np.ndarray | None) -> dict[str, Any]:
+def _picture(image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None) -> dict[str, Any]:
     """What page.html.j2 names besides the values of every page, and which labels were found."""
-    overlay = draw_picture_overlay(image, mask, field)
+    overlay = draw_picture_overlay(image, mask, field_of_view)
     return {
         "picture": data_url(to_display(image)),
         "overlay": data_url(overlay),
         "size": overlay.shape[1::-1],
         "reduced": max(overlay.shape) > LONG_SIDE,
-        "has_field": field is not None,
+        "has_field": field_of_view is not None,
         "found": set(np.unique(mask.array).tolist()),
     }
 

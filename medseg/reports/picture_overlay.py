@@ -16,7 +16,9 @@ FIELD_COLOUR = np.array((200, 200, 200), np.uint8)
 PIXELS_PER_LINE = 1600
 
 
-def draw_picture_overlay(image: np.ndarray, mask: Mask, field: np.ndarray | None = None) -> np.ndarray:
+def draw_picture_overlay(
+    image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None = None
+) -> np.ndarray:
     """Draw the contour of each label on a picture, and the border of the field of view that was analysed.
 
     Arguments, what it returns and errors: see `medseg.reports.overlay.draw_overlay`.
@@ -24,9 +26,9 @@ def draw_picture_overlay(image: np.ndarray, mask: Mask, field: np.ndarray | None
     picture = to_display(image)
     _check_grid("a mask", mask.array, picture)
     width = max(1, round(max(picture.shape[:2]) / PIXELS_PER_LINE))
-    if field is not None:
-        _check_grid("a field", field, picture)
-        picture[_dotted(field, width)] = FIELD_COLOUR
+    if field_of_view is not None:
+        _check_grid("a field of view", field_of_view, picture)
+        picture[_dotted(field_of_view, width)] = FIELD_COLOUR
     labels = mask.array.view(np.uint8) if mask.array.dtype == bool else mask.array
     grown = grow(labels, width)
     line = grown != labels
@@ -35,7 +37,7 @@ def draw_picture_overlay(image: np.ndarray, mask: Mask, field: np.ndarray | None
 
 
 def draw_errors(
-    image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, field: np.ndarray | None = None
+    image: np.ndarray, prediction: np.ndarray, truth: np.ndarray, field_of_view: np.ndarray | None = None
 ) -> np.ndarray:
     """Paint agreement (pale yellow), misses (cyan) and false alarms (violet) over the darkened picture.
 
@@ -45,14 +47,14 @@ def draw_errors(
         image: (C, row, column), C 1 or 3; see `to_display`.
         prediction: (row, column), labels.
         truth: (row, column), labels of the reference.
-        field: (row, column) bool, True where labels are compared; None compares everywhere.
+        field_of_view: (row, column) bool, True where labels are compared; None compares everywhere.
 
     Returns:
         (row, column, 3) uint8, RGB, on the grid of the image.
     """
     picture = to_display(image)
-    compared = np.ones(truth.shape, bool) if field is None else field
-    for what, array in (("a mask", prediction), ("a reference", truth), ("a field", compared)):
+    compared = np.ones(truth.shape, bool) if field_of_view is None else field_of_view
+    for what, array in (("a mask", prediction), ("a reference", truth), ("a field of view", compared)):
         _check_grid(what, array, picture)
     picture = (picture * 0.6).astype(np.uint8)
     picture[compared & (truth > 0)] = MISSED
@@ -117,15 +119,15 @@ def grow(labels: np.ndarray, width: int) -> np.ndarray:
     return labels
 
 
-def _dotted(field: np.ndarray, width: int) -> np.ndarray:
-    """Dashes on the pixels just outside the field; (row, column) bool.
+def _dotted(field_of_view: np.ndarray, width: int) -> np.ndarray:
+    """Dashes on the pixels just outside the field of view; (row, column) bool.
 
-    The dashes follow the angle around the field's centre, which is even for the round fields of fundus
-    cameras and good enough for others.
+    The dashes follow the angle around its centre, which is even for the round fields of
+    view of fundus cameras and good enough for others.
     """
-    inside = np.ascontiguousarray(field, dtype=bool).view(np.uint8)
+    inside = np.ascontiguousarray(field_of_view, dtype=bool).view(np.uint8)
     rows, columns = np.nonzero(grow(inside, width) != inside)
-    dotted = np.zeros(field.shape, bool)
+    dotted = np.zeros(field_of_view.shape, bool)
     if len(rows):
         y, x = rows - rows.mean(), columns - columns.mean()
         along = np.arctan2(y, x) * np.hypot(y, x).mean() / (4 * width)
@@ -138,5 +140,5 @@ def _check_grid(what: str, array: np.ndarray, picture: np.ndarray) -> None:
         raise MedsegError(
             f"{what} on the picture's grid, shape {picture.shape[:2]}",
             got=f"shape {array.shape}",
-            advice="Pass the mask and field that belong to this picture, at its full size.",
+            advice="Pass the mask and field of view that belong to this picture, at its full size.",
         )

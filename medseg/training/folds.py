@@ -14,7 +14,7 @@ import numpy as np
 from medseg.bundle import Bundle, parse, run_workflow
 from medseg.data.manifests import load_items, read_manifest
 from medseg.errors import UsageError
-from medseg.evaluation.past_runs import SCORES_CSV, TRAINED, CaseRow, read_rows
+from medseg.evaluation.past_runs import SCORES_CSV, CaseRow, read_rows
 from medseg.evaluation.score_files import write_json, write_scores
 from medseg.evaluation.scoring import Scoring
 from medseg.tracking.store import flatten
@@ -165,10 +165,4 @@ def _pool(output_dir: Path, folds: int, scoring: Scoring) -> None:
             # Two data sets may have a file of one name, in two folds.
             case = f"{row.case} (fold {number})" if row.case in rows else row.case
             rows[case] = row._replace(case=case)
-    write_scores(
-        list(rows.values()),
-        output_dir,
-        {"split": f"held out in {folds} folds"},
-        (*scoring.groups, TRAINED),
-        scoring.question,
-    )
+    write_scores(list(rows.values()), output_dir, {"split": f"held out in {folds} folds"}, scoring.question)

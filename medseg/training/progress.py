@@ -10,8 +10,8 @@ from typing import Any
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+
+from medseg.console import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +65,9 @@ def bar(trainer: Any) -> Iterator[None]:
     """
     state = trainer.state
     total, done = state.max_epochs * state.epoch_length, state.epoch * state.epoch_length
-    silent = idist.get_rank() > 0 or None  # None: as the terminal says
     with (
-        tqdm(total=total, initial=done, unit="batch", desc="training", disable=silent, leave=False) as shown,
-        logging_redirect_tqdm(),
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: shown.update()),
+        progress_bar("training", "batches", total, done, disable=idist.get_rank() > 0) as advance,
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: advance()),
     ):
         yield
 

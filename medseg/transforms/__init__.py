@@ -1,4 +1,4 @@
-"""MONAI dictionary transforms that MONAI lacks, by the names that bundles use."""
+"""Dictionary transforms that MONAI lacks, by the names that bundles use."""
 
 from medseg.transforms.augmentation.blobs import RandBlobsd
 from medseg.transforms.augmentation.colour_mix import RandColourMixd
@@ -7,6 +7,7 @@ from medseg.transforms.augmentation.part import RandPartd
 from medseg.transforms.augmentation.ultrasound_appearance import RandCalipersd, RandShadowd, RandSpeckled
 from medseg.transforms.compose import steps
 from medseg.transforms.gates.chest_ct import CheckChestCTd
+from medseg.transforms.gates.ct import CheckCTd
 from medseg.transforms.gates.fundus import FindFieldOfViewd
 from medseg.transforms.gates.ultrasound import FindUltrasoundRegiond
 from medseg.transforms.geometry.field_of_view import ResizeFieldOfViewd, RestoreFieldOfViewd
@@ -16,6 +17,7 @@ from medseg.transforms.intensity.field_of_view import NormalizeFieldOfViewd
 from medseg.transforms.load import LoadVolumed
 
 __all__ = [
+    "CheckCTd",
     "CheckChestCTd",
     "FindFieldOfViewd",
     "FindUltrasoundRegiond",

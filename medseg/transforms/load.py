@@ -1,4 +1,4 @@
-"""LoadVolumed: the one reader of training, evaluation and inference."""
+"""LoadVolumed, the reader of images and labels for training, evaluation and inference."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from medseg.volume import Volume
 
 Data = dict[Hashable, Any]
 
-LOWEST_HU = -1024  # of the usual 12 bits; lower ones are padding or the ringing of a resampling
+LOWEST_HU = -1024  # of the usual 12 bits; lower values are padding or overshoot of resampling
 
-# A loader puts what it knows of several images into a list, as it does with texts.
+# Let a DataLoader collate the origins of a batch into a list, as it does with strings.
 default_collate_fn_map[Origin] = lambda batch, **_: list(batch)
 
 
 class LoadVolumed(MapTransform):
-    """Read images and labels by medseg.io into MetaTensors of (C, spatial...).
+    """Read images and labels with medseg.io into MetaTensors of (C, spatial...).
 
     An image keeps its data type and leaves `origin` (medseg.case.Origin), `filename_or_obj`, `source_shape`
-    and `source_affine` (volumes) in its meta data. A label becomes float32, its value the label.
+    and `source_affine` (volumes) in its meta data. A label becomes float32 with the label's value.
 
-    An image that is in memory already is taken as it is: see as_volume.
+    An item may also hold an image in memory: see as_volume.
 
     Args:
         keys: images: paths, or what as_volume takes.
-        label_keys: label images; a key that an item lacks is passed over.
-        channels: channels that the network takes; one channel is repeated to reach it.
+        label_keys: paths of label images; a key that an item lacks is skipped.
+        channels: number of channels of the network's input; a single channel is repeated, with a warning.
         spatial_dims: 2 for pictures, 3 for volumes.
-        modality: DICOM's word for the kind of images, such as CT, to choose a series by. Values of a CT
-            below -1024 HU, which are no measurement, become -1024.
+        modality: DICOM's Modality, such as CT, by which a series is chosen. In a CT, values below -1024 HU
+            are no measurement and become -1024.
         labels: value to name, for the labels.
-        passed_channels: other numbers of channels that are let through as they are, for a transform that
-            reduces them and says so, as FindUltrasoundRegiond does with colours.
+        passed_channels: further numbers of channels that are accepted and kept, for a transform that reduces
+            them, as FindUltrasoundRegiond does with colours.
 
     Raises:
         UnreadableError: a file that can't be read.
-        UnsuitableError: an image with other channels or with three spatial axes where 2 are needed, or an
-            array of a volume without an affine.
+        UnsuitableError: an image with another number of channels or spatial axes, or an array of a volume
+            without an affine.
         LabelError: a label with unknown values or of another size than the first image.
     """
 
@@ -117,20 +117,20 @@ class LoadVolumed(MapTransform):
         if mask.array.shape != tuple(shape):
             raise LabelError(
                 f"a label of the image's size {tuple(shape)}",
-                got=f"{mask.array.shape}",
+                got=f"a label of {mask.array.shape}",
                 advice="Pair the image with its own label.",
             )
         return MetaTensor(torch.as_tensor(mask.array[None].astype(np.float32)))
 
 
 def as_volume(source: Any, spatial_dims: int) -> Volume | None:
-    """An image that is in memory as a Volume; None for a path.
+    """Convert an image in memory to a Volume; None for a path.
 
     Args:
-        source: a Volume; or a MetaTensor, tensor or array of (C, spatial...) or (spatial...), pictures by
-            (row, column), or (row, column, channel) where meta data say `original_channel_dim` no_channel, as
-            MONAI Deploy's do. A volume needs an affine, as a MetaTensor has: voxel index to millimetres in
-            RAS+, or in LPS+ where its meta data say `space` LPS.
+        source: a Volume; or a MetaTensor, tensor or array of (C, spatial...) or (spatial...). The spatial
+            axes of a picture are (row, column); its channels come last where the meta data's
+            `original_channel_dim` is no_channel, as in MONAI Deploy. A volume needs a MetaTensor, whose
+            affine maps voxel indices to millimetres in RAS+, or in LPS+ where the meta data's `space` is LPS.
         spatial_dims: 2 for pictures, 3 for volumes.
 
     Raises:
@@ -152,23 +152,25 @@ def as_volume(source: Any, spatial_dims: int) -> Volume | None:
         raise UnsuitableError(
             f"an array of (C, {', '.join(('row', 'column') if spatial_dims == 2 else 'ijk')})",
             got=f"shape {array.shape}",
-            advice="Put the channels first, and leave out the batch.",
+            advice="Put the channels first, and remove the batch axis.",
         )
     array = array[None] if array.ndim == spatial_dims else array
     if spatial_dims == 2:
-        if _says_no_channel(source) and array.shape[0] != 1:  # an axis that MONAI adds in front is of 1
+        if (
+            _says_no_channel(source) and array.shape[0] != 1
+        ):  # MONAI may have put an axis of length 1 in front
             array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
         return Volume(array, source="array")
     if not isinstance(source, MetaTensor):
         raise UnsuitableError(
             "a volume with an affine, without which neither sides nor sizes are known",
-            got="an array alone",
+            got="an array without one",
             advice="Pass a MetaTensor, or a medseg.Volume with its affine in RAS+ mm.",
         )
     affine = np.asarray(source.affine, dtype=np.float64)
     if str(source.meta.get("space")) in ("LPS", "SpaceKeys.LPS"):
         affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    identity = ("the affine is the identity: voxels of 1 mm in RAS order were taken as given",)
+    identity = ("the affine is the identity: voxels of 1 mm in RAS order were assumed",)
     return Volume(
         array, affine, source="array", warnings=identity if np.array_equal(affine, np.eye(4)) else ()
     )
@@ -179,7 +181,7 @@ def _says_no_channel(source: Any) -> bool:
 
 
 def _kind_of_image(spatial_dims: int, channels: set[int]) -> str:
-    """Such as "a picture (2 axes) with 1 or 3 channels"."""
+    """A noun phrase such as "a picture (2 axes) with 1 or 3 channels"."""
     kind = {2: "a picture", 3: "a volume"}.get(spatial_dims, "an image")
     count = " or ".join(map(str, sorted(channels)))
     return f"{kind} ({spatial_dims} axes) with {count} channel{'' if count == '1' else 's'}"

@@ -469,6 +469,6 @@ def test_a_bundle_that_cannot_be_read(root):
 
 def test_an_error_of_a_step_keeps_its_type(root, tmp_path):
     """MONAI wraps whatever a step raises."""
-    step = "$(_ for _ in ()).throw(__import__('medseg.errors').errors.DataError('a', came='b', do='C.'))"
+    step = "$(_ for _ in ()).throw(__import__('medseg.errors').errors.DataError('a', got='b', advice='C.'))"
     with pytest.raises(MedsegError, match=r"expected a; got b\. C\."):
         recorded(root, tmp_path, run=[step])

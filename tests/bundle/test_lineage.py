@@ -13,6 +13,7 @@ from medseg.data.manifests import load_items
 from medseg.errors import WeightsError
 from medseg.evaluation.case_scores import draw_picture, score_picture
 from medseg.evaluation.past_runs import read_rows
+from medseg.evaluation.scoring import Scoring
 from medseg.evaluation.split import evaluate
 from medseg.training.lineage import training_lineage
 from medseg.volume import Mask
@@ -191,7 +192,7 @@ def marks(tmp_path):
         for entry in items:
             entry["label"] = entry["image"].replace(".png", "_label.png")
             write_png(entry["label"], np.ones((40, 40), np.uint8))
-        options = {"split": "test", "score": score_picture, "draw": draw_picture}
+        options = {"split": "test", "scoring": Scoring(score_picture, draw_picture)}
         evaluate(by_hand, items, output_dir=tmp_path / folder, **options)
         return {row.subject: row.groups.get("trained") for row in read_rows(tmp_path / folder / "scores.csv")}
 

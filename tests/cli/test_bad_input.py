@@ -76,7 +76,7 @@ def test_a_good_study_passes(segment, good):
         ("unequal_steps", ["missing between slice 35 of 51"]),
         ("two_studies", ["images of one patient", "Name the folder of one study"]),
         ("wrong_modality", ["the modality MR instead of CT"]),
-        ("truncated_pixels", ["whole pixel data", ".dcm"]),
+        ("truncated_pixels", ["complete pixel data", ".dcm"]),
         ("truncated_file", ["file 035.dcm, which ends within its pixel data"]),
         ("values_0_255", ["values from 0 to 255", "an 8-bit picture"]),
         ("other_size", ["the same Rows (0028,0010)", "slice 68 of 68"]),
@@ -107,7 +107,7 @@ def test_doubled_slices_with_equal_pixels(segment, good, phantom, tmp_path):
     write_faulty_series(phantom, tmp_path / "doubled", faults=["duplicate_slice"])
     code, told, _ = segment(tmp_path / "doubled")
     assert code == 0
-    assert "slices that are there twice were read once (file 069.dcm)" in told
+    assert "duplicate slices were read once (file 069.dcm)" in told
     again = np.asarray(nib.load(tmp_path / "results/doubled/segmentation.nii.gz").dataobj)
     assert np.array_equal(again, whole)
 
@@ -135,7 +135,7 @@ def test_other_images_beside_a_series(segment, phantom, tmp_path, fault, warning
 @pytest.mark.parametrize(
     ("case", "modality", "words"),
     [
-        ("gantrytilting/001", "CT", ["lean by 14.00 degrees"]),
+        ("gantrytilting/001", "CT", ["tilted by 14.00 degrees"]),
         ("notavolume/001", "CT", ["all 4 slices at one position"]),
         ("sliceincrement/001", "CT", ["1 slice is missing between slice 3 of 4 (file IM-0001-0009-0001.dcm"]),
         ("sliceincrement/002", "CT", ["1 slice is missing between slice 3 of 4 (file IM-0001-0003.dcm"]),
@@ -195,7 +195,7 @@ def without_affine():
         (lambda hu: volume(np.zeros_like(hu)), "a blank volume"),
         (lambda hu: without_affine(), "affine"),
         (lambda hu: volume((hu > 0).astype(np.uint8)), "a mask (2 different values)"),
-        (lambda hu: volume(hu[:, :, :1]), "a volume that can hold a lung"),
+        (lambda hu: volume(hu[:, :, :1]), "a volume large enough for a lung"),
     ],
     ids=["4D", "NaN", "zeros", "affine", "mask", "slice"],
 )
@@ -257,7 +257,7 @@ def test_archives_that_are_encrypted_damaged_or_without_images(segment, good, tm
     path = zipped(tmp_path / "study.zip", good)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    assert rejected(segment(path), "a whole zip archive", "damaged")
+    assert rejected(segment(path), "a complete zip archive", "damaged")
     encrypted = bytearray(content)
     for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         position = -1
@@ -329,7 +329,7 @@ def test_rights_that_are_missing(segment, good, tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     code, told, _ = segment(good)
     assert code == 1
-    assert "a folder for the results that may be written" in told
+    assert "a folder for the results with the right to write to it" in told
     assert not (tmp_path / "results").exists()
 
 
@@ -362,7 +362,7 @@ def test_a_slice_that_may_not_be_read(segment, good, monkeypatch):
     monkeypatch.setattr("medseg.io.dicom.files.open", refuse, raising=False)
     code, told, _ = segment(good)
     assert code == 0
-    assert "warning: files were passed over: 1 not allowed to be read" in told
+    assert "warning: files were skipped: 1 not allowed to be read" in told
 
 
 def test_a_full_disk(segment, good, tmp_path, monkeypatch):

@@ -168,6 +168,13 @@ def test_a_cat(medseg, tmp_path, capsys):
         (["evaluate", TASK, "--set", "splitt=test"], "Did you mean split?"),
         (["train", TASK, "--set", "learning_rat=1"], "Did you mean learning_rate?"),
         (["check-data", "chase_db"], "Did you mean chase_db1?"),
+        (["segmnt", TASK, "PHOTO", "-o", "OUT"], "got segmnt. Did you mean segment?"),
+        (["--verison"], "a command of `medseg`; got --verison"),
+        (["segment", TASK, "PHOTO", "--ouptut", "OUT"], "got --ouptut. Did you mean --output?"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--format=png"], "got --format. Did you mean --formats?"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--formats", "nfti"], "Did you mean nifti?"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--mode", "instances"], "Did you mean instance?"),
+        (["train", TASK, "--fold", "1", "--output_dir", "OUT"], "Did you mean --folds?"),
     ],
 )
 def test_misspelt_names(medseg, photograph, tmp_path, capsys, arguments, message):
@@ -175,6 +182,20 @@ def test_misspelt_names(medseg, photograph, tmp_path, capsys, arguments, message
     assert medseg(*(filled.get(argument, argument) for argument in arguments)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_follows_two_hyphens_is_no_option(medseg, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert medseg("segment", TASK, "-o", "out", "--", "--formatt") == 3
+    assert "got --formatt, which does not exist" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_data_is_named_on_the_command_line(medseg, phantom_data, monkeypatch, capsys):
+    monkeypatch.setenv("MEDSEG_DATA", str(phantom_data.folder / "nowhere"))
+    assert medseg("check-data", phantom_data.manifest) == 1
+    assert "which is no folder" in capsys.readouterr().err
+    assert medseg("check-data", phantom_data.manifest, "--data", phantom_data.folder) == 0
+    assert "no problems found" in capsys.readouterr().out
 
 
 def test_values_of_overrides_are_what_they_look_like():

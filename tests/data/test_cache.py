@@ -40,9 +40,9 @@ from cached_transforms import (
     scaled,
     scaled_by_default,
     store_all,
-    transforms,
 )
 from fundus_pictures import write_png
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
@@ -57,7 +57,7 @@ from monai.transforms import (
 )
 from monai.utils import GridSampleMode, InterpolateMode
 
-from medseg.data import cache, description
+from medseg.data import cache
 from medseg.data.cache import Cache, transform_digest
 from medseg.data.samples import PreparedDataset
 from medseg.errors import DataError, MedsegError, UsageError
@@ -156,8 +156,11 @@ def test_random_transforms_are_not(item, folder):
         (scaled(1), scaled(2)),
         (scaled_by_default(1), scaled_by_default(2)),
         (lambda x: x + 1, lambda x: x + 2),
+        (lambda x: x, lambda *x: x),
         (lambda x: x.mean(), lambda x: x.sum()),
         (from_configuration(factor=2), from_configuration(factor=3)),
+        (from_configuration(factor="$abs"), from_configuration(factor="$len")),
+        (Add("a", np.zeros(2)), Add("a", np.ones(2))),
         (math.sqrt, math.exp),
         (np.sqrt, np.square),
         (torch.sqrt, torch.exp),
@@ -238,44 +241,93 @@ def test_every_process_describes_alike(item, folder):
         "keys += [t.key(json.loads(sys.argv[2]), sys.argv[3]), transform_digest(Typed('a'))]\n"
         "print(json.dumps(keys))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, Path(cached_transforms.__file__).parent, json.dumps(item), folder],
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-        capture_output=True,
-        text=True,
-        check=True,
+    first, second = (
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                before + code,
+                Path(cached_transforms.__file__).parent,
+                json.dumps(item),
+                folder,
+            ],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for before, seed in (("", "7"), ("import medseg.data.samples, sqlite3\n", "8"))
     )
-    *theirs, typed_in = json.loads(done.stdout)
-    ours = [*[transform_digest(step) for step in transforms()], key(item, folder)]
-    assert None not in ours
-    assert len(set(ours)) == len(ours)
-    assert theirs == ours
+    *keys, typed_in = json.loads(first.stdout)
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    assert json.loads(second.stdout) == [*keys, None]
     assert typed_in is None
 
 
-def test_the_source_of_transforms_is_in_the_key(tmp_path, monkeypatch):
-    """Of one's own, outside medseg and the installed packages."""
-    monkeypatch.syspath_prepend(tmp_path)
-    base = "class Base:\n  def __call__(self, x): return x + 1\n"
-    own = "from own_base import Base\nclass Step(Base): pass\ndef double(x): return 2 * x\n"
+BASE = "class Base:\n  def __call__(self, x): return x + 1\n"
+HELPER = "FACTOR = 2\ndef double(x): return FACTOR * x\n"
+STEPS = """
+from own_base import Base
+from own_helper import FACTOR, double
+class Step(Base):
+    def __call__(self, x): return double(x) + FACTOR
+"""
 
-    def digests(**sources):
-        for name, text in sources.items():
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"own_steps": STEPS.replace("+ FACTOR", "- FACTOR")},
+        {"own_base": BASE.replace("+ 1", "+ 2")},
+        {"own_helper": HELPER.replace("= 2", "= 3")},
+    ],
+)
+def test_the_source_of_own_modules_is_in_the_key(changed, tmp_path, monkeypatch):
+    """Of the transform, of its base class, and of what it calls."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    sources = {"own_base": BASE, "own_helper": HELPER, "own_steps": STEPS}
+
+    def digests(changed):
+        for name, text in {**sources, **changed}.items():
             (tmp_path / f"{name}.py").write_text(text)
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        description._source.cache_clear()
         steps = importlib.import_module("own_steps")
-        return [transform_digest(step) for step in (steps.Step(), Lambdad("image", steps.double))]
+        imported = ConfigParser({"imports": "$from own_helper import double", "f": "$lambda x: double(x)"})
+        imported.get_parsed_content("imports")
+        functions = [steps.double, lambda x: steps.double(x), imported.get_parsed_content("f")]
+        return [transform_digest(step) for step in (steps.Step(), *(Lambdad("a", f) for f in functions))]
 
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    step, double = first = digests(own_base=base, own_steps=own)
-    assert digests(own_base=base, own_steps=own) == first
-    assert not set(digests(own_base=base, own_steps=own.replace("2 *", "3 *"))) & {*first, None}
-    on_other_base = digests(own_base=base.replace("+ 1", "+ 2"), own_steps=own)
-    assert on_other_base[0] not in (step, None)
-    assert on_other_base[1] == double
-    description._source.cache_clear()
+    first = digests({})
+    assert digests({}) == first
+    assert not set(digests(changed)) & {*first, None}
+    for name in sources:
+        sys.modules.pop(name)
+
+
+def test_the_script_is_in_the_key_of_what_it_defines(tmp_path):
+    script = (
+        "import cached_transforms as t\nfrom medseg.data.cache import transform_digest as digest\n"
+        "RATE = 1\nclass Own(t.Add): pass\n"
+        "print(digest(Own('a')), digest(t.Lambdad('a', lambda x: RATE * x)), digest(t.Add('a')))\n"
+    )
+
+    def digests(rate):
+        (tmp_path / "script.py").write_text(script.replace("RATE = 1", f"RATE = {rate}"))
+        path = os.pathsep.join(
+            [str(Path(cached_transforms.__file__).parent), os.environ.get("PYTHONPATH", "")]
+        )
+        command = [sys.executable, tmp_path / "script.py"]
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    (own, function, of_a_module), (changed, *others) = digests(1).split(), digests(2).split()
+    assert "None" not in (own, function, of_a_module)
+    assert own != changed
+    assert others[0] != function
+    assert others[1] == of_a_module
 
 
 @pytest.fixture
@@ -289,10 +341,9 @@ def test_the_source_of_medseg_is_in_the_key(tmp_path, monkeypatch, new_environme
     package = shutil.copytree(
         Path(cache.__file__).parents[1], tmp_path / "medseg", ignore=shutil.ignore_patterns("__pycache__")
     )
-    before = transform_digest(Add("image"))
     monkeypatch.setattr(cache, "_PACKAGE", package)
     new_environment()
-    assert transform_digest(Add("image")) == before
+    before = transform_digest(Add("image"))
     with (package / "io" / "raster.py").open("a") as file:
         file.write("# changed\n")
     new_environment()
@@ -498,8 +549,8 @@ def test_the_way_back_to_the_photograph(phantom_folder, folder):
     steps = [
         LoadVolumed("image"),
         FindFieldOfViewd("image"),
-        CopyItemsd("field", names="source_field"),
-        ResizeFieldOfViewd(["image", "field"], diameter_px=64),
+        CopyItemsd("field_of_view", names="source_field_of_view"),
+        ResizeFieldOfViewd(["image", "field_of_view"], diameter_px=64),
         NormalizeFieldOfViewd("image"),
     ]
     results = []

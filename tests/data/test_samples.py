@@ -48,9 +48,9 @@ def fixed():
     return [
         LoadVolumed("image", ["label"], labels=LABELS),
         FindFieldOfViewd("image"),
-        ResizeFieldOfViewd(["image", "field", "label"], diameter_px=64),
+        ResizeFieldOfViewd(["image", "field_of_view", "label"], diameter_px=64),
         NormalizeFieldOfViewd("image"),
-        DeleteItemsd("field"),
+        DeleteItemsd("field_of_view"),
     ]
 
 

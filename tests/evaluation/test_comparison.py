@@ -251,6 +251,13 @@ class TestCompare:
         assert text.splitlines()[-2].startswith("warning: With 8 subjects")
         assert text.splitlines()[-1].startswith("B is better than A: ")
 
+    def test_one_subject_gives_no_interval(self):
+        lines = str(compare(run_of([0.5]), run_of([0.6]))).splitlines()
+        row = next(line for line in lines if line.startswith("dice"))
+        assert "none (1 subject)" in row
+        assert "- to -" not in "".join(lines)
+        assert "no interval from one subject" in lines[-1]
+
 
 class TestFolder:
     def test_reads_what_evaluate_writes(self, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +12,13 @@ from PIL import Image
 
 from medseg.case import Case
 from medseg.errors import DataError, LabelError
-from medseg.evaluation.classification import summarise_malignancy
+from medseg.evaluation.classification import summarise_question
 from medseg.evaluation.comparison import compare_runs
 from medseg.evaluation.object_scores import draw_objects, score_objects
 from medseg.evaluation.past_runs import CaseRow, read_rows
 from medseg.evaluation.references import Reference
 from medseg.evaluation.score_files import table, write_scores
+from medseg.evaluation.scoring import Question, Scoring
 from medseg.evaluation.split import evaluate
 from medseg.io import read_volume
 from medseg.metrics.roc import roc_area
@@ -26,6 +28,16 @@ from medseg.volume import Mask
 
 SHAPE = (40, 50)
 LABELS = {0: "background", 1: "lesion"}
+QUESTION = {
+    **{"name": "malignancy", "entry": "pathology"},
+    **{"positive": "malignant", "negative": "benign", "neither": "normal"},
+}
+SCORING = Scoring(
+    partial(score_objects, name="lesion", question=QUESTION),
+    draw_objects,
+    ["pathology", "birads", "device"],
+    QUESTION,
+)
 SCORES = [
     *("dice", "iou", "hd95_px", "lesion_sensitivity", "touched", "false_positives"),
     *("has_lesion", "lesion_probability", "malignancy_probability", "is_malignant", "brier"),
@@ -46,7 +58,7 @@ def mask(plane):
 def scored(prediction, truth, malignancy=0.75, **about):
     extras = {} if malignancy is None else {"malignancy": np.float32(malignancy)}
     case = Case(mask(prediction), np.zeros((1, *SHAPE), np.uint8), None, extras)
-    found = score_objects(case, Reference(mask(truth), about=about))
+    found = SCORING.score(case, Reference(mask(truth), about=about))
     assert list(found) == [""]
     return found[""]
 
@@ -166,8 +178,8 @@ def score_all(folder, pairs):
     """Evaluate pairs of an item and its case; the rows of the CSV and the JSON."""
     cases = {item["image"]: found for item, found in pairs}
     by_hand = SimpleNamespace(method=SimpleNamespace(name="by_hand"), weights=[], case=cases.__getitem__)
-    options = {"split": "validation", "score": score_objects, "draw": draw_objects}
-    evaluate(by_hand, [item for item, _ in pairs], output_dir=folder, **options)
+    items = [item for item, _ in pairs]
+    evaluate(by_hand, items, output_dir=folder, split="validation", scoring=SCORING)
     return results(folder)
 
 
@@ -206,7 +218,7 @@ def test_texts_are_groups(case, tmp_path):
 def test_malignancy(case, tmp_path):
     rows, summary = score_all(tmp_path, [case(number) for number in range(48)])
     found = summary["malignancy"]
-    assert (found["cases"], found["subjects"], found["malignant"]) == (48, 24, 16)
+    assert (found["cases"], found["subjects"], found["positive"]) == (48, 24, 16)
     assert found["roc_auc"]["low"] < found["roc_auc"]["area"] < found["roc_auc"]["high"]
     assert found["before"]["brier"] == pytest.approx(summary["scores"]["brier"]["mean"])
     assert sum(entry["cases"] for entry in found["before"]["bins"]) == 48
@@ -225,8 +237,8 @@ def test_cases_of_unknown_pathology():
         {"subject": "a", "malignancy_probability": 0.3, "is_malignant": None},
         {"subject": "b", "malignancy_probability": 0.3, "is_malignant": 0.0},
     ]
-    assert summarise_malignancy(rows[:1]) is None
-    found = summarise_malignancy(rows)
+    assert summarise_question(rows[:1], Question(**QUESTION)) is None
+    found = summarise_question(rows, Question(**QUESTION))
     assert found["cases"] == 1
     assert (found["roc_auc"]["area"], found["temperature"]) == (None, None)
     assert (found["after"], found["operating_point"]) == (None, None)
@@ -279,7 +291,7 @@ def test_folds_pooled(case, tmp_path):
     cases = [case(number) for number in range(48)]
     for fold in range(3):
         score_all(tmp_path / f"fold_{fold}", [c for c in cases if int(c[0]["subject"][1:]) % 3 == fold])
-    _pool(tmp_path, 3)
+    _pool(tmp_path, 3, SCORING)
     rows, pooled = results(tmp_path)
     _, whole = score_all(tmp_path / "whole", cases)
     assert pooled["split"] == "held out in 3 folds"
@@ -307,7 +319,8 @@ def test_runs_compare(case, tmp_path):
 
 def test_other_tasks_get_no_groups(tmp_path):
     write_scores([CaseRow("a", "s", {"": {"dice": 0.5}})], tmp_path, {"split": "test"})
-    assert list(results(tmp_path)[1]) == ["split", "scores"]
+    assert list(results(tmp_path)[1]) == ["split", "scores", "groups"]
+    assert results(tmp_path)[1]["groups"] == []
 
 
 # --- pictures ---

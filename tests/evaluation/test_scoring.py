@@ -20,11 +20,12 @@ from medseg.evaluation.comparison import compare_runs
 from medseg.evaluation.past_runs import SCORES_CSV, CaseRow, read_rows
 from medseg.evaluation.references import Reference, read_reference
 from medseg.evaluation.score_files import SCORES_JSON, table, write_scores
+from medseg.evaluation.scoring import Scoring
 from medseg.evaluation.split import evaluate
 from medseg.io import nifti, read_mask, read_volume
 from medseg.metrics.overlap import bootstrap_interval, confusion
 from medseg.metrics.surface import score_labels
-from medseg.quality.fundus import find_field
+from medseg.quality.fundus import find_field_of_view
 from medseg.training.results import save_mlflow_model
 from medseg.volume import Mask
 
@@ -95,7 +96,7 @@ def scored(folder, *pairs, split="test", score=score_picture, draw=draw_picture)
     """Evaluate pairs of an item and its case; the rows of the CSV and the JSON."""
     by_hand = ByHand({item["image"]: found for item, found in pairs})
     items = [item for item, _ in pairs]
-    options = {"score": score, "draw": draw, "parameters": {"learning_rate": "0.1"}}
+    options = {"scoring": Scoring(score, draw), "parameters": {"learning_rate": "0.1"}}
     evaluate(by_hand, items, output_dir=folder, split=split, **options)
     return results(folder)
 
@@ -289,14 +290,21 @@ def test_table():
     undefined = {"mean": None, "low": None, "high": None, "cases": 0, "subjects": 0}
     scores = {"dice": entry, "second_observer_dice": undefined}
     lines = [
-        "score                     mean  95% interval       cases  subjects",
-        "dice                    0.8123  0.7900 to 0.8300       8         4",
-        "second_observer_dice         -  - to -                 0         0",
+        "score                   mean  95% interval      cases  subjects",
+        "dice                  0.8123  0.7900 to 0.8300      8         4",
+        "second_observer_dice       -  -                     0         0",
     ]
     assert table({"split": "test", "scores": scores}).splitlines() == lines
     best = {"threshold": 0.42, "mean_dice": 0.81239}
     lines.append("threshold of the best mean Dice: 0.42 (Dice 0.8124)")
     assert table({"split": "validation", "scores": scores, "best_threshold": best}).splitlines() == lines
+
+
+def test_table_of_one_subject():
+    """It gives a mean and no interval."""
+    entry = {"mean": 0.81234, "low": None, "high": None, "cases": 2, "subjects": 1}
+    _, line = table({"split": "test", "scores": {"dice": entry}}).splitlines()
+    assert line.split() == ["dice", "0.8123", "none", "(1", "subject)", "2", "1"]
 
 
 def test_table_of_long_names():
@@ -644,7 +652,7 @@ def test_second_observer_of_chase(data_root):
     """As shared/data's README and the literature have it: reading, field and Dice are right together."""
     dice = []
     for item in load_items("chase_db1", "test", ("image", "label", "label_2nd")):
-        field = find_field(read_volume(item["image"]).array).mask
+        field = find_field_of_view(read_volume(item["image"]).array).mask
         dice.append(confusion(plane(item["label_2nd"]), plane(item["label"]), field).dice)
     assert len(dice) == 8
     assert np.mean(dice) == pytest.approx(0.798, abs=0.003)

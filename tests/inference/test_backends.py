@@ -1,4 +1,4 @@
-"""OpenVINO answers as torch does, is prepared once, and is refused where it can't be had."""
+"""OpenVINO computes what torch does, is prepared once, and is refused where it can't be had."""
 
 import concurrent.futures
 import copy
@@ -100,7 +100,7 @@ class TestAnswers:
             def forward(self, image):
                 return image * (1 if image.shape[2] == 16 else 2)
 
-        with pytest.raises(BundleError, match="the same answer"):
+        with pytest.raises(BundleError, match="outputs of OpenVINO that differ"):
             accelerate(Shaped(), EXAMPLE, "openvino")
         assert isinstance(accelerate(Shaped(), EXAMPLE, "auto"), Shaped)
         assert "torch computes the network" in caplog.text

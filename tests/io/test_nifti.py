@@ -119,12 +119,12 @@ class TestForms:
         volume = read_volume(save(tmp_path / "a.nii", affine, affine, unit=unit))
         np.testing.assert_allclose(volume.affine, OBLIQUE, atol=1e-4)
         (warning,) = volume.warnings
-        assert "metres: the voxels are 0.7 x 0.8 x 2.5 mm" in warning
+        assert "metres; the voxels are 0.7 x 0.8 x 2.5 mm" in warning
 
     @pytest.mark.parametrize("unit", ["meter", "micron"])
     def test_a_unit_that_does_not_fit_the_numbers(self, tmp_path, unit):
         with pytest.raises(
-            UnreadableError, match=r"unit of length that fits .* (micro)?metres, so with voxels of"
+            UnreadableError, match=r"unit of length that fits .* (micro)?metres, with voxels of"
         ):
             read_volume(save(tmp_path / "a.nii", OBLIQUE, unit=unit))
 
@@ -145,7 +145,7 @@ class TestOddHeaders:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
-            ({"quatern_b": 0, "quatern_c": 0, "quatern_d": 1.0000005}, "a little longer than 1"),
+            ({"quatern_b": 0, "quatern_c": 0, "quatern_d": 1.0000005}, "slightly longer than 1"),
             ({"quatern_b": NAN}, "the qform holds NaN or infinity: the sform was used"),
             ({"qoffset_y": np.inf}, "the qform holds NaN or infinity: the sform was used"),
             ({"quatern_b": 2.0}, "the qform has a quaternion of the length 2.236, which is no rotation"),
@@ -153,9 +153,9 @@ class TestOddHeaders:
             ({"pixdim": [1, -0.7, 0.8, 2.5, 1, 1, 1, 1]}, "the qform has the voxel size -0.7 x 0.8 x 2.5"),
             ({"pixdim": [1, NAN, 0.8, 2.5, 1, 1, 1, 1]}, "the qform has the voxel size nan x 0.8 x 2.5"),
             ({"pixdim": [-3, 0.7, 0.8, 2.5, 1, 1, 1, 1]}, "the qform has the qfac -3"),
-            ({"xyzt_units": 7}, "unknown code 7: mm were assumed"),
-            ({"sform_code": 9}, "the sform's code 9 is none of the standard's"),
-            ({"qform_code": 7}, "the qform's code 7 is none of the standard's"),
+            ({"xyzt_units": 7}, "unknown code 7; mm were assumed"),
+            ({"sform_code": 9}, "the sform's code 9 is not in the standard"),
+            ({"qform_code": 7}, "the qform's code 7 is not in the standard"),
             ({"qform_code": 0, "pixdim": [1, 0.7, 0.8, 5, 0, 0, 0, 0]}, "0.7 x 0.8 x 5 mm by pixdim"),
         ],
     )
@@ -168,7 +168,7 @@ class TestOddHeaders:
 
     @pytest.mark.parametrize(
         ("srow", "words"),
-        [([NAN] * 4, "the sform holds NaN"), ([0] * 4, "the sform has no three directions")],
+        [([NAN] * 4, "the sform holds NaN"), ([0] * 4, "the sform has linearly dependent axes")],
     )
     def test_a_good_qform_is_used_where_the_sform_is_none(self, tmp_path, srow, words):
         volume = read_volume(patch(save(tmp_path / "a.nii", OBLIQUE, OBLIQUE), srow_x=srow))
@@ -179,7 +179,9 @@ class TestOddHeaders:
 
     def test_two_bad_forms(self, tmp_path):
         path = patch(save(tmp_path / "a.nii", OBLIQUE, OBLIQUE), srow_x=[0] * 4, quatern_c=NAN)
-        with pytest.raises(UnreadableError, match="sform has no three directions and whose qform holds NaN"):
+        with pytest.raises(
+            UnreadableError, match="sform has linearly dependent axes and whose qform holds NaN"
+        ):
             read_volume(path)
 
     @pytest.mark.parametrize("codes", [(-1, 0), (-1, -2)])
@@ -196,7 +198,7 @@ class TestOddHeaders:
         patch(path, pixdim=[qfac, 0.7, 0.8, 2.5, 1, 1, 1, 1])
         volume = read_volume(path)
         np.testing.assert_allclose(volume.affine, form, atol=1e-4)
-        assert f"qfac is {qfac}, not 1 or -1" in volume.warnings[0]
+        assert f"qfac is {qfac} instead of 1 or -1" in volume.warnings[0]
 
     @pytest.mark.parametrize("size", [0, -0.7, NAN])
     def test_a_qform_alone_without_sizes_is_refused(self, tmp_path, size):

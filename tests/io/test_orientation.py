@@ -8,10 +8,11 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_phantom import GEOMETRIES, LABELS
+from seg_reader import read_seg
 
 from medseg.io import read_mask, write_mask
 from medseg.io.dicom.rtstruct import write_rtstruct
-from medseg.io.dicom.seg import read_seg, write_seg
+from medseg.io.dicom.seg import write_seg
 from medseg.io.mesh import surface
 from medseg.volume import Mask
 

@@ -186,7 +186,7 @@ class TestPictures:
         assert np.abs(found.astype(int) - upright.astype(int) * factor).max() <= (
             40 if kind == "a.jpg" else 0
         )
-        said = ("the picture's EXIF rotation was applied: the mask lies on the upright picture",)
+        said = ("the picture's EXIF rotation was applied; the mask lies on the upright picture",)
         assert read_volume(path).warnings == (said if turn > 1 else ())
 
     def test_a_phone_photograph_with_previews_is_its_first_picture(self, tmp_path, colours):
@@ -568,10 +568,10 @@ class TestNifti:
         content = bytearray(path.read_bytes())
         content[280:296] = np.full(4, np.nan, "<f4").tobytes()  # srow_x
         path.write_bytes(content)
-        _refused(path, match="where they lie")
+        _refused(path, match="can be used")
         content[280:296] = bytes(16)
         path.write_bytes(content)
-        _refused(path, match="where they lie")
+        _refused(path, match="can be used")
 
 
 class TestFindInputs:
@@ -623,7 +623,8 @@ class TestFindInputs:
         find_inputs([folder])
         find_inputs([f"{folder}/*"])
         assert [record.message for record in caplog.records] == [
-            f"{source}: passed over, as no image: 1 .txt, 2 folder" for source in (folder, f"{folder}/*")
+            f"{source}: skipped, because they are no images: 1 .txt, 2 folder"
+            for source in (folder, f"{folder}/*")
         ]
 
     def test_nothing_passed_over_is_no_line(self, tmp_path, caplog):
@@ -645,7 +646,7 @@ class TestFindInputs:
         assert self._names(f"{tmp_path}/*.zip") == ["a.zip", "d.zip"]
         for source in (tmp_path, f"{tmp_path}/*"):
             assert self._names(source) == ["a.zip", "b.ZIP", "d.zip", "e.nii"]
-            assert f"{source}: passed over, as no image: 1 .zip" in caplog.text
+            assert f"{source}: skipped, because they are no images: 1 .zip" in caplog.text
 
     def test_a_folder_that_may_not_be_opened_is_kept(self, folder, monkeypatch):
         def closed(path):
@@ -665,10 +666,10 @@ class TestFindInputs:
         (tmp_path / "pictures" / "a.png").write_bytes(b"x")
         (tmp_path / "c.nii.gz").write_bytes(b"x")
         assert self._names(f"{tmp_path}/*") == ["a", "b", "c.nii.gz"]
-        assert "passed over, as no image: 1 file without an ending, 1 folder" in caplog.text
+        assert "skipped, because they are no images: 1 file without an ending, 1 folder" in caplog.text
         caplog.clear()
         assert find_inputs([tmp_path]) == [tmp_path]
-        assert "read as a DICOM study; 1 other image files passed over" in caplog.text
+        assert "read as a DICOM study; 1 other image files were skipped" in caplog.text
 
 
 class TestCaseNames:

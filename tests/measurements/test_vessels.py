@@ -295,7 +295,11 @@ def test_vessels_without_a_centreline_have_an_area_but_no_calibre(vessel):
 
 def test_empty_field_has_no_fraction():
     entry = entries_of(Mask(np.ones((9, 9), np.uint8)), np.zeros((9, 9), bool))["vessel_area_fraction"]
-    assert entry == {"value": None, "unit": "fraction of the field", "reason": "the field has no pixels"}
+    assert entry == {
+        "value": None,
+        "unit": "fraction of the field of view",
+        "reason": "the field of view has no pixels",
+    }
 
 
 def test_vessel_at_the_edge_of_the_picture_ends_there():

@@ -19,6 +19,8 @@ from medseg.transforms import (
     ToSquared,
 )
 
+NAMES = ("malignancy", "lesion_probability")
+
 
 def picture(shape=(90, 140)):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
@@ -68,7 +70,7 @@ def test_loss_leaves_out_what_is_not_known():
 @pytest.mark.parametrize("shape", [(90, 140), (140, 130), (64, 64), (400, 150)])
 def test_there_and_back(shape):
     item = picture(shape)
-    item["source_field"] = torch.ones(1, *shape)
+    item["source_field_of_view"] = torch.ones(1, *shape)
     squared = ToSquared("image", 128, label_keys=["label"])(item)
     assert squared["image"].shape == squared["label"].shape == (1, 128, 128)
     squared["pred"] = squared["label"]
@@ -81,7 +83,7 @@ def test_field_is_cut_out_and_outside_is_nothing():
     item = picture()
     field = torch.zeros(1, 90, 140)
     field[:, 10:80, 60:130] = 1
-    item["field"] = item["source_field"] = field
+    item["field_of_view"] = item["source_field_of_view"] = field
     squared = ToSquared("image", 70)(item)
     assert torch.equal(squared["image"].as_tensor(), item["image"].as_tensor()[:, 10:80, 60:130])
     squared["pred"] = torch.ones(1, 70, 70)
@@ -95,16 +97,18 @@ def test_field_is_cut_out_and_outside_is_nothing():
         *(("normal", 0, -1, 0), ("benign", 0, -1, 0)),
     ],
 )
-def test_answers_are_joined(pathology, mask, malignant, there):
+def test_targets_are_joined(pathology, mask, malignant, there):
     label = torch.full((1, 4, 4), float(mask))
-    joined = JoinTargetsd("label")({"label": label, "pathology": pathology})["label"]
+    joined = JoinTargetsd("label", "pathology", "malignant", "benign")(
+        {"label": label, "pathology": pathology}
+    )["label"]
     assert joined.shape == (3, 4, 4)
     assert torch.equal(joined[1:, 0, 0].as_tensor(), torch.tensor([malignant, there], dtype=torch.float32))
 
 
-def test_answers_are_split():
+def test_outputs_are_split():
     answer = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 2.0), torch.full((4, 4), -3.0)])
-    split = SplitOutputsd("pred", temperatures=(2.0, 3.0), offsets=(0.0, -1.5))({"pred": answer})
+    split = SplitOutputsd("pred", NAMES, temperatures=(2.0, 3.0), offsets=(0.0, -1.5))({"pred": answer})
     assert split["pred"].shape == (1, 4, 4)
     assert float(split["malignancy"][0]) == pytest.approx(1 / (1 + np.exp(-1)))
     assert float(split["lesion_probability"][0]) == pytest.approx(1 / (1 + np.exp(1.5)))
@@ -116,17 +120,15 @@ def test_no_lesion_is_an_answer(probability, left):
     mask = torch.zeros(1, 4, 4)
     mask[0, 1:3, 1:3] = 1
     data = {"pred": mask, "image": image, "lesion_probability": torch.tensor([probability])}
-    judged = RequireObjectd("pred", threshold=0.3, uncertain=(0.1, 0.3))(data)
+    judged = RequireObjectd("pred", "lesion", threshold=0.3, uncertain=(0.1, 0.3))(data)
     assert int(judged["pred"].sum()) == left
     notes = judged["image"].meta["origin"].texts("note")
-    assert notes == ([] if left else ["4 px left out: lesion probability 0.29, below 0.3"])
+    assert notes == ([] if left else ["4 px removed: the lesion probability of 0.29 is below 0.3"])
     warnings = judged["image"].meta["origin"].texts("warning")
     assert warnings == (
         []
         if left
-        else [
-            "whether there is a lesion is uncertain: its probability is 0.29, where 0.1 to 0.3 is uncertain"
-        ]
+        else ["it is uncertain whether there is a lesion: its probability of 0.29 is between 0.1 and 0.3"]
     )
 
 
@@ -165,8 +167,8 @@ def test_no_part_without_a_lesion_that_is_everywhere():
     assert RandPartd("image", prob=1.0, empty=1.0)(full)["pathology"] == "benign"
 
 
-def test_specks_of_vessels_go():
-    """What a speck is, the field's diameter decides."""
+def test_small_components_of_vessels_go():
+    """The diameter of the field of view decides what is small."""
     mask = torch.zeros(1, 100, 100)
     mask[0, 10:90, 50] = 1
     mask[0, 20:22, 20:22] = 1
@@ -175,10 +177,10 @@ def test_specks_of_vessels_go():
         cleaned = DropSmallComponentsd("pred", least_share=0.00001)({"pred": mask, "image": image})
         assert int(cleaned["pred"].sum()) == left
         notes = cleaned["image"].meta["origin"].texts("note")
-        assert notes == (["1 specks of 4 px removed"] if left == 80 else [])
+        assert notes == (["1 small component (4 px) removed"] if left == 80 else [])
 
 
-def test_specks_go_and_holes_are_filled():
+def test_small_components_go_and_holes_are_filled():
     mask = np.zeros((1, 40, 40), np.float32)
     mask[0, 5:20, 5:20] = 1
     mask[0, 10, 10] = 0
@@ -186,4 +188,4 @@ def test_specks_go_and_holes_are_filled():
     image = MetaTensor(torch.zeros(1, 40, 40), meta={})
     cleaned = CleanObjectsd("pred", min_px=10)({"pred": torch.as_tensor(mask), "image": image})
     assert cleaned["pred"].sum() == 15 * 15
-    assert cleaned["image"].meta["origin"].texts("note") == ["1 specks of 1 px removed"]
+    assert cleaned["image"].meta["origin"].texts("note") == ["1 small component (1 px) removed"]

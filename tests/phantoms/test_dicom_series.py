@@ -135,15 +135,6 @@ def test_file_names_may_hide_the_order(volume, tmp_path):
     assert [path.name for path in hidden] != sorted(path.name for path in hidden)
 
 
-def test_an_enhanced_file_holds_all_frames(volume, tmp_path):
-    header = pydicom.dcmread(dicom_series.write_enhanced(volume, tmp_path / "enhanced.dcm"))
-    assert header.SOPClassUID == pydicom.uid.EnhancedCTImageStorage
-    assert np.array_equal(header.pixel_array.astype(int).transpose(2, 1, 0) - 1024, volume.array[0])
-    frames = header.PerFrameFunctionalGroupsSequence
-    where = [frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames]
-    assert np.allclose(np.array(where, float), [(-11.5, 7.25, 33 + 2.5 * k) for k in range(12)])
-
-
 def test_every_fault_leaves_the_given_series_as_it_was(series):
     before = [header.to_json() for header in series]
     for fault in dicom_faults.FAULTS:

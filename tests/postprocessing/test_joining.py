@@ -14,7 +14,7 @@ from medseg.postprocessing.joining import (
     disagreements,
     join,
     possible,
-    refused_pieces,
+    refused_components,
     rib_cage,
 )
 
@@ -69,7 +69,7 @@ def test_dense_lung_is_the_networks(phantom, upper):
     hu, labels = phantom
     dense = torch.where((labels == 2) & upper, 30.0, hu[0])[None]
     found, _, _, [_, sentence] = joined(dense, labels)
-    assert "ml of the right lung are lung to the network alone" in sentence
+    assert "ml of the right lung were found by the network alone" in sentence
     assert dice((found == 2) & upper.numpy(), ((labels == 2) & upper).numpy()) > 0.96
 
 
@@ -156,7 +156,7 @@ def test_air_filled_lung_on_the_wrong_side_or_missing_is_put_right(phantom, uppe
     found, _, _, warnings = joined(hu, wrong)
     for value in LUNGS:
         assert dice(found == value, (labels == value).numpy()) > 0.97
-    assert "ml are left lung to thresholds, not to the network" in warnings[1]
+    assert "ml of the left lung were found by thresholds alone" in warnings[1]
 
 
 def test_what_the_network_calls_no_lung_is_none(phantom):
@@ -164,7 +164,7 @@ def test_what_the_network_calls_no_lung_is_none(phantom):
     hu, labels = phantom
     found, _, notes, warnings = joined(hu, torch.zeros_like(labels))
     assert not np.isin(found, LUNGS).any()
-    assert "ml of air left out that is no lung to the network" in notes[0]
+    assert "ml of air left out: lung by thresholds" in notes[0]
     assert len(warnings) == 3
 
 
@@ -201,12 +201,12 @@ def test_border_follows_the_hu(phantom):
     assert (np.abs(ahead / (ahead - behind) - expected) < 0.02).mean() > 0.8
 
 
-def test_refused_pieces():
+def test_refused_components():
     pieces = np.zeros((7, 1, 1), bool)
     pieces[:3] = pieces[4:] = True
     accepted = np.zeros_like(pieces)
     accepted[1:3] = accepted[4] = True
-    assert refused_pieces(pieces, accepted)[:, 0, 0].tolist() == [False] * 4 + [True] * 3
+    assert refused_components(pieces, accepted)[:, 0, 0].tolist() == [False] * 4 + [True] * 3
 
 
 @pytest.mark.parametrize("most_ml", [250, 1e6])
@@ -217,6 +217,6 @@ def test_words_on_dense_and_on_missing_lung(phantom, upper, most_ml):
         *disagreements(whole, whole, lower, 2.0, most_ml),
         *disagreements(lower, lower, whole, 2.0, most_ml),
     ]
-    assert [("network alone" in word, "to thresholds, not" in word) for word in words] == (
+    assert [("network alone" in word, "thresholds alone" in word) for word in words] == (
         [(True, False), (False, True)] if most_ml == 250 else []
     )

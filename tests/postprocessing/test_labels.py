@@ -1,11 +1,11 @@
-"""Stray pieces go, holes are filled, and each change is noted."""
+"""Small components go, holes are filled, and each change is noted."""
 
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from medseg.postprocessing.labels import CleanLabelsd, holes_of, small_pieces
+from medseg.postprocessing.labels import CleanLabelsd, holes_of, small_components
 
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 
@@ -46,7 +46,10 @@ def test_a_stray_piece_becomes_the_next_likely_label(chest):
     strayed[0, 0, 0:3] = 2  # 3 ml outside
     found, notes = clean(scores_of(strayed, second))
     assert np.array_equal(found, chest)
-    assert notes == ["left_lung: 1 pieces of 4.0 ml removed", "right_lung: 1 pieces of 3.0 ml removed"]
+    assert notes == [
+        "left_lung: 1 small component (4.0 ml) removed",
+        "right_lung: 1 small component (3.0 ml) removed",
+    ]
 
 
 def test_a_large_piece_stays_and_the_largest_always(chest):
@@ -65,7 +68,7 @@ def test_a_dense_piece_must_be_larger(chest, voxels_of_air, stays):
     airy[0, :voxels_of_air, 0] = True
     found, notes = clean(scores_of(strayed), airy, min_dense_ml={"left_lung": 40}, air=0.5)
     assert np.array_equal(found, strayed if stays else chest)
-    assert notes == ([] if stays else ["left_lung: 1 pieces of 30.0 ml removed"])
+    assert notes == ([] if stays else ["left_lung: 1 small component (30.0 ml) removed"])
 
 
 def test_a_large_dense_piece_and_a_dense_lung_stay(chest):
@@ -81,7 +84,7 @@ def test_a_hole_is_filled_with_the_label_that_is_next(chest):
     holed[4:6, 4:6, 4:6] = 0
     found, notes = clean(scores_of(holed, second))
     assert np.array_equal(found, chest)
-    assert notes == ["left_lung: holes of 8.0 ml filled"]
+    assert notes == ["left_lung: holes (8.0 ml in all) filled"]
 
 
 def test_a_bay_is_no_hole(chest):
@@ -89,8 +92,8 @@ def test_a_bay_is_no_hole(chest):
     assert not holes_of(chest == 1).any()
 
 
-def test_small_pieces_of_nothing():
-    small, count = small_pieces(np.zeros((3, 4, 5), bool), 10, np.zeros((3, 4, 5), bool), 10)
+def test_small_components_of_nothing():
+    small, count = small_components(np.zeros((3, 4, 5), bool), 10, np.zeros((3, 4, 5), bool), 10)
     assert small.shape == (3, 4, 5)
     assert count == 0
     assert not small.any()

@@ -11,9 +11,9 @@ import pytest
 from medseg import phantoms
 from medseg.errors import UnsuitableError
 from medseg.io import read_mask, read_volume
-from medseg.quality.fundus import find_field
+from medseg.quality.fundus import find_field_of_view
 
-NO_FIELD = "no round field of view was found: this may be no fundus photograph"
+NO_FIELD = "no round field of view was found: the picture may not be a fundus photograph"
 GREY = "the picture is grey: a colour photograph was expected"
 COLOURS = "the picture's colours are not those of a retina (red most, blue least)"
 SIDE, DIAMETER = 700, 0.92 * 700
@@ -38,7 +38,7 @@ def _iou(a, b):
 
 
 def _check(picture, field, warnings=(), diameter_px=DIAMETER, iou=0.98):
-    found = find_field(picture)
+    found = find_field_of_view(picture)
     assert found.mask.dtype == bool
     assert found.mask.shape == picture.shape[1:]
     assert found.warnings == tuple(warnings)
@@ -68,7 +68,7 @@ class TestPhantoms:
 
     def test_reaches_to_the_frame_that_cuts_it(self):
         picture, field = (plane[..., 200:-201, 250:] for plane in _phantom(1001))
-        mask = find_field(picture).mask
+        mask = find_field_of_view(picture).mask
         for edge in (np.s_[0], np.s_[-1], np.s_[:, 0]):
             assert mask[edge].sum() == pytest.approx(field[edge].sum(), abs=15)
 
@@ -120,7 +120,7 @@ class TestPhantoms:
 
     def test_does_not_touch_the_picture(self, eye):
         before = eye[0].copy()
-        find_field(eye[0])
+        find_field_of_view(eye[0])
         np.testing.assert_array_equal(eye[0], before)
 
     def test_a_large_field_next_to_small_bright_things(self, eye):
@@ -139,14 +139,14 @@ class TestWarnings:
         _check(picture[::-1], field, [COLOURS])
         _check(picture * np.array([0, 1, 0], np.uint8)[:, None, None], field, [COLOURS])
         _check(np.where(field, 255 - picture, 0), field, [COLOURS])
-        assert find_field(255 - picture).warnings == (NO_FIELD, COLOURS)
+        assert find_field_of_view(255 - picture).warnings == (NO_FIELD, COLOURS)
 
     @pytest.mark.parametrize("axis", [1, 2])
     @pytest.mark.parametrize(("black", "warned"), [(0.3, False), (0.5, True)])
     def test_a_part_is_black(self, eye, axis, black, warned):
         picture = np.moveaxis(eye[0], axis, 0)
         picture[: int(black * SIDE)] = 0
-        warnings = find_field(np.moveaxis(picture, 0, axis)).warnings
+        warnings = find_field_of_view(np.moveaxis(picture, 0, axis)).warnings
         assert [text.split()[0] for text in warnings] == ["only"] * warned
 
     @pytest.mark.parametrize("axis", [1, 2])
@@ -154,7 +154,7 @@ class TestWarnings:
     def test_two_fields(self, eye, axis, shrink):
         other = eye[0][:, ::shrink, ::shrink]
         room = [(0, 0), *((0, (SIDE - other.shape[1]) * (side != axis)) for side in (1, 2))]
-        found = find_field(np.concatenate([eye[0], np.pad(other, room)], axis))
+        found = find_field_of_view(np.concatenate([eye[0], np.pad(other, room)], axis))
         (warning,) = found.warnings
         assert "2 round fields of view are in the picture and only the largest was analysed" in warning
         assert found.diameter_px == pytest.approx(DIAMETER, rel=0.02)
@@ -163,11 +163,11 @@ class TestWarnings:
         picture = np.pad(eye[0], ((0, 0), (0, 0), (0, 200)))
         rows, columns = np.ogrid[:SIDE, : SIDE + 200]
         picture[:, (rows - 350) ** 2 + (columns - 800) ** 2 < 60**2] = 200
-        assert find_field(picture).warnings == ()
+        assert find_field_of_view(picture).warnings == ()
 
     def test_no_surround(self, eye):
         inside = eye[0][:, 140:-140, 140:-140]
-        found = find_field(inside)
+        found = find_field_of_view(inside)
         assert found.mask.all()
         assert found.warnings == (NO_FIELD,)
         assert found.diameter_px == 420
@@ -175,7 +175,7 @@ class TestWarnings:
     def test_retina_photograph_is_fine(self):
         from skimage import data
 
-        found = find_field(data.retina().transpose(2, 0, 1))
+        found = find_field_of_view(data.retina().transpose(2, 0, 1))
         assert found.warnings == ()
         assert found.diameter_px == pytest.approx(1395, rel=0.02)
 
@@ -202,7 +202,7 @@ class TestWarnings:
         picture = getattr(data, name)()
         picture = picture[None] if picture.ndim == 2 else picture[..., :3].transpose(2, 0, 1)
         with contextlib.suppress(UnsuitableError):
-            assert find_field(picture).warnings
+            assert find_field_of_view(picture).warnings
 
     @pytest.mark.parametrize("name", ["chelsea", "astronaut", "coffee"])
     def test_nor_with_black_bars(self, name):
@@ -210,7 +210,7 @@ class TestWarnings:
         from skimage import data
 
         padded = np.pad(getattr(data, name)().transpose(2, 0, 1), ((0, 0), (150, 150), (80, 80)))
-        assert NO_FIELD in find_field(padded).warnings
+        assert NO_FIELD in find_field_of_view(padded).warnings
 
 
 class TestUnsuitable:
@@ -227,18 +227,20 @@ class TestUnsuitable:
             (np.eye(10, dtype=np.uint8)[None] * 200, "10x10"),
             (np.arange(3, dtype=np.uint8).reshape(3, 1, 1), "1x1"),
             (np.random.default_rng(0).integers(0, 255, (3, 10, 9000), np.uint8), "9000x10"),
-            (np.random.default_rng(0).integers(0, 255, (3, 150, 160), np.uint8), "field of 160 px"),
+            (np.random.default_rng(0).integers(0, 255, (3, 150, 160), np.uint8), "field of view of 160 px"),
         ],
     )
     def test_blank_or_small(self, picture, match):
         with pytest.raises(UnsuitableError, match=match):
-            find_field(picture)
+            find_field_of_view(picture)
 
     def test_small_field_in_a_large_picture(self):
         picture, _ = _phantom(300)
         small = picture[:, ::2, ::2]
-        with pytest.raises(UnsuitableError, match=r"got 600x600 px with a field of 1[34]\d px"):
-            find_field(np.pad(small, ((0, 0), (225, 225), (225, 225))))
+        with pytest.raises(
+            UnsuitableError, match=r"got a picture of 600x600 px with a field of view of 1[34]\d px"
+        ):
+            find_field_of_view(np.pad(small, ((0, 0), (225, 225), (225, 225))))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize("where", [np.s_[0, 350, 350], np.s_[:, :, :300], np.s_[0, -1, -1], np.s_[:]])
@@ -246,7 +248,7 @@ class TestUnsuitable:
         picture = eye[0] / 255
         picture[where] = value
         with pytest.raises(UnsuitableError, match="finite"):
-            find_field(picture)
+            find_field_of_view(picture)
 
 
 @pytest.mark.slow
@@ -255,7 +257,7 @@ def test_80_megapixels_need_little_more_than_the_picture():
     rows, columns = np.ogrid[:8000, :10000]
     field = (rows - 4000) ** 2 + (columns - 5000) ** 2 <= 3900**2
     picture = field * np.array([150, 70, 30], np.uint8)[:, None, None]
-    find_field(_phantom(300)[0])  # imports
+    find_field_of_view(_phantom(300)[0])  # imports
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # The mask, one comparison, and 200 MB to spare; index arrays of the field alone were 800 MB.
     _check(picture, field, diameter_px=7800)
@@ -274,7 +276,7 @@ class TestRealPhotographs:
         paths = sorted((retina / "chase_db1").glob("*.jpg"))
         assert len(paths) == 28
         for path in paths:
-            found = find_field(read_volume(path).array)
+            found = find_field_of_view(read_volume(path).array)
             assert found.warnings == (), path.name
             assert 880 < found.diameter_px < 930, path.name
 
@@ -282,18 +284,18 @@ class TestRealPhotographs:
         paths = sorted((retina / "fives_half").glob("*_[ADGN].jpg"))
         assert len(paths) == 19
         for path in paths:
-            assert find_field(read_volume(path).array).warnings == (), path.name
+            assert find_field_of_view(read_volume(path).array).warnings == (), path.name
 
     def test_both_eyes_in_one_picture(self, retina):
         eyes = [read_volume(retina / "chase_db1" / f"Image_12{side}.jpg").array for side in "LR"]
-        (warning,) = find_field(np.concatenate(eyes, 2)).warnings
+        (warning,) = find_field_of_view(np.concatenate(eyes, 2)).warnings
         assert "2 round fields" in warning
 
     def test_hrf(self, retina):
         paths = sorted((retina / "hrf_half").glob("*.jpg"))
         assert len(paths) == 24
         for path in paths:
-            found = find_field(read_volume(path).array)
+            found = find_field_of_view(read_volume(path).array)
             given = read_mask(path.with_name(f"{path.stem}_fov.png"), {0: "outside", 1: "field"}).array > 0
             assert found.warnings == (), path.name
             assert _iou(found.mask, given) >= 0.99, path.name

@@ -86,7 +86,7 @@ class TestWarnings:
     def test_colour_doppler(self):
         picture = _rgb(_phantom()[0])
         picture[:, 120:180, 150:200] = np.array([220, 40, 30])[:, None, None]
-        assert _warnings(picture) == (ultrasound.COLOUR_DOPPLER,)
+        assert _warnings(picture) == (ultrasound.COLOURED_AREA,)
 
     def test_coloured_contour(self):
         picture = _rgb(_phantom()[0])
@@ -145,7 +145,7 @@ class TestRefusals:
 
     @pytest.mark.seconds
     def test_fundus_photograph(self):
-        with pytest.raises(UnsuitableError, match="something round in the dark"):
+        with pytest.raises(UnsuitableError, match="a round bright region in the dark"):
             find_region(phantoms.fundus(500)[0].transpose(2, 0, 1))
 
     @pytest.mark.parametrize(("centre", "width"), [(-600, 1500), (40, 400)])
@@ -165,7 +165,7 @@ class TestRefusals:
     def test_small_scan_in_a_large_frame(self):
         picture = np.zeros((600, 600), np.uint8)
         picture[300:360, 200:400] = _phantom()[0][:60, :200]
-        with pytest.raises(UnsuitableError, match="a scan of at least 64 px"):
+        with pytest.raises(UnsuitableError, match="an ultrasound region at least 64 px"):
             find_region(picture[None])
 
     @pytest.mark.parametrize(
@@ -195,10 +195,10 @@ class TestInspect:
         return folder / "a.png"
 
     def test_pass(self, tmp_path):
-        assert inspect(self._path(tmp_path, _phantom()[0]), "US").verdict == "pass"
+        assert inspect(self._path(tmp_path, _phantom()[0]), "breast_ultrasound").verdict == "pass"
 
     def test_reject(self, tmp_path):
-        found = inspect(self._path(tmp_path, photographs.astronaut()), "US")
+        found = inspect(self._path(tmp_path, photographs.astronaut()), "breast_ultrasound")
         assert (found.verdict, len(found.reasons)) == ("reject", 1)
 
 

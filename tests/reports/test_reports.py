@@ -158,7 +158,7 @@ class TestOverlay:
             draw_overlay(np.zeros((4, 5, 6), np.uint8), mask)
         with pytest.raises(MedsegError, match="a mask on the picture's grid"):
             draw_overlay(photograph[:, 1:], mask)
-        with pytest.raises(MedsegError, match="a field on the picture's grid"):
+        with pytest.raises(MedsegError, match="a field of view on the picture's grid"):
             draw_overlay(photograph, mask, np.ones((2, 2), bool))
 
     def test_colours_are_css(self):
@@ -230,7 +230,7 @@ class TestErrors:
             draw_errors(picture, prediction[1:], truth)
         with pytest.raises(MedsegError, match="a reference on the picture's grid"):
             draw_errors(picture, prediction, truth.T)
-        with pytest.raises(MedsegError, match="a field on the picture's grid"):
+        with pytest.raises(MedsegError, match="a field of view on the picture's grid"):
             draw_errors(picture, prediction, truth, np.ones((2, 2), bool))
         with pytest.raises(UnsuitableError, match="a picture of shape"):
             draw_errors(picture[:2], prediction, truth)

@@ -4,13 +4,13 @@ import io
 import logging
 import re
 from contextlib import redirect_stderr
-from functools import partial
 
 import ignite.distributed as idist
 import pytest
 import torch
 from ignite.engine import Engine, Events
 
+from medseg import console
 from medseg.training import progress
 from medseg.training.progress import Stages, bar, log_epoch
 
@@ -108,7 +108,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _draws_every_step(monkeypatch):
-    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, mininterval=0, miniters=1, ncols=80))
+    monkeypatch.setattr(console, "_REFRESH_S", 0)
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 def trainer_at(epoch, epochs=5):
@@ -118,10 +119,21 @@ def trainer_at(epoch, epochs=5):
     return trainer
 
 
+def plain(text):
+    """Without what moves the cursor, erases or colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
 def counts(shown):
     """What stood behind the bar, drawing by drawing."""
-    drawn = re.findall(r"(\d+)/(\d+) \[", shown.getvalue())
+    drawn = re.findall(r"(\d+)/(\d+) batches", plain(shown.getvalue()))
     return [int(done) for done, _ in drawn], {int(total) for _, total in drawn}
+
+
+def is_gone(shown):
+    """Whether the line of the bar was erased last, and the cursor is shown again."""
+    after = shown.getvalue().rpartition("batches")[2]
+    return "\x1b[2K" in after and "\x1b[?25h" in after and plain(after.rpartition("\x1b[2K")[2]).strip() == ""
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
@@ -142,7 +154,7 @@ def test_nothing_is_left_of_the_bar():
             trainer.run(range(BATCHES))
         shown = terminal.getvalue()
         trainer.run(range(BATCHES), max_epochs=6)
-    assert shown.rsplit("\r", 2)[1].strip() == ""
+    assert is_gone(terminal)
     assert terminal.getvalue() == shown
 
 
@@ -174,19 +186,20 @@ def test_an_error_goes_through_and_ends_the_bar(error):
     with pytest.raises(error, match="broken"), redirect_stderr(terminal), bar(trainer):
         trainer.run(range(BATCHES))
     assert max(counts(terminal)[0]) >= 2
-    assert terminal.getvalue().rsplit("\r", 2)[1].strip() == ""
+    assert is_gone(terminal)
 
 
 def test_a_log_line_does_not_run_into_the_bar(monkeypatch):
     """Lines get one of their own above the bar; handlers are as before afterwards."""
     root = logging.getLogger()
     with redirect_stderr(Terminal()) as terminal:
-        handlers = [logging.StreamHandler()]
-        monkeypatch.setattr(root, "handlers", handlers)
+        handler = logging.StreamHandler()
+        monkeypatch.setattr(root, "handlers", [handler])
         with bar(trainer_at(1)):
             logging.getLogger("medseg").warning("epoch 1 of 5")
-        assert root.handlers == handlers
-    assert "epoch 1 of 5" in [line.strip() for line in re.split("[\r\n]", terminal.getvalue())]
+        assert root.handlers == [handler]
+        assert handler.stream is terminal
+    assert "epoch 1 of 5" in [line.strip() for line in re.split("[\r\n]", plain(terminal.getvalue()))]
 
 
 # --- the line ---

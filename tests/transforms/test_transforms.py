@@ -51,7 +51,7 @@ def _item(picture, field, **more):
     image = MetaTensor(torch.as_tensor(picture.transpose(2, 0, 1).copy()), meta=meta)
     planes = {key: MetaTensor(torch.as_tensor(plane[None].astype(np.float32))) for key, plane in more.items()}
     seen = MetaTensor(torch.as_tensor(field[None].astype(np.uint8)))
-    return {"image": image, "field": seen, "source_field": seen.clone(), **planes}
+    return {"image": image, "field_of_view": seen, "source_field_of_view": seen.clone(), **planes}
 
 
 def _dice(a, b):
@@ -132,8 +132,8 @@ class TestFindFieldd:
         picture, _, field = _phantom(300)
         find = Compose([LoadVolumed("image"), FindFieldOfViewd("image")])
         item = find({"image": _save(tmp_path / "a.png", picture)})
-        assert (item["field"].shape, item["field"].dtype) == ((1, 300, 300), torch.uint8)
-        assert _dice(np.asarray(item["field"][0]) > 0, field) > 0.99
+        assert (item["field_of_view"].shape, item["field_of_view"].dtype) == ((1, 300, 300), torch.uint8)
+        assert _dice(np.asarray(item["field_of_view"][0]) > 0, field) > 0.99
         assert float(item["image"].meta["field_diameter_px"]) == pytest.approx(276, rel=0.02)
         assert not item["image"].meta["origin"].findings
 
@@ -162,8 +162,8 @@ class TestResizeAndRestore:
         smooth = gaussian_filter(vessels.astype(np.float32), 3) * field
         item = _item(picture, field, label=vessels, probability=smooth)
         item["image"].meta["field_diameter_px"] = torch.tensor(0.92 * size_px)
-        there = ResizeFieldOfViewd(["image", "field", "label", "probability"], diameter_px)(item)
-        assert {there[key].shape[1:] for key in ("image", "field", "label", "probability")} == {
+        there = ResizeFieldOfViewd(["image", "field_of_view", "label", "probability"], diameter_px)(item)
+        assert {there[key].shape[1:] for key in ("image", "field_of_view", "label", "probability")} == {
             there["image"].shape[1:]
         }
         *_, height, width = there["image"].meta["field_box"].tolist()
@@ -187,7 +187,9 @@ class TestResizeAndRestore:
         field = np.pad(field, ((pad[0], 0), (0, pad[1])))
         item = _item(picture, field)
         item["image"].meta["field_diameter_px"] = torch.tensor(0.92 * 701)
-        small = np.asarray(ResizeFieldOfViewd(["image", "field"], diameter_px)(item)["field"][0])
+        small = np.asarray(
+            ResizeFieldOfViewd(["image", "field_of_view"], diameter_px)(item)["field_of_view"][0]
+        )
         for axis in (0, 1):
             # A row or column counts by the share of it that is in the field.
             assert small.max(axis=axis).sum() == pytest.approx(diameter_px, rel=0.01)
@@ -233,7 +235,7 @@ class TestResizeAndRestore:
     def test_leaves_its_input_alone(self):
         item = _item(*_phantom(400)[::2])
         before = {key: value.clone() for key, value in item.items()}
-        ResizeFieldOfViewd(["image", "field"], 300)(item)
+        ResizeFieldOfViewd(["image", "field_of_view"], 300)(item)
         assert "field_box" not in item["image"].meta
         for key, value in before.items():
             np.testing.assert_array_equal(item[key], value)
@@ -243,11 +245,11 @@ def _network_input(path, picture):
     steps = [
         LoadVolumed("image"),
         FindFieldOfViewd("image"),
-        ResizeFieldOfViewd(["image", "field"], NETWORK_PX),
+        ResizeFieldOfViewd(["image", "field_of_view"], NETWORK_PX),
         NormalizeFieldOfViewd("image"),
     ]
     item = Compose(steps)({"image": _save(path, picture)})
-    return np.asarray(item["image"]), np.asarray(item["field"][0]) > 0.5
+    return np.asarray(item["image"]), np.asarray(item["field_of_view"][0]) > 0.5
 
 
 @pytest.mark.parametrize("sizes", [(500, 1000), pytest.param((700, 3500), marks=pytest.mark.slow)])
@@ -261,7 +263,7 @@ def test_a_small_and_a_large_photograph_look_alike_to_the_network(tmp_path, size
 
 class TestNormalizeFieldd:
     def _level(self, picture, field, **options):
-        item = {"image": MetaTensor(torch.as_tensor(picture), meta=_meta()), "field": field[None]}
+        item = {"image": MetaTensor(torch.as_tensor(picture), meta=_meta()), "field_of_view": field[None]}
         return np.asarray(NormalizeFieldOfViewd("image", **options)(item)["image"])
 
     @pytest.fixture
@@ -392,8 +394,8 @@ def test_items_of_two_sizes_pass_the_loader_as_the_evaluator_uses_it(tmp_path, n
         [
             LoadVolumed("image", label_keys=["label"], labels=LABELS),
             FindFieldOfViewd("image"),
-            CopyItemsd("field", names="source_field"),
-            ResizeFieldOfViewd(["image", "field"], 300),
+            CopyItemsd("field_of_view", names="source_field_of_view"),
+            ResizeFieldOfViewd(["image", "field_of_view"], 300),
             NormalizeFieldOfViewd("image"),
         ]
     )
@@ -411,8 +413,8 @@ def test_items_of_two_sizes_pass_the_loader_as_the_evaluator_uses_it(tmp_path, n
         restored = RestoreFieldOfViewd("pred")(single)
         assert single["image"].meta["filename_or_obj"] == item["image"]
         assert single["subject"] == "s"
-        assert restored["pred"].shape == single["label"].shape == single["source_field"].shape
-        assert not restored["pred"][single["source_field"] == 0].any()
+        assert restored["pred"].shape == single["label"].shape == single["source_field_of_view"].shape
+        assert not restored["pred"][single["source_field_of_view"] == 0].any()
         shapes.append(tuple(restored["pred"].shape))
         warnings.append(single["image"].meta["origin"].texts("warning"))
     assert shapes == [(1, 300, 300), (1, 291, 401)]

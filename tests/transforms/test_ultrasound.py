@@ -49,7 +49,7 @@ def item(tmp_path):
 class TestLoading:
     def test_colours_need_permission(self, tmp_path):
         path = _save(tmp_path / "image.png", np.stack([_phantom()[0]] * 3, -1))
-        with pytest.raises(UnsuitableError, match="with 1 channel; came"):
+        with pytest.raises(UnsuitableError, match="with 1 channel; got"):
             LoadVolumed("image", channels=1)({"image": path})
         assert LoadVolumed("image", channels=1, passed_channels=[3])({"image": path})["image"].shape[0] == 3
 
@@ -68,7 +68,7 @@ class TestFindScand:
     def test_frame_goes(self, item):
         picture, _, scan = _phantom()
         found = Compose([_loader(), FindUltrasoundRegiond("image")])(item)
-        image, field = found["image"], found["field"]
+        image, field = found["image"], found["field_of_view"]
         assert (image.dtype, tuple(image.shape)) == (torch.float32, (1, *picture.shape))
         assert (field.dtype, tuple(field.shape)) == (torch.uint8, (1, *picture.shape))
         assert (np.asarray(field[0], bool) == scan).mean() > 0.99
@@ -91,21 +91,25 @@ class TestFindScand:
         )
         inside = np.zeros(picture.shape)
         inside[20:320, 30:230] = 1
-        np.testing.assert_array_equal(found["field"][0], inside)
+        np.testing.assert_array_equal(found["field_of_view"][0], inside)
 
 
 def _resized(item, *more):
-    keys = ["image", "field", "label"]
-    steps = [_loader(), FindUltrasoundRegiond("image"), CopyItemsd("field", names="source_field")]
+    keys = ["image", "field_of_view", "label"]
+    steps = [
+        _loader(),
+        FindUltrasoundRegiond("image"),
+        CopyItemsd("field_of_view", names="source_field_of_view"),
+    ]
     return Compose([*steps, ToSquared(keys, SIZE_PX), *more])(item)
 
 
 class TestThereAndBack:
     def test_square_with_the_scan_in_the_middle(self, item):
         resized = _resized(item)
-        for key in ("image", "field", "label"):
+        for key in ("image", "field_of_view", "label"):
             assert (resized[key].dtype, tuple(resized[key].shape)) == (torch.float32, (1, SIZE_PX, SIZE_PX))
-        columns = np.flatnonzero(np.asarray(resized["field"][0]).any(axis=0))
+        columns = np.flatnonzero(np.asarray(resized["field_of_view"][0]).any(axis=0))
         assert len(columns) == round(SIZE_PX * 360 / 400)
         assert columns[0] == (SIZE_PX - len(columns)) // 2
 
@@ -118,7 +122,7 @@ class TestThereAndBack:
         assert tuple(restored.shape) == (1, *picture.shape)
         back = np.asarray(restored[0]) > 0.5
         assert 2 * (back & (mask > 0)).sum() / (back.sum() + mask.sum()) > 0.985
-        assert not np.asarray(restored[0])[np.asarray(resized["source_field"][0]) == 0].any()
+        assert not np.asarray(restored[0])[np.asarray(resized["source_field_of_view"][0]) == 0].any()
 
     def test_wide_and_odd_sizes(self, tmp_path):
         picture, mask, _ = phantoms.breast_ultrasound(3, (201, 333))

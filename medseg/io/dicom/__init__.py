@@ -1,15 +1,15 @@
-"""DICOM in: a study is found, its series are checked, and one is read as a volume.
+"""Read a DICOM study: find its files, check its series, and read one of them as a volume.
 
     volume = read("study", "CT")
     print(to_table(inspect("study", "CT")))
 
-The way: `files` finds DICOM by content, `slices` takes from a header what concerns a slice, `geometry` and
-`steps` order slices and check their places, `stacks` and `series` group and choose, `decoding` and `pixels`
-give values, `report` lists. `ultrasound` reads single pictures, when they are asked for. Masks go out by
-`seg` and `rtstruct`.
+`files` finds DICOM by content. `slices` reads the header of each slice. `geometry` and `steps` order the
+slices and check their positions. `stacks` groups files and `series` chooses a group. `decoding` and `pixels`
+give the values, `report` lists the series. `ultrasound` reads single pictures, for the modality US alone.
+`seg` and `rtstruct` write masks.
 
-What can't be read truly is refused with the slice, the tag and the step in mm. No message holds a name, an
-identifier or any other text that a person typed.
+A series that can't be read exactly is refused with the slice, the tag and the step in mm. No message contains
+a name, an identifier or other text that a person typed.
 """
 
 from __future__ import annotations
@@ -48,22 +48,23 @@ StudySource = str | Path | Sequence[str | Path]
 
 
 def read(source: StudySource, modality: str | None = None) -> Volume:
-    """Read the series of a study that suits segmentation best; medseg.io.dicom.series has the rule.
+    """Read the series of a study that suits segmentation best, by the rule in medseg.io.dicom.series.
 
     Args:
-        source: a folder (with folders in it), a zip archive, a file, or several files. Files are judged by
-            what they hold; what is no DICOM or is damaged is passed over.
-        modality: such as CT; None takes any of CT, MR and PT. US takes the one ultrasound picture, which
-            medseg.io.dicom.ultrasound returns without affine.
+        source: a folder and its subfolders, a zip archive, a file, or several files. The content of a file
+            decides, not its name; files that are damaged or not DICOM are skipped.
+        modality: such as CT; None takes any of CT, MR and PT. US takes the only ultrasound picture, which
+            medseg.io.dicom.ultrasound returns without an affine.
 
     Returns:
         A Volume (1, i, j, k): i = column, j = row, k = slice, ascending along cross(row direction, column
         direction). CT is in Hounsfield units, at least -1024. int16 where slopes and intercepts are whole
-        numbers, else float32. Its affine is sheared when the gantry was tilted.
+        numbers, else float32. The affine maps to RAS+ mm; it is sheared when the gantry was tilted.
 
     Raises:
-        UnreadableError: nothing there, no DICOM, or pixel data that is truncated or can't be decoded.
-        UnsuitableError: no series can be read truly; the message says why.
+        UnreadableError: the path does not exist or holds no DICOM, or pixel data is truncated or can't be
+            decoded.
+        UnsuitableError: no series can be read exactly; the message says why.
     """
     with opened(source) as found:
         if modality == ultrasound.MODALITY:
@@ -82,29 +83,29 @@ def read(source: StudySource, modality: str | None = None) -> Volume:
 
 
 def inspect(source: StudySource, modality: str | None = None) -> list[Series]:
-    """All series of a study, each with what it is, whether it can be read and, if not, why.
+    """All series of a study: their properties, whether each can be read and, if not, why.
 
-    Pixels are not looked at, so a series that is usable here may still turn out to be damaged.
+    Most pixels are not decoded, so that a series that is usable here may still turn out to be damaged.
 
     Args:
         source: as for `read`.
         modality: as for `read`.
 
     Raises:
-        UnreadableError: nothing there, or no DICOM.
+        UnreadableError: the path does not exist or holds no DICOM.
     """
     with opened(source) as found:
         if modality == ultrasound.MODALITY and ultrasound.pictures(found):
             return ultrasound.describe(found)
         stacks = stacks_of(found.files, modality)
         chosen: Stack | None = None
-        with contextlib.suppress(InputError):  # each series has its own reason
+        with contextlib.suppress(InputError):  # the list gives the reason for each series
             chosen = choose(stacks, found)
         return describe_stacks(stacks, chosen)
 
 
 def _path(source: StudySource) -> str:
-    """The path of the study; for several files the folder that they share."""
+    """The path of the study; for several files their common folder."""
     if isinstance(source, (str, Path)):
         return str(source)
     return os.path.commonpath([Path(path).absolute().parent for path in source])

@@ -1,4 +1,4 @@
-"""The files of a zip archive, unpacked in memory, within bounds and without trust in what it declares."""
+"""Read the files of a zip archive in memory, within limits that don't depend on what it declares."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ from pathlib import Path, PurePosixPath
 
 from medseg.errors import UnreadableError
 
-# Deflate can't pack tighter than 1032 to 1. An empty slice comes near that, a study of hundreds of MB
-# does not: beyond the free allowance, an archive may unpack to 100 times its own size.
+# Deflate compresses by at most 1032 to 1. An empty slice comes near that ratio, a study of hundreds of MB
+# does not. So an archive may unpack to FREE_BYTES plus 100 times its own size.
 MOST_RATIO, FREE_BYTES = 100, 256 * 2**20
 MOST_FILES = 100_000
 ENCRYPTED, DAMAGED, TOO_LARGE, FORBIDDEN = "encrypted", "damaged", "too large", "not allowed to be read"
 
 
-class PassOver(Exception):
-    """Carries the reason why a file is passed over."""
+class SkipFile(Exception):
+    """Carries the reason why a file is skipped."""
 
 
 @dataclass(frozen=True)
 class Entry:
+    """A file on disk or in an archive.
+
+    Attributes:
+        name: base name, for messages.
+        read: returns the first bytes of the file, at most the given number.
+    """
+
     name: str
-    read: Callable[[int], bytes]  # at most so many bytes from the start
+    read: Callable[[int], bytes]
 
 
 def require_few(count: int, name: str) -> None:
+    """Raise UnreadableError for more than MOST_FILES files in the source `name`."""
     if count > MOST_FILES:
         raise UnreadableError(
             f"at most {MOST_FILES} files", got=f"{count} in {name}", advice="Name the folder of one study."
@@ -37,16 +45,25 @@ def require_few(count: int, name: str) -> None:
 
 
 def clean_name(name: str) -> str:
+    """A file name for messages: printable, at most 80 characters."""
     return "".join(c if c.isprintable() else "?" for c in name)[:80]
 
 
 def members(path: Path, stack: ExitStack) -> list[Entry]:
-    """The files of a zip archive, none of which has been unpacked yet."""
+    """The files of a zip archive; each is unpacked when it is read.
+
+    Args:
+        path: the archive.
+        stack: keeps the archive open.
+
+    Raises:
+        UnreadableError: the archive is damaged, has too many files, or has file names that leave its folder.
+    """
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UnreadableError(
-            "a whole zip archive",
+            "a complete zip archive",
             got=f"{path.name}, which is damaged",
             advice="Copy it again from its source.",
         ) from error
@@ -57,7 +74,7 @@ def members(path: Path, stack: ExitStack) -> list[Entry]:
         if not name.name or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
             raise UnreadableError(
                 "a zip archive whose files stay in their folder",
-                got=f"{path.name}, which holds an absolute name, an empty one or one with ..",
+                got=f"{path.name} with a file name that is absolute, is empty or contains ..",
                 advice="Don't use this archive; ask its sender.",
             )
     budget = _Budget(path.stat().st_size * MOST_RATIO + FREE_BYTES)
@@ -75,9 +92,9 @@ class _Budget:
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget, most: int) -> bytes:
-    """Unpack up to `most` bytes; counted as they come, because what the archive declares may lie."""
+    """Unpack up to `most` bytes, counting them as they come: the declared size may be wrong."""
     if member.flag_bits & 1:
-        raise PassOver(ENCRYPTED)
+        raise SkipFile(ENCRYPTED)
     chunks: list[bytes] = []
     try:
         with archive.open(member) as stream:
@@ -88,9 +105,9 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Bud
                 if budget.left < 0:
                     raise UnreadableError(
                         f"a zip archive that unpacks to at most {MOST_RATIO} times its size",
-                        got="one that goes on beyond that",
+                        got="one that unpacks to more",
                         advice="Don't use this archive; ask its sender.",
                     )
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
-        raise PassOver(DAMAGED) from error
+        raise SkipFile(DAMAGED) from error
     return b"".join(chunks)

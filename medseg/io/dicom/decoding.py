@@ -1,4 +1,4 @@
-"""One encoded frame to numbers, in every transfer syntax that CT and MR come in."""
+"""Decode one frame to numbers, in the transfer syntaxes that are common for CT and MR."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from medseg.io.dicom.rle import decode_padded
 from medseg.io.dicom.slices import Slice, unsuitable
 
 _RLE = "1.2.840.10008.1.2.5"
-# Decoders of imagecodecs, which leave the interpreter to other threads, so that all cores decode. Speeds:
+# The decoders of imagecodecs. They release the GIL, so that threads decode in parallel; for their speeds see
 # tests/benchmarks/dicom_decoding.py.
 _DECODERS = {
     f"1.2.840.10008.1.2.4.{end}": name
     for name, ends in {
         "jpeg8": ("50", "51", "57", "70"),  # baseline, extended, lossless
         "jpegls": ("80", "81"),
-        # Also of High-Throughput JPEG 2000, whose own decoder prints errors and goes on without the rest.
+        # Also for High-Throughput JPEG 2000, whose own decoder prints errors and returns a part of the image.
         "jpeg2k": ("90", "91", "201", "202", "203"),
     }.items()
     for end in ends
@@ -30,11 +30,11 @@ _BITS = {8, 16, 32}
 
 
 def require_pixels(slices: list[Slice]) -> None:
-    """Check what the headers say of the pixels, before memory is taken for them.
+    """Check the pixel format and the length of the pixel data in the headers, before memory is allocated.
 
     Raises:
-        UnreadableError: no pixel data, or less than rows and columns need.
-        UnsuitableError: a number format that is none of a grey image.
+        UnreadableError: the pixel data is missing or shorter than rows and columns need.
+        UnsuitableError: the number format is not that of a grey image.
     """
     for found in slices:
         values, file = found.values, found.file
@@ -44,15 +44,16 @@ def require_pixels(slices: list[Slice]) -> None:
         )
         if allocated not in _BITS or not 0 < stored <= allocated or not stored - 1 <= high < allocated:
             raise unsuitable(
-                "8, 16 or 32 bits a pixel (0028,0100) that hold the stored ones (0028,0101, 0028,0102)",
-                f"{allocated} with {stored} up to bit {high} in {found.name}",
+                "8, 16 or 32 bits allocated per pixel (0028,0100) that contain the stored bits (0028,0101) "
+                "up to the high bit (0028,0102)",
+                f"{allocated} bits allocated, {stored} stored and the high bit {high} in {found.name}",
             )
         if sign not in (0, 1):
-            raise unsuitable("PixelRepresentation (0028,0103) 0 or 1", f"{sign} in {found.name}")
+            raise unsuitable("a PixelRepresentation (0028,0103) of 0 or 1", f"{sign} in {found.name}")
         if file.pixel_tag is None:
             raise _truncated(file, "ends before its pixel data (7FE0,0010)")
         if file.pixel_tag != 0x7FE00010:
-            raise unsuitable("integer pixels (7FE0,0010)", f"pixels of floating point in {found.name}")
+            raise unsuitable("integer pixels (7FE0,0010)", f"floating-point pixels in {found.name}")
     files: dict[DicomFile, list[Slice]] = {}
     for found in slices:
         files.setdefault(found.file, []).append(found)
@@ -61,7 +62,7 @@ def require_pixels(slices: list[Slice]) -> None:
 
 
 def frames_of(found: Slice) -> list[bytes | memoryview]:
-    """The encoded frames of the file that a slice is in.
+    """The encoded frames of the file to which a slice belongs.
 
     Raises:
         UnreadableError: the pixel data ends too early or is damaged.
@@ -81,7 +82,10 @@ def frames_of(found: Slice) -> list[bytes | memoryview]:
 
 
 def decode(found: Slice, encoded: bytes | memoryview) -> np.ndarray:
-    """(row, column) unsigned or signed integers as wide as BitsAllocated, in this machine's byte order.
+    """Decode a frame.
+
+    Returns:
+        (row, column) unsigned or signed integers as wide as BitsAllocated, in this machine's byte order.
 
     Raises:
         UnreadableError: the frame is truncated or damaged, or no decoder reads its transfer syntax.
@@ -101,7 +105,7 @@ def decode(found: Slice, encoded: bytes | memoryview) -> np.ndarray:
         syntax = found.file.header.file_meta.TransferSyntaxUID
         raise UnreadableError(
             "pixel data that can be decoded to its end",
-            got=f"{found.name}, damaged, truncated or not decodable ({syntax.name})",
+            got=f"{found.name}, damaged, truncated or in a syntax that can't be decoded ({syntax.name})",
             advice="Copy it again from its source, or export the series uncompressed.",
         ) from error
 
@@ -115,7 +119,7 @@ def _decompress(found: Slice, encoded: bytes) -> np.ndarray:
         try:
             values = np.frombuffer(imagecodecs.dicomrle_decode(encoded, f"<u{width}"), dtype=f"<u{width}")
             return values.reshape(rows, columns)
-        except Exception:  # it takes padding for data
+        except Exception:  # imagecodecs takes padding for data
             return decode_padded(encoded, rows, columns, width)
     encoded = without_padding(encoded)
     require_header(found, encoded)
@@ -133,7 +137,7 @@ def _unwrap(encoded: bytes, count: int) -> list[bytes]:
     stream = DicomBytesIO(encoded)
     stream.is_little_endian = True
     parse_basic_offsets(stream)
-    # Where each frame begins is certain, unlike tables of offsets and the ends of padded fragments.
+    # The start marker of a frame is reliable; offset tables and the ends of padded fragments are not.
     frames: list[bytes] = []
     for fragment in generate_fragments(stream):
         if fragment.startswith(STARTS) or not frames:
@@ -152,7 +156,7 @@ def _is_compressed(file: DicomFile) -> bool:
 
 
 def _shape(found: Slice) -> tuple[int, int, int]:
-    """Rows, columns and bytes a pixel."""
+    """Rows, columns and bytes per pixel."""
     values = found.values
     return int(values["Rows"]), int(values["Columns"]), int(values["BitsAllocated"]) // 8
 
@@ -162,15 +166,15 @@ def _frame_bytes(found: Slice) -> int:
 
 
 def _require_length(file: DicomFile, slices: list[Slice]) -> None:
-    """Native pixel data must declare the length that its frames need; compressed data a syntax for it."""
+    """Check the declared length of native pixel data, and that compressed data has a compressed syntax."""
     syntax = file.header.file_meta.get("TransferSyntaxUID")
     known = syntax is not None and syntax.is_transfer_syntax
     if _is_compressed(file) or (known and syntax.is_encapsulated):
         if not (known and syntax.is_encapsulated and _is_compressed(file)):
-            raise _truncated(file, "holds pixel data that is not as its transfer syntax (0002,0010) says")
+            raise _truncated(file, "holds pixel data that contradicts its transfer syntax (0002,0010)")
         return
     needed = sum(map(_frame_bytes, slices))
-    # An odd length is padded, and some writers pad to whole blocks. From a row on, only zeros are no pixels.
+    # Writers pad an odd length, and some pad to whole blocks. An excess of a row or more must be all zeros.
     row = int(slices[0].values["Columns"]) * int(slices[0].values["BitsAllocated"]) // 8
     start = file.pixel_start + needed
     if not needed <= file.pixel_bytes < needed + max(row, 2) and (
@@ -181,7 +185,7 @@ def _require_length(file: DicomFile, slices: list[Slice]) -> None:
 
 def _truncated(file: DicomFile, how: str) -> UnreadableError:
     return UnreadableError(
-        "whole pixel data", got=f"file {file.name}, which {how}", advice="Copy it again from its source."
+        "complete pixel data", got=f"file {file.name}, which {how}", advice="Copy it again from its source."
     )
 
 

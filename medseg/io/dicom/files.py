@@ -1,7 +1,7 @@
-"""DICOM files in a folder, a zip archive or a list: found by what they hold, never by their names.
+"""Find DICOM files in a folder, a zip archive or a list by their content, never by their names.
 
-What is no DICOM, empty, encrypted or damaged is passed over and counted by reason; nothing of a zip
-archive is ever written to disk.
+Files that are empty, encrypted, damaged or not DICOM are skipped and counted by reason. The content of a zip
+archive is never written to disk.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from medseg.io.dicom.archive import (
     MOST_RATIO,
     TOO_LARGE,
     Entry,
-    PassOver,
+    SkipFile,
     clean_name,
     members,
     require_few,
 )
 
-# A file beyond this is no image that fits a workstation: 4000 frames of 512x512 take 2 GiB.
+# Larger files don't fit a workstation's memory; 4000 frames of 512x512 take 2 GiB.
 MOST_FILE_BYTES = 2 * 2**30
-# Headers of single slices fit the first, those of most multi-frame files the second, all of them the last.
+# Bytes that are read to find the header: enough for a single slice, for most multi-frame files, for all.
 HEAD_BYTES = (64 * 2**10, 8 * 2**20, 256 * 2**20)
-# Waiting for a network drive is shared by these; parsing holds the interpreter anyway.
+# Threads that read headers. They wait for a network drive together; parsing holds the GIL, so that more
+# threads gain nothing.
 READERS = 4
 
 NOT_DICOM, EMPTY, DICOMDIR = "not DICOM", "empty", "DICOMDIR"
-# Reasons that need no word: such files belong to a study's disc.
+# Reasons that need no warning: such files are normal on the disc of a study.
 HARMLESS = {NOT_DICOM, DICOMDIR}
 
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1"
@@ -54,15 +55,15 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 
 @dataclass(frozen=True, eq=False)
 class DicomFile:
-    """One DICOM file whose header is read and whose pixels still lie where they were.
+    """One DICOM file whose header has been read; its pixels are read later.
 
     Attributes:
         name: base name, for messages.
         header: pydicom data set up to the pixels.
         pixel_tag: tag of the pixel data; None when the file has none.
-        pixel_start: where in the loaded file the pixel data begins, in bytes.
-        pixel_bytes: length that the pixel data declares; UNDEFINED_LENGTH when it is compressed.
-        load: reads the whole file.
+        pixel_start: offset of the pixel data in the loaded file, in bytes.
+        pixel_bytes: declared length of the pixel data; UNDEFINED_LENGTH when it is compressed.
+        load: reads the whole file, inflated where it was deflated.
     """
 
     name: str
@@ -75,22 +76,22 @@ class DicomFile:
 
 @dataclass
 class Found:
-    """The DICOM files of a source, and how many others were passed over for which reason."""
+    """The DICOM files of a source, and how many other files were skipped for each reason."""
 
     files: list[DicomFile] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def summary(self, harmless: bool = True) -> str:
-        """Such as "2 damaged, 1 not DICOM"; without the harmless ones if so wished."""
+        """The skipped files, such as "2 damaged, 1 not DICOM"; with the HARMLESS ones if `harmless`."""
         return ", ".join(
             f"{count} {reason}"
-            for reason, count in sorted(self.passed_over.items())
+            for reason, count in sorted(self.skipped.items())
             if harmless or reason not in HARMLESS
         )
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether a file begins as DICOM does; reads 140 bytes. False for what is no readable file."""
+    """Whether a file begins like DICOM; reads 140 bytes. False for a path that can't be read."""
     try:
         with open(path, "rb") as file:
             return _looks_like_dicom(file.read(140))
@@ -99,18 +100,18 @@ def is_dicom(path: str | Path) -> bool:
 
 
 def holds_dicom(folder: str | Path) -> bool:
-    """Whether any file in a folder, or in the folders in it, begins as DICOM does."""
+    """Whether any file in a folder or its subfolders begins like DICOM."""
     return any(True for _ in dicom_files(folder))
 
 
 def dicom_files(folder: str | Path) -> Iterator[Path]:
-    """The files in a folder, and in the folders in it, that begin as DICOM does."""
+    """The files in a folder and its subfolders that begin like DICOM."""
     return (path for path in _walk(Path(folder)) if is_dicom(path))
 
 
 @contextmanager
 def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
-    """All DICOM files of a folder, a zip archive, one file or several; open as long as the block lasts.
+    """All DICOM files of a folder, a zip archive, one file or several; they can be loaded within the block.
 
     Raises:
         UnreadableError: the path does not exist, holds no DICOM, or is an unsafe or damaged archive.
@@ -123,9 +124,9 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
         suffixes = {Path(file.name).suffix for file in found.files} - {""}
         for entry, reason in zip(entries, outcomes, strict=True):
             if isinstance(reason, str):
-                # What is named like the slices should be one.
+                # A file with the same suffix as the slices should be a slice.
                 lost = reason == NOT_DICOM and Path(entry.name).suffix in suffixes
-                found.passed_over[DAMAGED if lost else reason] += 1
+                found.skipped[DAMAGED if lost else reason] += 1
         if not found.files:
             raise UnreadableError(
                 "DICOM files",
@@ -136,9 +137,9 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[Found]:
 
 
 def study_uid(source: str | Path | Sequence[str | Path]) -> str | None:
-    """The StudyInstanceUID, else the SeriesInstanceUID, of the first DICOM file; no other file is read.
+    """The StudyInstanceUID, or else the SeriesInstanceUID, of the first DICOM file of a source.
 
-    None for what can't be read or is no DICOM.
+    Files after that one are not read. None for a source that can't be read or has no DICOM.
     """
     with ExitStack() as stack, quiet_pydicom(), suppress(UnreadableError):
         for entry in _entries(source, stack):
@@ -149,7 +150,7 @@ def study_uid(source: str | Path | Sequence[str | Path]) -> str | None:
 
 
 def describe(source: str | Path | Sequence[str | Path]) -> str:
-    """The source in words that fit an error: its base name, never the folders above it."""
+    """The name of a source for an error message: its base name, or the number of files."""
     if not isinstance(source, (str, Path)):
         return f"{len(source)} files"
     return Path(source).name or str(source)
@@ -157,7 +158,7 @@ def describe(source: str | Path | Sequence[str | Path]) -> str:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom from printing values and tracebacks of damaged files: they may name a patient."""
+    """Within the block, pydicom logs nothing about damaged files, because its messages may name a patient."""
     import pydicom
 
     logger = logging.getLogger("pydicom")
@@ -188,14 +189,14 @@ def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> lis
 
 
 def _is_archive(path: Path) -> bool:
-    """By its content or, when that is damaged, by its name."""
+    """Whether it is a zip archive by its content or, when that is damaged, by its name."""
     return (zipfile.is_zipfile(path) or path.suffix.lower() == ".zip") and not is_dicom(path)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """The files in a folder and the folders in it; links are followed, each folder is entered once.
+    """The files in a folder and its subfolders; links are followed, and each folder is entered once.
 
-    A link to a folder around this one is none of the study's.
+    A link to a parent of the folder is not followed.
     """
     root = Path(os.path.realpath(folder))
     entered = {root, *root.parents}
@@ -203,17 +204,17 @@ def _walk(folder: Path) -> Iterator[Path]:
         real = {
             Path(os.path.realpath(os.path.join(parent, name))): name for name in sorted(folders, reverse=True)
         }
-        # os.walk enters what is left in its list.
+        # os.walk enters the folders that remain in this list.
         folders[:] = sorted(name for path, name in real.items() if path not in entered)
         entered.update(real)
         for name in names:
             path = Path(parent, name)
-            if path.is_file():  # a pipe or a device would never end
+            if path.is_file():  # reading a pipe or a device might never end
                 yield path
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Slices in a folder that may not be opened would be missing without a word."""
+    """Raise an error for a folder that can't be opened: otherwise its slices would be missing silently."""
     raise UnreadableError(
         "folders that can be read",
         got=f"{Path(error.filename).name}, which can't be opened ({error.strerror})",
@@ -226,15 +227,16 @@ def _read_path(path: Path, most: int) -> bytes:
         with open(path, "rb") as file:
             return file.read(most)
     except PermissionError as error:
-        raise PassOver(FORBIDDEN) from error
+        raise SkipFile(FORBIDDEN) from error
     except OSError as error:
-        raise PassOver(DAMAGED) from error
+        raise SkipFile(DAMAGED) from error
 
 
 def _looks_like_dicom(head: bytes) -> bool:
-    """A preamble with DICM; or, as old files have it, an element of group 2 or 8 right at the start.
+    """Whether there is a preamble with DICM or, as in old files, an element of group 2 or 8 at the start.
 
-    A file whose DICM alone is damaged is told by what follows it, so that its loss is reported.
+    A file in which only the four letters DICM are damaged is recognized by the element after them, so that
+    it is reported as damaged.
     """
     if head[128:132] == b"DICM" or head[132:138] == b"\2\0\0\0UL":
         return True
@@ -245,7 +247,7 @@ def _looks_like_dicom(head: bytes) -> bool:
 
 
 def _examine(entry: Entry) -> DicomFile | str:
-    """The file with its header, or the reason why it is passed over."""
+    """The file with its header, or the reason why it is skipped."""
     try:
         head = entry.read(HEAD_BYTES[0])
         if not head:
@@ -257,14 +259,14 @@ def _examine(entry: Entry) -> DicomFile | str:
         return _with_header(entry, head)
     except UnreadableError:
         raise
-    except PassOver as reason:
+    except SkipFile as reason:
         return str(reason)
     except Exception:  # pydicom raises whatever a damaged byte leads to
         return DAMAGED
 
 
 def _with_header(entry: Entry, head: bytes) -> DicomFile | str:
-    """Parse ever longer beginnings of the file until one reaches the pixels."""
+    """Parse longer and longer beginnings of the file until one reaches the pixels."""
     content = head
     for most in HEAD_BYTES:
         if most != HEAD_BYTES[0]:
@@ -287,7 +289,7 @@ def _load(entry: Entry) -> bytes:
     try:
         content = entry.read(MOST_FILE_BYTES)
         return _inflate(content) if _is_deflated(content) else content
-    except PassOver as reason:
+    except SkipFile as reason:
         raise UnreadableError(
             "files that can be read to their end",
             got=f"file {entry.name}, which is {reason}",
@@ -296,7 +298,7 @@ def _load(entry: Entry) -> bytes:
 
 
 def _parse(content: bytes) -> tuple[Any, int | None, int, int]:
-    """Header, and tag, start and declared length of the pixels; no tag when `content` ends before them."""
+    """The header, and tag, offset and declared length of the pixels; no tag when they are not reached."""
     from io import BytesIO
 
     from pydicom.filereader import read_partial
@@ -310,22 +312,22 @@ def _parse(content: bytes) -> tuple[Any, int | None, int, int]:
         return tag in _PIXEL_TAGS
 
     header = read_partial(stream, stop_when=at_pixels, force=True)
-    header.buffer = None  # it would keep the bytes that were parsed
+    header.buffer = None  # frees the bytes that were parsed
     _require_ascii(header)
     return (header, *reached[0]) if reached else (header, None, 0, 0)
 
 
 def _require_ascii(header: Any) -> None:
-    """Set aside a declared character set that is none of DICOM's, all of which contain ASCII.
+    """Replace a declared character set that does not contain ASCII, as all of DICOM's do, by ISO 8859-1.
 
-    pydicom takes any codec of Python's by its name, and would read no code or number then.
+    pydicom accepts the name of any Python codec and could then read neither codes nor numbers.
     """
     try:
         declared = header.original_character_set
         known = all(
             "HU".encode(name) == b"HU" for name in ([declared] if isinstance(declared, str) else declared)
         )
-    except Exception:  # codecs raise what they like
+    except Exception:  # codecs raise many types
         known = False
     if not known:
         header.set_original_encoding(*header.original_encoding, "iso8859")
@@ -336,17 +338,16 @@ def _is_deflated(content: bytes) -> bool:
 
 
 def _inflate(content: bytes) -> bytes:
-    """A deflated file as the explicit little endian one that it stands for (PS3.5 A.5), within bounds.
-
-    pydicom would inflate it too, but without a bound.
-    """
-    start = 144 + int.from_bytes(content[140:144], "little")  # the length of group 2 follows its own tag
+    """Inflate a deflated file to explicit little endian (PS3.5 A.5), up to a limit, unlike pydicom."""
+    start = 144 + int.from_bytes(
+        content[140:144], "little"
+    )  # 144: preamble, DICM and the group length element
     most = min(MOST_FILE_BYTES, len(content) * MOST_RATIO + FREE_BYTES)
     try:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         plain = inflater.decompress(content[start:], most)
     except zlib.error as error:
-        raise PassOver(DAMAGED) from error
+        raise SkipFile(DAMAGED) from error
     if not inflater.eof:
-        raise PassOver(TOO_LARGE if len(plain) >= most else DAMAGED)
+        raise SkipFile(TOO_LARGE if len(plain) >= most else DAMAGED)
     return content[:start].replace(_DEFLATED, _EXPLICIT.ljust(len(_DEFLATED), b"\0"), 1) + plain

@@ -1,8 +1,8 @@
-"""Where the slices of a stack lie, and whether they make one even grid.
+"""Order the slices of a stack by position and check that they form one regular grid.
 
-Slices are ordered by their position along the normal, never by file name or instance number. What is
-odd and exactly known (a tilted gantry, a slice that is there twice) is kept with a warning; the rest is
-refused with the slice, the tag and the step in mm. Positions are DICOM's LPS+ mm until `Grid.affine`.
+Slices are ordered by their position along the normal, never by file name or instance number. A tilted gantry
+and duplicate slices are exactly known and accepted with a warning. Any other irregularity is refused with the
+slice, the tag and the step in mm. Positions are in DICOM's LPS+ mm; only `Grid.affine` is in RAS+ mm.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from medseg.errors import UnsuitableError
 from medseg.io.dicom.slices import ORIENTATION, POSITION, SPACING, Slice, place, unsuitable
 from medseg.io.dicom.steps import require_even, require_straight
 
-# With three slices there are two steps, and of two that differ neither can be called the odd one.
+# Three slices have two steps; where these differ, neither is known to be the wrong one.
 FEWEST_SLICES = 4
-# Two slices nearer than this are the same slice; the thinnest CT steps are 0.1 mm (micro-CT excepted).
+# Slices nearer than this are at the same position; the smallest steps of CT are 0.1 mm (micro-CT excepted).
 SAME_POSITION_MM = 0.01
-# Within one series a scanner writes the same digits each time; 1e-4 is 0.05 mm over 500 mm.
+# Within a series a scanner writes the same digits in each slice; 1e-4 is 0.05 mm over 500 mm.
 SAME_COSINE, SAME_SPACING = 1e-4, 1e-4
 MOST_STEP_MM = 50.0
 MOST_VOXELS = 2**31  # 4 GiB as 16 bits
 
-# What all slices of one stack have in common; a difference is damage or a mixture.
+# Tags that are equal in all slices of a stack; a difference means damage or a mixture of series.
 SAME_TAGS = {
     "PatientID": "(0010,0020)",
     "StudyInstanceUID": "(0020,000D)",
@@ -49,10 +49,10 @@ class Grid:
 
     Attributes:
         slices: one per k, ascending along the normal.
-        affine: (4, 4) voxel (i, j, k) = (column, row, slice) to RAS+ mm; column k is the real step from
-            slice to slice, so it is sheared when the gantry was tilted.
+        affine: 4x4, voxel (i, j, k) = (column, row, slice) to RAS+ mm. Its third column is the step from
+            slice to slice, so that it is sheared when the gantry was tilted.
         step_mm: distance of neighbouring slices along the normal.
-        warnings: what was odd and is kept or put right.
+        warnings: irregularities that were accepted or corrected.
     """
 
     slices: tuple[Slice, ...]
@@ -62,14 +62,14 @@ class Grid:
 
 
 def arrange(slices: Sequence[Slice], same_pixels: Callable[[Slice, Slice], bool]) -> Grid:
-    """Order slices and check that they make one even grid.
+    """Order slices and check that they form one regular grid.
 
     Args:
         slices: of one series, in any order.
-        same_pixels: whether two slices at the same position hold the same values.
+        same_pixels: whether two slices at the same position have the same values.
 
     Raises:
-        UnsuitableError: they don't; it names the slice, the tag and the step.
+        UnsuitableError: they don't form one; the message names the slice, the tag and the step.
     """
     axes = _common(np.array([s.axes for s in slices]))
     normal = np.cross(*axes) / np.linalg.norm(np.cross(*axes))
@@ -93,7 +93,7 @@ def arrange(slices: Sequence[Slice], same_pixels: Callable[[Slice, Slice], bool]
 
 
 def _common(values: np.ndarray) -> np.ndarray:
-    """The value that most slices have, or the median where each differs a little.
+    """The most common value, or the median where all values differ slightly.
 
     Args:
         values: one value (of any shape) per slice along the first axis.
@@ -103,18 +103,19 @@ def _common(values: np.ndarray) -> np.ndarray:
 
 
 def _require_same(ordered: Sequence[Slice]) -> None:
-    """Every slice must agree with the most common value of each tag in SAME_TAGS."""
+    """Check that every slice has the most common value of each tag in SAME_TAGS."""
     for keyword, tag in SAME_TAGS.items():
         values = [str(s.values.get(keyword, "missing")) for s in ordered]
         usual = max(set(values), key=values.count)
         odd = [index for index, value in enumerate(values) if value != usual]
         if not odd:
             continue
-        told = "another one" if keyword in _PRIVATE_TAGS else f"{values[odd[0]]} instead of {usual}"
+        # A message never shows the value of an identifier.
+        difference = "another one" if keyword in _PRIVATE_TAGS else f"{values[odd[0]]} instead of {usual}"
         raise unsuitable(
             f"slices with the same {keyword} {tag}",
-            f"{told} at {place(ordered, odd[0])}{_and_more(odd)}",
-            "The series is a mixture or damaged; export it again from its source.",
+            f"{difference} at {place(ordered, odd[0])}{_and_more(odd)}",
+            "The series is mixed with another one or damaged; export it again from its source.",
         )
 
 
@@ -131,7 +132,7 @@ def _require_same_axes(ordered: Sequence[Slice], axes: np.ndarray) -> None:
         degrees = max(np.degrees(np.arccos(cosine)), np.degrees(np.arccos(row)))
         raise unsuitable(
             f"slices with the same {ORIENTATION}",
-            f"mixed orientation: {place(ordered, odd[0])} is turned by {degrees:.2f} degrees against most "
+            f"mixed orientation: {place(ordered, odd[0])} is rotated by {degrees:.2f} degrees against most "
             f"others{_and_more(list(odd))}",
         )
     spacings_mm = np.array([s.spacing_mm for s in ordered])
@@ -152,7 +153,7 @@ def _pair(values: np.ndarray) -> str:
 def _without_doubles(
     ordered: list[Slice], normal: np.ndarray, same_pixels: Callable[[Slice, Slice], bool]
 ) -> tuple[list[Slice], list[str]]:
-    """Leave out slices that are there twice; two different ones at one position are refused."""
+    """Leave out duplicate slices; two different slices at one position are refused."""
     kept = [ordered[0]]
     dropped: list[int] = []
     for index in range(1, len(ordered)):
@@ -168,7 +169,7 @@ def _without_doubles(
     if not dropped:
         return kept, []
     named = f"{ordered[dropped[0]].name}{_and_more(dropped)}"
-    return kept, [f"slices that are there twice were read once ({named})"]
+    return kept, [f"duplicate slices were read once ({named})"]
 
 
 def _two_at_one_place(ordered: Sequence[Slice], index: int, normal: np.ndarray) -> UnsuitableError:
@@ -194,27 +195,27 @@ def _require_size(ordered: Sequence[Slice], step_mm: float) -> None:
         raise unsuitable(
             f"at most {MOST_VOXELS} voxels",
             f"{len(ordered)} slices of {rows}x{columns}",
-            "Read a part of it.",
+            "Export a part of the series.",
         )
     if step_mm > MOST_STEP_MM:
         raise unsuitable(f"steps of at most {MOST_STEP_MM:g} mm ({POSITION})", f"{step_mm:.1f} mm")
 
 
 def _gaps(ordered: Sequence[Slice], step_mm: float) -> list[str]:
-    """Thin slices with gaps between them, as high-resolution CT was once taken, can't give volumes."""
+    """A warning about gaps between thin slices, as in early high-resolution CT: volumes in ml are wrong."""
     try:
         thickness_mm = float(ordered[0].values.get("SliceThickness") or 0)
     except (TypeError, ValueError):
         return []
     if thickness_mm > 0 and step_mm > 1.5 * thickness_mm:
         return [
-            f"slices of {thickness_mm:g} mm lie {step_mm:g} mm apart: what is between them was not imaged"
+            f"slices of {thickness_mm:g} mm lie {step_mm:g} mm apart; the gaps between them were not imaged"
         ]
     return []
 
 
 def _affine(first: Slice, axes: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """(4, 4) voxel (column, row, slice) to RAS+ mm; PS3.3 equation C.7.6.2.1-1 with LPS turned to RAS."""
+    """4x4, voxel (column, row, slice) to RAS+ mm: PS3.3 equation C.7.6.2.1-1, then LPS to RAS."""
     lps = np.eye(4)
     lps[:3, 0] = axes[0] * first.spacing_mm[1]
     lps[:3, 1] = axes[1] * first.spacing_mm[0]

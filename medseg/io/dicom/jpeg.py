@@ -1,9 +1,9 @@
-"""Headers and ends of JPEG, JPEG-LS and JPEG 2000 frames.
+"""Check the header and the end of JPEG, JPEG-LS and JPEG 2000 frames before they are decoded.
 
-Decoders trust headers, and take gigabytes or worse when they lie. So they are checked first, against what
-DICOM says of the image. Decoders also fill up what ends early, without a word: a frame must have its end.
-What follows that end is padding, whatever it is. Damage between them makes other values; no checksum would
-tell.
+Decoders trust a frame's header: a wrong size can make them allocate gigabytes or crash. So the header is
+compared with the DICOM header first. Decoders also fill up truncated frames silently, so that a frame must
+have its end marker. Bytes after that marker are padding. Damage between header and end changes values
+undetected, because these formats have no checksum.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FRAMES = {0xC0, 0xC1, 0xC3, 0xF7}
 _SCAN = 0xDA
 # Huffman and quantization tables, restart interval, JPEG-LS parameters, comment, application segments.
 _TABLES = {0xC4, 0xDB, 0xDD, 0xF8, 0xFE, *range(0xE0, 0xF0)}
-# In coded data 0xFF is followed by less than 0x80; restart markers stand among it.
+# In coded data a byte below 0x80 follows 0xFF; restart markers (0xD0 to 0xD7) are part of the coded data.
 _MARKER = re.compile(rb"\xff([\x80-\xcf\xd8-\xfe])")
 _END = 0xD9  # of JPEG, JPEG-LS and JPEG 2000 alike
 _TILE_PART, _TILE_DATA = 0x90, b"\xff\x93"
@@ -27,13 +27,13 @@ _CODESTREAM = b"\xff\x4f\xff\x51"  # start and image size of JPEG 2000 (ISO/IEC 
 
 
 def require_header(found: Slice, encoded: bytes) -> int:
-    """Check that a frame declares the size that DICOM declares, one sample a pixel and bits that fit.
+    """Check that a frame declares the size of the DICOM header, one sample per pixel, and bits that fit.
 
     Returns:
-        Bits a sample; 0 for JPEG 2000, whose decoder tells them.
+        Bits per sample; 0 for JPEG 2000, for which they are not read.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the frame declares something else.
     """
     rows, columns = int(found.values["Rows"]), int(found.values["Columns"])
     if encoded.startswith(_CODESTREAM):
@@ -49,10 +49,10 @@ def require_header(found: Slice, encoded: bytes) -> int:
 
 
 def without_padding(encoded: bytes) -> bytes:
-    """A stream from its start marker to its end marker.
+    """The bytes of a frame up to and including its end marker.
 
     Raises:
-        ValueError: it has no end.
+        ValueError: the frame has no end marker.
     """
     if encoded.startswith(_BOXES):
         encoded = _codestream_in(encoded)
@@ -69,7 +69,7 @@ def without_padding(encoded: bytes) -> bytes:
 
 
 def _segment(encoded: bytes, position: int) -> tuple[int, int]:
-    """The marker at a position, and where the segment that it opens ends."""
+    """The marker at a position, and the end of the segment that it begins."""
     while encoded[position : position + 2] == b"\xff\xff":  # fill bytes
         position += 1
     end = position + 2 + int.from_bytes(encoded[position + 2 : position + 4])
@@ -103,7 +103,7 @@ def _end_of_codestream(encoded: bytes) -> int:
         marker, end = _segment(encoded, position)
         if marker == _TILE_PART:
             length = int.from_bytes(encoded[position + 6 : position + 10])
-            # 0 stands for all that comes before the end.
+            # 0 means up to the end of the codestream.
             data = encoded.index(_TILE_DATA, end)
             end = position + length if length else encoded.index(bytes([0xFF, _END]), data)
             if end < data:
@@ -113,7 +113,7 @@ def _end_of_codestream(encoded: bytes) -> int:
 
 
 def _start_of_frame(encoded: bytes) -> tuple[int, int, int, int]:
-    """Precision in bits, rows, columns and samples a pixel, of a header whose markers are all known."""
+    """Precision in bits, rows, columns and samples per pixel, from a header with known markers only."""
     position, frame = 2, b""
     while position + 4 <= len(encoded) and encoded[position] == 0xFF:
         marker = encoded[position + 1]
@@ -132,6 +132,6 @@ def _start_of_frame(encoded: bytes) -> tuple[int, int, int, int]:
 
 
 def _codestream_size(encoded: bytes) -> tuple[int, int, int]:
-    """Rows, columns and samples a pixel."""
+    """Rows, columns and samples per pixel."""
     x_end, y_end, x_start, y_start = (int.from_bytes(encoded[at : at + 4]) for at in (8, 12, 16, 20))
     return y_end - y_start, x_end - x_start, int.from_bytes(encoded[40:42])

@@ -1,4 +1,4 @@
-"""Pixels of a stack as one array: decoded, sign-extended, rescaled and cleared of padding."""
+"""Read the pixels of a stack into one array: decode, extend the sign, rescale, and replace padding by air."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from medseg.io.dicom.slices import Slice, place, unsuitable
 
 AIR_HU = -1024
 _INT16 = np.iinfo(np.int16)
-# Threads share the wait for a drive. Decoders hold the interpreter, so more cores decode no faster: measured
-# by tests/benchmarks/dicom_decoding.py.
+# Threads that read and decode. They wait for a network drive together and decode in parallel; see `decoding`.
 MOST_WORKERS = 4
-# Over a whole slice the mean of a chest CT changes by less than 50 HU to the next one.
+# The means of neighbouring slices of a chest CT differ by less than 50 HU.
 MOST_JUMP_HU = 100
-# What padding stands for is no tissue: below fat and lung, or beyond metal.
+# A padding value outside this range can't be tissue: it is below lung or above bone and metal.
 _TISSUE_HU = (-950, 3000)
-# Units of RescaleType (0028,1054) that are Hounsfield units: US is "unspecified", as old scanners have it.
+# Values of RescaleType (0028,1054) that stand for Hounsfield units; old scanners write US, "unspecified".
 _HOUNSFIELD = {"HU", "US", "HU_MOD", ""}
 RESCALE = "RescaleSlope (0028,1053) and RescaleIntercept (0028,1052)"
 
@@ -31,16 +30,16 @@ def read_pixels(ordered: Sequence[Slice], modality: str) -> tuple[np.ndarray, li
     """Decode all slices into one array.
 
     Args:
-        ordered: slices as the grid has them, all of one size.
-        modality: CT values are Hounsfield units, limited to AIR_HU from below, padding becomes AIR_HU.
+        ordered: the slices of a grid in its order, all of one size.
+        modality: for CT, values are Hounsfield units of at least AIR_HU, and padding becomes AIR_HU.
 
     Returns:
-        The array (k, row, column), int16 where slopes and intercepts are whole numbers that fit, else
-        float32; and warnings.
+        The array (k, row, column), int16 where slopes and intercepts are whole numbers and the values fit,
+        else float32; and warnings.
 
     Raises:
         UnreadableError: pixel data is truncated, damaged, or in a syntax that no decoder reads.
-        UnsuitableError: values without a rescale to Hounsfield units.
+        UnsuitableError: a CT has no rescale to Hounsfield units.
     """
     scales = [_scale(found, modality) for found in ordered]
     shape = (len(ordered), int(ordered[0].values["Rows"]), int(ordered[0].values["Columns"]))
@@ -62,8 +61,8 @@ def read_pixels(ordered: Sequence[Slice], modality: str) -> tuple[np.ndarray, li
     if padded.any():
         share = padded.sum() / array.size
         warnings.append(
-            f"PixelPaddingValue (0028,0120) is a value of tissue; {share:.1%} of the voxels are padding "
-            f"by it and were set to {AIR_HU} HU"
+            f"PixelPaddingValue (0028,0120) is also a value of tissue; {share:.1%} of the voxels have it and "
+            f"were set to {AIR_HU} HU as padding"
         )
     if modality == "CT" and ordered[0].values["PhotometricInterpretation"] == "MONOCHROME1":
         warnings.append(_upright_values(array, ordered[0], scales))
@@ -71,13 +70,13 @@ def read_pixels(ordered: Sequence[Slice], modality: str) -> tuple[np.ndarray, li
 
 
 def worker_count() -> int:
-    """How many threads read and decode: the cores that this process may use, within MOST_WORKERS."""
+    """The number of threads that read and decode: the cores of this process, at most MOST_WORKERS."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_WORKERS, cores)
 
 
 def same_pixels(a: Slice, b: Slice) -> bool:
-    """Whether two slices of one size hold the same values on the same scale."""
+    """Whether two slices of one size have the same stored values and the same rescale."""
     scale = ("RescaleSlope", "RescaleIntercept")
     if any(a.values.get(keyword) != b.values.get(keyword) for keyword in scale):
         return False
@@ -86,10 +85,11 @@ def same_pixels(a: Slice, b: Slice) -> bool:
 
 
 def stored_values(found: Slice, encoded: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
-    """One slice as the pixel data has it, and with its unused bits cleared and its sign extended.
+    """Decode one slice.
 
     Returns:
-        Both (row, column) integers as wide as BitsAllocated; the second signed as PixelRepresentation says.
+        The decoded integers, and the same with unused bits cleared and the sign extended, signed according to
+        PixelRepresentation. Both are (row, column) and as wide as BitsAllocated.
     """
     values = found.values
     raw = decode(found, encoded)
@@ -99,12 +99,12 @@ def stored_values(found: Slice, encoded: bytes | memoryview) -> tuple[np.ndarray
     typed = raw.view(np.dtype(f"{'i' if signed else 'u'}{raw.dtype.itemsize}"))
     if stored == allocated:
         return raw, typed
-    # Left until the sign bit is on top, then right again: an arithmetic shift if signed.
+    # Shift left until the sign bit is the top bit, then right; that shift is arithmetic for signed types.
     return raw, (typed << (allocated - 1 - high)) >> (allocated - stored)
 
 
 def _frames(ordered: Sequence[Slice]) -> list[Callable[[], bytes | memoryview]]:
-    """One function per slice that gives its encoded pixels; a multi-frame file is loaded once."""
+    """One function per slice that returns its encoded pixels; a multi-frame file is loaded once."""
     if ordered[0].frame is None:
         return [partial(_only_frame, s) for s in ordered]
     loaded = {s.file: frames_of(s) for s in {s.file: s for s in ordered}.values()}
@@ -120,43 +120,49 @@ def _only_frame(found: Slice) -> bytes | memoryview:
 
 
 def require_scales(slices: Sequence[Slice]) -> None:
-    """Check the rescale of each slice, by its own modality.
+    """Check the rescale of each slice, by the slice's own modality.
 
     Raises:
-        UnsuitableError: it is missing in a CT, damaged, or to another unit than Hounsfield's.
+        UnsuitableError: the rescale is damaged, or a CT has none or one to another unit than HU.
     """
     for found in slices:
         _scale(found, str(found.values.get("Modality")))
 
 
 def _scale(found: Slice, modality: str) -> tuple[float, float]:
-    """Slope and intercept; (1, 0) where a modality other than CT has none."""
+    """Slope and intercept; (1, 0) where they are missing in a modality other than CT."""
     slope, intercept = found.values.get("RescaleSlope"), found.values.get("RescaleIntercept")
     if modality == "CT" and (slope is None or intercept is None):
         raise unsuitable(
-            f"{RESCALE} in every slice of a CT, without which its values are in no known unit",
-            f"none in {found.name}",
+            f"{RESCALE} in every slice of a CT",
+            f"none in {found.name}, so that its values are in no known unit",
         )
     unit = str(found.values.get("RescaleType") or "")
     if modality == "CT" and unit not in _HOUNSFIELD:
         raise unsuitable(
             "Hounsfield units in RescaleType (0028,1054)",
-            f"another unit in {found.name}, as a spectral or material map has",
-            "Choose the series of the plain CT.",
+            f"another unit in {found.name}, as in a spectral or material map",
+            "Choose the series of the conventional CT.",
         )
     try:
         scale = float(1 if slope is None else slope), float(0 if intercept is None else intercept)
     except (TypeError, ValueError):
         scale = (np.nan, 0.0)
     if not np.isfinite(scale).all() or scale[0] == 0 or abs(scale[0]) > 1e6 or abs(scale[1]) > 1e6:
-        raise unsuitable(f"numbers other than 0 in {RESCALE}", f"others in {found.name}")
+        raise unsuitable(
+            f"finite numbers up to 1e6, the slope not 0, in {RESCALE}",
+            f"other values in {found.name}",
+        )
     return scale
 
 
 def _data_type(
     ordered: Sequence[Slice], scales: Sequence[tuple[float, float]], modality: str
 ) -> type[np.int16] | type[np.float32]:
-    """int16 for whole numbers that fit; CT is limited to it, for no value beyond it means a thing."""
+    """int16 where all values are whole numbers that fit, else float32.
+
+    CT values are clipped to int16: larger ones have no meaning in HU.
+    """
     if any(not float(number).is_integer() for number in {n for scale in scales for n in scale}):
         return np.float32
     if modality == "CT":
@@ -182,13 +188,13 @@ def _rescale(stored: np.ndarray, scale: tuple[float, float], out: np.ndarray, is
 
 
 def _padding(raw: np.ndarray, stored: np.ndarray, values: dict[str, Any]) -> np.ndarray | None:
-    """Where a slice is padding: (row, column) bool; None when it declares none."""
+    """The mask of the padding in a slice, (row, column) bool; None when the slice declares no padding."""
     value = _integer(values.get("PixelPaddingValue"))
     if value is None:
         return None
     limit = _integer(values.get("PixelPaddingRangeLimit"))
     if limit is None:
-        # Some scanners write padding that needs all allocated bits, or its sign as an unsigned number.
+        # Some scanners use all allocated bits for padding, or write a negative value as an unsigned number.
         whole = 2 ** (8 * raw.dtype.itemsize)
         return (raw.view(f"u{raw.dtype.itemsize}") == value % whole) | (
             stored == _as_type(value, stored.dtype)
@@ -205,13 +211,14 @@ def _integer(value: Any) -> int | None:
 
 
 def _as_type(value: int, dtype: np.dtype[Any]) -> int:
-    """The number that the bits of `value` are in another integer type (63536 is -2000 in int16)."""
+    """The number that the bits of `value` represent in another integer type (63536 is -2000 in int16)."""
     whole = 2 ** (8 * dtype.itemsize)
     value %= whole
     return value - whole if dtype.kind == "i" and value >= whole // 2 else value
 
 
 def _tissue_like(found: Slice, scale: tuple[float, float]) -> bool:
+    """Whether the padding value of a slice lies in the range of tissue."""
     signed = int(found.values["PixelRepresentation"]) == 1
     width = max(int(found.values["BitsAllocated"]) // 8, 1)
     value = _as_type(int(found.values["PixelPaddingValue"]), np.dtype(f"{'i' if signed else 'u'}{width}"))
@@ -221,7 +228,11 @@ def _tissue_like(found: Slice, scale: tuple[float, float]) -> bool:
 def _varying_scale(
     ordered: Sequence[Slice], scales: Sequence[tuple[float, float]], array: np.ndarray, modality: str
 ) -> list[str]:
-    """CT slices rarely differ in scale: allowed with a warning where the values go on smoothly."""
+    """A warning for a CT whose slices differ in scale, which is rare; refused where the values jump.
+
+    Raises:
+        UnsuitableError: the mean of a slice differs from both neighbours by more than MOST_JUMP_HU.
+    """
     usual = max(set(scales), key=scales.count)
     odd = [k for k, scale in enumerate(scales) if scale != usual]
     if modality != "CT" or not odd:
@@ -231,9 +242,9 @@ def _varying_scale(
         beside = [means[n] for n in (k - 1, k + 1) if n in means]
         if min(abs(means[k] - mean) for mean in beside) > MOST_JUMP_HU:
             raise unsuitable(
-                f"{RESCALE} that fit the slices beside",
+                f"{RESCALE} that fit the neighbouring slices",
                 f"{scales[k][0]:g} and {scales[k][1]:g} instead of {usual[0]:g} and {usual[1]:g} at "
-                f"{place(ordered, k)}, whose mean is {means[k]:.0f} HU beside {beside[0]:.0f} HU",
+                f"{place(ordered, k)}, whose mean is {means[k]:.0f} HU next to {beside[0]:.0f} HU",
             )
     return [
         f"{RESCALE} vary: {len(odd)} slices differ from the others, the first is {place(ordered, odd[0])}"
@@ -241,18 +252,18 @@ def _varying_scale(
 
 
 def _upright_values(array: np.ndarray, first: Slice, scales: Sequence[tuple[float, float]]) -> str:
-    """Turn inverted CT values round, and say what was done.
+    """Invert the values of a CT in place where they were stored inverted; the warning about it.
 
-    MONOCHROME1 concerns the display alone (PS3.3 C.7.6.3.1.2), but some programs store inverted values
-    with it. What surrounds a body in a CT is air, so its border says which of the two it is.
+    MONOCHROME1 concerns only the display (PS3.3 C.7.6.3.1.2), but some programs store inverted values with
+    it. A body in a CT is surrounded by air, so that the border of the image shows whether they are inverted.
 
     Raises:
-        UnsuitableError: neither way is the border air.
+        UnsuitableError: the border is not air, inverted or not.
     """
     border = np.concatenate([array[:, :2].ravel(), array[:, -2:].ravel()])
     if np.median(border) < -500:
         return (
-            "PhotometricInterpretation (0028,0004) is MONOCHROME1; the values are Hounsfield units as stored"
+            "PhotometricInterpretation (0028,0004) is MONOCHROME1; the values were Hounsfield units already"
         )
     bits, signed = int(first.values["BitsStored"]), int(first.values["PixelRepresentation"])
     ends = -1 if signed else 2**bits - 1  # lowest plus highest stored value
@@ -261,9 +272,9 @@ def _upright_values(array: np.ndarray, first: Slice, scales: Sequence[tuple[floa
         if total - np.median(border) < -500:
             array[:] = np.clip(total - array.astype(np.float32), AIR_HU, _INT16.max)
             return (
-                "PhotometricInterpretation (0028,0004) is MONOCHROME1, and inverted values were turned round"
+                "PhotometricInterpretation (0028,0004) is MONOCHROME1; the inverted values were inverted back"
             )
     raise unsuitable(
         "air around the body in a CT with MONOCHROME1 (0028,0004)",
-        f"a border of {np.median(border):.0f} HU",
+        f"a median of {np.median(border):.0f} HU at the border of the image",
     )

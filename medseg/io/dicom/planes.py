@@ -1,4 +1,4 @@
-"""Which source image each slice of a mask lies on, for what is written about DICOM images."""
+"""Match each slice of a mask to its source image, for SEG and RTSTRUCT, which refer to source images."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 from medseg.errors import UnsuitableError
 from medseg.volume import Mask
 
-# Patient coordinates of DICOM grow to the left, the back and the head; medseg's to the right and the front.
+# DICOM's patient coordinates are LPS+, medseg's are RAS+.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# What a reference to an image consists of.
+# The identifiers that a reference to an image consists of.
 UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One source image or one frame of it.
+    """A source image: a data set of one slice, or one frame of a multi-frame data set.
 
     Attributes:
-        header: the data set that holds it.
-        frame: its number in a multi-frame data set, from 1; None where the data set is the image.
-        corners_mm: (3, 3), LPS: centres of the first pixel, and of the last in its row and in its column.
+        header: the data set.
+        frame: number of the frame, from 1; None for a data set of one slice.
+        corners_mm: (3, 3) in LPS+ mm: the centres of the first pixel, of the last pixel in its row, and of
+            the last pixel in its column.
     """
 
     header: Any
@@ -36,22 +37,21 @@ def planes(mask: Mask) -> list[Plane]:
     """The source image of each slice k of a mask (i, j, k) = (column, row, slice).
 
     Raises:
-        UnsuitableError: the mask's image was not DICOM, lacks the UIDs to refer to, or the mask does not
-            lie on its slices. Without this check a turned or resampled mask would be shown on the wrong
-            pixels.
+        UnsuitableError: the mask's image is not DICOM, it lacks the UIDs of a reference, or the mask does not
+            lie on its slices. Without this check a flipped or resampled mask would be shown on wrong pixels.
     """
     headers = mask.headers
     if not headers or mask.affine is None:
         raise UnsuitableError(
-            "a mask of a DICOM series, whose slices can be referred to",
-            got="a mask whose image was no DICOM series",
+            "a mask of a DICOM series, to whose slices the file refers",
+            got="a mask of an image in another format",
             advice="Write it as NIfTI, NRRD or MHA, or segment the DICOM series.",
         )
     missing = missing_uids(headers)
     if missing:
         raise UnsuitableError(
-            "source images that can be referred to",
-            got=f"some without {' and '.join(missing)}",
+            f"source images with {' and '.join(UIDS)}",
+            got=f"images without {' and '.join(missing)}",
             advice="Export the series again with these, or write the mask as NIfTI or NRRD.",
         )
     expected = slice_corners(LPS_TO_RAS @ mask.affine, mask.array.shape)
@@ -60,17 +60,19 @@ def planes(mask: Mask) -> list[Plane]:
         starts = np.array([plane.corners_mm[0] for plane in found])
         found = [found[int(np.linalg.norm(starts - corners[0], axis=1).argmin())] for corners in expected]
     if len(found) != len(expected):
-        raise _elsewhere(f"{len(expected)} slices for {len(found)} source images")
+        raise _elsewhere(f"a mask of {len(expected)} slices for {len(found)} source images")
     apart_mm = np.array([np.abs(p.corners_mm - e).max() for p, e in zip(found, expected, strict=True)])
-    # Half a voxel tells a flip or a wrong slice from the rounding of positions.
+    # A flipped mask or a wrong slice is off by more than half a voxel, rounded positions by far less.
     if not apart_mm.max() < np.linalg.norm(mask.affine[:3, :3], axis=0).min() / 2:
         worst = int(apart_mm.argmax())
-        raise _elsewhere(f"slice {worst + 1} of {len(found)} lying {apart_mm[worst]:.2f} mm from its source")
+        raise _elsewhere(
+            f"slice {worst + 1} of {len(found)}, which lies {apart_mm[worst]:.2f} mm from its source"
+        )
     return found
 
 
 def missing_uids(headers: Sequence[Any]) -> list[str]:
-    """The identifiers of UIDS that a source image lacks, by keyword; none for what is no DICOM."""
+    """The keywords of UIDS that are missing in a source image; none when there is no header."""
     return [name for name in UIDS if not all(header.get(name) for header in headers)]
 
 
@@ -78,7 +80,7 @@ def _elsewhere(got: str) -> UnsuitableError:
     return UnsuitableError(
         "a mask on the slices of its source images",
         got=got,
-        advice="Bring the mask back to the grid of its image first.",
+        advice="Resample the mask to the grid of its image first.",
     )
 
 
@@ -86,20 +88,25 @@ def present_labels(mask: Mask) -> list[int]:
     """The labels that have a voxel.
 
     Raises:
-        UnsuitableError: there are none; neither SEG nor RTSTRUCT can be empty.
+        UnsuitableError: no label has a voxel; neither SEG nor RTSTRUCT can be empty.
     """
     present = [int(value) for value in np.unique(mask.array.ravel(order="K")) if value]
     if not present:
         raise UnsuitableError(
             "a mask with a labelled voxel",
             got="an empty mask",
-            advice="Write an empty mask as NIfTI; the measurements say what was not found.",
+            advice="Write an empty mask as NIfTI; the measurements name the labels that were not found.",
         )
     return present
 
 
 def slice_corners(lps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(k, 3, 3): the corners of each slice as Plane has them."""
+    """The corners of each slice as in Plane.corners_mm, (k, 3, 3).
+
+    Args:
+        lps: 4x4, voxel index to LPS+ mm.
+        shape: (i, j, k) = (column, row, slice).
+    """
     columns, rows, slices = shape
     index = np.array([[0, 0], [columns - 1, 0], [0, rows - 1]], dtype=np.float64)
     flat = index @ lps[:3, :2].T + lps[:3, 3]
@@ -107,7 +114,7 @@ def slice_corners(lps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def planes_of(header: Any) -> list[Plane]:
-    """The planes of a data set: itself, or its frames."""
+    """The planes of a data set: one for a single slice, else one per frame."""
     frames = header.get("PerFrameFunctionalGroupsSequence")
     if frames is None:
         return [Plane(header, None, _header_corners(header, header, header, header))]
@@ -123,12 +130,12 @@ def planes_of(header: Any) -> list[Plane]:
 
 
 def functional_group(header: Any, frame: Any, name: str) -> Any:
-    """What a multi-frame data set says of a frame, in the frame's own groups or in those of all frames."""
+    """The item of a functional group of a frame, from the frame's own groups or else the shared ones."""
     return (frame if name in frame else header.SharedFunctionalGroupsSequence[0])[name].value[0]
 
 
 def _header_corners(header: Any, position: Any, orientation: Any, measures: Any) -> np.ndarray:
-    """The corners of a plane as Plane has them; PS3.3 C.7.6.2.1.1."""
+    """The corners as in Plane.corners_mm, by PS3.3 C.7.6.2.1.1."""
     start = np.array(position.ImagePositionPatient, dtype=np.float64)
     along_row, along_column = np.array(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
     row_step, column_step = (float(step) for step in measures.PixelSpacing)

@@ -1,4 +1,4 @@
-"""What a study holds, as a list that a person or a program reads. Nothing that a person typed is in it."""
+"""List the series of a study, as values, JSON or a text table, without any text that a person typed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from medseg import console
 from medseg.io.dicom.series import kernel_of
 from medseg.io.dicom.stacks import Stack, shown
 
@@ -18,17 +19,17 @@ class Series:
     Attributes:
         index: its number in the list, from 1.
         modality: such as CT.
-        chosen: whether it is the one to be read.
+        chosen: whether `read` would read it.
         usable: whether it can be read.
-        reason: why it can't be; empty when it can.
-        warnings: what the reader would warn of.
-        slices: slices of a usable series, files of another one.
-        rows, columns: size of a slice.
-        spacing_mm: between rows, columns and slices; None when not usable.
+        reason: why it isn't read; empty for the chosen one and where nothing prevents it.
+        warnings: the warnings of its reader.
+        slices: the number of slices of a usable series, of files of any other.
+        rows, columns: size of a slice in pixels.
+        spacing_mm: between rows, columns and slices; None when it is not usable.
         thickness_mm: of a slice, as declared.
         kernel: reconstruction kernel.
         image_type: ImageType (0008,0008).
-        transfer_syntax: how the pixels are stored.
+        transfer_syntax: name of the pixels' encoding.
     """
 
     index: int
@@ -48,17 +49,17 @@ class Series:
 
 
 def describe_stacks(stacks: Sequence[Stack], chosen: Stack | None) -> list[Series]:
-    """The stacks of a study as plain values."""
+    """The stacks of a study as Series, numbered from 1; `chosen` is the one to be read."""
     return [_describe(index, stack, stack is chosen) for index, stack in enumerate(stacks, 1)]
 
 
 def to_json(series: Sequence[Series]) -> list[dict[str, Any]]:
-    """Plain dictionaries that json.dumps takes, one per series."""
+    """One dictionary per series, for json.dumps."""
     return [asdict(one) for one in series]
 
 
 def to_table(series: Sequence[Series]) -> str:
-    """A text table, one line per series; the chosen one has an asterisk, the others their reason."""
+    """A text table, one line per series; an asterisk marks the chosen one, the others have a reason."""
     head = (
         "",
         "no",
@@ -66,19 +67,13 @@ def to_table(series: Sequence[Series]) -> str:
         "slices",
         "size",
         "spacing mm",
-        "thick",
+        "thickness mm",
         "kernel",
         "image type",
-        "syntax",
+        "transfer syntax",
         "remark",
     )
-    rows = [head, *map(_cells, series)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    return console.table([_cells(one) for one in series], head)
 
 
 def _cells(one: Series) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""RLE frames (PS3.5 annex G) whose segments have other padding than zeros.
+"""Decode RLE frames (PS3.5 annex G) whose segments are padded with other bytes than zeros.
 
-Such padding reads like more data. Rows are encoded each for itself, so that where they end is known.
+A decoder takes such padding for data. Each row is encoded by itself, so that the end of the last row can be
+found.
 """
 
 from __future__ import annotations
@@ -8,14 +9,22 @@ from __future__ import annotations
 import numpy as np
 
 _MOST_SEGMENTS = 15
-_NOTHING = 128  # a byte that stands for no data
+_NO_OPERATION = 128  # a control byte without data
 
 
 def decode_padded(encoded: bytes, rows: int, columns: int, width: int) -> np.ndarray:
-    """(row, column) unsigned integers of `width` bytes, of one sample a pixel.
+    """Decode a frame with one sample per pixel.
+
+    Args:
+        encoded: the frame.
+        rows, columns: its size in pixels.
+        width: bytes per pixel.
+
+    Returns:
+        (row, column) unsigned integers of `width` bytes.
 
     Raises:
-        ValueError: a segment ends early, or a row does not end where it should: then it is damaged.
+        ValueError: the frame is damaged: a segment is too short, or a run crosses the end of a row.
     """
     import imagecodecs
 
@@ -33,19 +42,19 @@ def decode_padded(encoded: bytes, rows: int, columns: int, width: int) -> np.nda
 
 
 def _length(segment: bytes, rows: int, columns: int) -> int:
-    """How many bytes of a segment encode its rows."""
+    """The number of bytes of a segment that encode its rows."""
     position = 0
     for _ in range(rows):
         left = columns
         while left > 0:
             if position >= len(segment):
-                raise ValueError("no end of segment")
+                raise ValueError("a segment that ends early")
             control = segment[position]
-            if control == _NOTHING:
+            if control == _NO_OPERATION:
                 position += 1
                 continue
-            run = control + 1 if control < _NOTHING else 257 - control
-            position += 1 + (run if control < _NOTHING else 1)
+            run = control + 1 if control < _NO_OPERATION else 257 - control
+            position += 1 + (run if control < _NO_OPERATION else 1)
             left -= run
         if left or position > len(segment):
             raise ValueError("a row that does not end where it should")

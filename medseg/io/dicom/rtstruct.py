@@ -1,4 +1,4 @@
-"""Masks as RTSTRUCT, by pydicom: closed contours on the slices of the source images."""
+"""Write masks as RTSTRUCT with pydicom: closed contours on the slices of the source images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from medseg.io.dicom.text import in_utf_8
 from medseg.volume import Mask
 
 SERIES_NUMBER = 9101
-# Of the patient, the study and the frame of reference: a structure set belongs to those of its images.
+# Attributes of the patient and the study, copied from the source images.
 FROM_THE_SOURCE = (
     *("SpecificCharacterSet", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
     *("StudyDescription", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge"),
     *("PatientIdentityRemoved", "DeidentificationMethod", "StudyInstanceUID", "StudyID"),
 )
-# Of these the standard wants at least an empty value.
+# Attributes of type 2: the standard requires them, and they may be empty.
 TYPE_2 = (
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID"),
@@ -31,12 +31,12 @@ DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
 
 
 def write_rtstruct(mask: Mask, path: Path) -> Path:
-    """Write the labels of a mask as regions of one RTSTRUCT that refers to the source slices.
+    """Write the labels of a mask as regions of interest of one RTSTRUCT that refers to the source slices.
 
-    A contour runs half way between the centres of pixels inside and outside, so that the pixels whose
-    centres it encloses are those of the mask. Pixels that touch by a corner alone are apart. A hole is
-    joined to its contour by a channel without width (the keyhole of PS3.3 C.8.8.6.3), which every way of
-    filling reads alike; separate inner contours are read as holes by some programs only.
+    A contour runs half way between the centres of pixels inside and outside, so that it encloses exactly the
+    centres of the mask's pixels. Pixels that share only a corner are not connected. A hole is joined to the
+    outer contour by a channel of zero width (the keyhole of PS3.3 C.8.8.6.3), because every fill rule reads
+    it alike, whereas only some programs read separate inner contours as holes.
 
     Args:
         mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
@@ -48,7 +48,7 @@ def write_rtstruct(mask: Mask, path: Path) -> Path:
     """
     from pydicom import config
 
-    # What the source says of the patient is copied as it is, and pydicom's complaints would quote it.
+    # Patient attributes are copied unchanged. pydicom's warnings about invalid values would quote them.
     with config.disable_value_validation():
         structure_set = _structure_set(mask)
         with atomic_path(path) as temporary:
@@ -70,7 +70,7 @@ def _structure_set(mask: Mask) -> Any:
 
 
 def _headers(source: list[Plane]) -> Any:
-    """The data set without its regions."""
+    """The data set without its regions of interest."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
@@ -174,38 +174,44 @@ def _contours(mask: Mask, value: int, source: list[Plane]) -> list[Any]:
 
 
 def rings(region: np.ndarray) -> list[np.ndarray]:
-    """The closed outlines of a region (i, j), one per part: (points, 2), in pixels, not repeated at the end.
+    """The closed outlines of a region, one per connected component, with holes joined by keyholes.
 
-    Holes are joined to their outline by keyholes.
+    Args:
+        region: (i, j) bool.
+
+    Returns:
+        Arrays (point, 2) of i and j in pixels; the first point is not repeated at the end.
     """
     from scipy import ndimage
 
-    # Parts that share an edge, as the contours below part them.
-    parts, _ = ndimage.label(region)
+    # 4-connected, as the contours of _outlines are.
+    components, _ = ndimage.label(region)
     outlines = []
-    for number, place in enumerate(ndimage.find_objects(parts), start=1):
-        part = np.pad(parts[place] == number, 1)
-        first = np.array([place[0].start - 1, place[1].start - 1])
-        outlines.append(_keyhole(_outlines(part)) + first)
+    for number, box in enumerate(ndimage.find_objects(components), start=1):
+        component = np.pad(components[box] == number, 1)
+        first = np.array([box[0].start - 1, box[1].start - 1])
+        outlines.append(_keyhole(_outlines(component)) + first)
     return outlines
 
 
-def _outlines(part: np.ndarray) -> list[np.ndarray]:
-    """The outline of a connected part, then those of its holes, the other way round."""
+def _outlines(component: np.ndarray) -> list[np.ndarray]:
+    """The outline of a connected component, then those of its holes in the opposite direction."""
     from skimage.measure import find_contours
 
-    found = [outline[:-1] for outline in find_contours(part.astype(np.float32), 0.5, fully_connected="low")]
+    found = [
+        outline[:-1] for outline in find_contours(component.astype(np.float32), 0.5, fully_connected="low")
+    ]
     return sorted((_without_straight(outline) for outline in found), key=lambda o: -np.ptp(o, axis=0).prod())
 
 
 def _without_straight(outline: np.ndarray) -> np.ndarray:
-    """The corners of an outline: a point on a straight line says nothing."""
+    """The corners of an outline, without the points on straight lines."""
     before, after = outline - np.roll(outline, 1, axis=0), np.roll(outline, -1, axis=0) - outline
     return outline[np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) > 1e-6]
 
 
 def _keyhole(outlines: list[np.ndarray]) -> np.ndarray:
-    """One outline from an outer one and its holes, each joined where it is nearest to what is joined."""
+    """Join an outer outline and its holes to one outline, each hole where it is nearest to those joined."""
     from scipy.spatial import cKDTree
 
     points, ends = np.concatenate(outlines), np.cumsum([len(outline) for outline in outlines])
@@ -223,7 +229,7 @@ def _keyhole(outlines: list[np.ndarray]) -> np.ndarray:
         hole = np.flatnonzero(owner == newest)
         around = np.roll(hole, -int(start - hole[0]))
         end = int(np.flatnonzero(joined == nearest[start])[0])
-        # There, round the hole, back over the same line.
+        # To the hole, around it, and back along the same line.
         joined = np.concatenate([joined[: end + 1], around, around[:1], joined[end:]])
         waiting = waiting[owner[waiting] != newest]
     return points[joined]

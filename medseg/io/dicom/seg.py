@@ -1,4 +1,4 @@
-"""Masks as DICOM SEG (binary), by highdicom, on the slices of the source images."""
+"""Write masks as binary DICOM SEG with highdicom, on the slices of the source images, and read them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,23 @@ import numpy as np
 
 from medseg import __version__
 from medseg.colours import colour_rgb
-from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
+from medseg.errors import BundleError
 from medseg.io.atomic import atomic_path
 from medseg.io.dicom.planes import (
-    LPS_TO_RAS,
-    Plane,
-    functional_group,
     planes,
-    planes_of,
     present_labels,
-    slice_corners,
 )
 from medseg.io.dicom.text import in_utf_8
-from medseg.volume import Mask, Volume
+from medseg.volume import Mask
 
-# What the standard wants of every source image, even if empty; highdicom takes no other spelling than it.
+# Attributes of type 2: the standard requires them, and they may be empty. highdicom refuses invalid values.
 TYPE_2 = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
-# The series number of what is made from a series: far from those that scanners give.
+# Far from the series numbers of scanners.
 SERIES_NUMBER = 9100
-# CID 7162, algorithm families, by the names that methods declare.
+# Algorithm families (CID 7162), by the names that methods declare.
 FAMILIES = {
     meaning.lower().replace(" ", "_"): (value, "DCM", meaning)
     for value, meaning in (
@@ -46,7 +41,7 @@ FAMILIES = {
     )
 }
 
-# Label name to attribute to (value, scheme, meaning) of a code.
+# Label name to attribute to code, (value, scheme, meaning).
 Codes = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -59,17 +54,16 @@ def write_seg(
 ) -> Path:
     """Write the labels of a mask as segments of one DICOM SEG that refers to the source slices.
 
-    Each label that has a voxel becomes a segment, numbered from 1 in the order of the label values, with
-    the label's name. Frames without a voxel are left out. The patient and the study are the source's: a
-    SEG belongs to them.
+    Each label that has a voxel becomes a segment with the label's name, numbered from 1 in the order of the
+    label values. Frames without a voxel are left out. Patient and study are those of the source.
 
     Args:
         mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
         path: the file to write.
-        codes: for each label name `category` and `type`, and where they apply `type_modifier` and
+        codes: for each label name `category` and `type`, and optionally `type_modifier` and
             `anatomic_region`.
-        algorithm: the name of what made the mask; its version is medseg's.
-        family: the code of its kind, from CID 7162.
+        algorithm: the name of the algorithm; its version is that of medseg.
+        family: the code of the algorithm's family, from CID 7162.
 
     Raises:
         UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
@@ -78,7 +72,7 @@ def write_seg(
     """
     from pydicom import config
 
-    # What the source says of the patient is copied as it is, and pydicom's complaints would quote it.
+    # Patient attributes are copied unchanged. pydicom's warnings about invalid values would quote them.
     with config.disable_value_validation():
         seg = _segmentation(mask, codes, algorithm, family)
         with atomic_path(path) as temporary:
@@ -124,7 +118,7 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
 
 
 def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any], np.ndarray]:
-    """The source data sets as highdicom takes them, and (frame, row, column) segment numbers."""
+    """The source data sets as highdicom needs them, and (frame, row, column) segment numbers."""
     numbers = np.zeros(max(present) + 1, dtype=np.uint8 if len(present) < 256 else np.uint16)
     numbers[present] = np.arange(1, len(present) + 1)
     slices = numbers[mask.array].transpose(2, 1, 0)
@@ -137,7 +131,7 @@ def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any
 
 
 def _nameless(header: Any) -> Any:
-    """A header with all that highdicom wants, but empty: it checks names and dates and prints odd ones."""
+    """A copy of a header with empty TYPE_2 attributes, because highdicom prints invalid names and dates."""
     nameless = in_utf_8(header)
     for name in TYPE_2:
         setattr(nameless, name, None)
@@ -152,7 +146,7 @@ def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes,
 
     if name not in codes or not {"category", "type"} <= set(codes[name]):
         raise BundleError(
-            "DICOM codes (category and type) of every label",
+            "DICOM codes (category and type) for every label",
             got=f"none for {name}",
             advice="Add them under dicom_codes in the bundle's metadata.json.",
         )
@@ -173,77 +167,3 @@ def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes,
     if modifier is not None:
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
     return segment
-
-
-def read_seg(path: Path, labels: dict[int, str], image: Volume | Mask) -> Mask:
-    """Read a binary SEG onto the grid of its source image.
-
-    A SEG leaves out empty frames, so that it can't say itself how many slices its image has.
-
-    Args:
-        path: the SEG.
-        labels: value to name; a segment's label must be one of the names.
-        image: the source image, (C, i, j, k), or a mask on its grid.
-
-    Raises:
-        UnreadableError: not a binary DICOM SEG, or a damaged one.
-        UnsuitableError: a frame lies on no slice of the image.
-        LabelError: a segment that `labels` does not name, or two segments on one voxel.
-    """
-    frames, names = _segments(path)
-    values = {name: value for value, name in labels.items()}
-    unknown = sorted(names - set(values))
-    if unknown:
-        raise LabelError(
-            f"segments {sorted(values)}", got=f"{path.name} with {unknown}", advice="Correct the labels."
-        )
-    array = np.zeros(image.array.shape[-3:], dtype=np.uint8 if max(labels) < 256 else np.uint16)
-    for plane, name, pixels in frames:
-        k, voxels = _slice(plane, image), pixels.T.astype(bool)
-        if array[..., k][voxels].any():
-            raise LabelError(
-                "segments that do not overlap",
-                got=f"{path.name}, in slice {k + 1}",
-                advice="Correct the SEG.",
-            )
-        array[..., k][voxels] = values[name]
-    return Mask(array, labels, affine=image.affine, source=image.source, headers=image.headers)
-
-
-def _segments(path: Path) -> tuple[list[tuple[Plane, str, np.ndarray]], set[str]]:
-    """The frames of a SEG (place, label of the segment, (row, column) pixels), and all its labels."""
-    import pydicom
-
-    try:
-        seg = pydicom.dcmread(path)
-        if seg.SegmentationType != "BINARY":
-            raise ValueError(seg.SegmentationType)  # noqa: TRY301 - refused as what can't be read is
-        pixels = seg.pixel_array.reshape(int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
-        names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
-        numbers = [
-            int(functional_group(seg, frame, "SegmentIdentificationSequence").ReferencedSegmentNumber)
-            for frame in seg.PerFrameFunctionalGroupsSequence
-        ]
-        labels = [names[number] for number in numbers]
-        return list(zip(planes_of(seg), labels, pixels, strict=True)), set(names.values())
-    except Exception as error:  # pydicom lets errors of many kinds through
-        raise UnreadableError(
-            "a binary DICOM SEG",
-            got=f"{path.name}, which can't be read ({type(error).__name__})",
-            advice="Export it again from its source.",
-        ) from error
-
-
-def _slice(plane: Plane, image: Volume | Mask) -> int:
-    """The slice k of the image on which a frame lies."""
-    affine = np.asarray(image.affine)
-    expected = slice_corners(LPS_TO_RAS @ affine, image.array.shape[-3:])
-    apart_mm = np.abs(expected - plane.corners_mm).max(axis=(1, 2))
-    k = int(apart_mm.argmin())
-    if not apart_mm[k] < np.linalg.norm(affine[:3, :3], axis=0).min() / 2:
-        raise UnsuitableError(
-            "a SEG on the slices of the image",
-            got=f"frame {plane.frame} lying {apart_mm[k]:.2f} mm from the nearest slice",
-            advice="Take the series that the SEG was made from.",
-        )
-    return k

@@ -1,9 +1,9 @@
-"""Which stack of a study is read.
+"""Choose the stack of a study that is read.
 
-Of the stacks that can be read, the first by these rules: an original image before a derived one; axial;
-covering at least 90 % of the greatest extent; the smallest step (to 0.1 mm); a soft kernel before a sharp
-one; the lowest series number. A warning says so when only the number decided, and what else there was. Where
-there is none, an even stack of axial reformats is read, with a warning.
+Of the stacks that can be read, these rules choose one, in this order: original images before derived ones;
+axial slices; at least 90 % of the greatest extent; the smallest step (rounded to 0.1 mm); soft kernels before
+sharp ones; the lowest series number. A warning names the other stacks, and says when only the series number
+decided. Where no stack can be read, a regular stack of axial reformats is read, with a warning.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from medseg.io.dicom.geometry import Grid
 from medseg.io.dicom.stacks import LOCALIZER, Stack, number_of, shown, words_of
 
 ENOUGH_COVERAGE = 0.9
-AXIAL = 0.7  # part of the normal along the body: within 45 degrees
-NAMED = 4  # series that a message names
+AXIAL = 0.7  # least cosine between the normal and the body's axis: about 45 degrees
+MOST_NAMED = 4  # series that a message names
 
 
 def choose(stacks: Sequence[Stack], found: Found) -> Stack:
-    """The stack to read, with notes on what else there was.
+    """The stack to read; its notes name the other stacks and the skipped files.
 
     Raises:
-        UnsuitableError, UnreadableError: none can be read, or they belong to several patients.
+        UnsuitableError, UnreadableError: no stack can be read, or the stacks belong to several patients.
     """
     usable = [(stack, stack.grid) for stack in stacks if stack.grid and not stack.unfit]
     usable = usable or [(stack, stack.grid) for stack in stacks if stack.grid and _is_axial(stack.grid)]
@@ -36,7 +36,7 @@ def choose(stacks: Sequence[Stack], found: Found) -> Stack:
         raise _none_usable(stacks, found)
     patients = {stack.usual("PatientID") for stack, _ in usable}
     if len(patients) > 1:
-        # Whoever reads the result would take it for the other patient's.
+        # A choice between patients could assign the result to the wrong one.
         raise UnsuitableError(
             "images of one patient",
             got=f"series of {len(patients)} patients (0010,0020)",
@@ -48,11 +48,11 @@ def choose(stacks: Sequence[Stack], found: Found) -> Stack:
     equal = list(ranks.values()).count(ranks[id(best)])
     if equal > 1:
         best.notes.append(f"{equal} series fit equally well; the one with the lowest number was read")
-    best.notes += [*_what_else(stacks, best), *_passed_over(found)]
+    best.notes += [*_what_else(stacks, best), *_skipped_files(found)]
     if best.unfit:
-        best.notes.append(f"{best.unfit} was read, computed from slices that are not in the study")
+        best.notes.append(f"{best.unfit} was read, which was computed from slices that are not in the study")
     if _is_derived(best):
-        best.notes.append("ImageType (0008,0008) is DERIVED: the values may not be the scanner's")
+        best.notes.append("ImageType (0008,0008) is DERIVED; the values may differ from the scanner's")
     return best
 
 
@@ -64,9 +64,9 @@ def kernel_of(stack: Stack) -> str:
 def is_sharp(kernel: str) -> bool:
     """Whether a reconstruction kernel enhances edges and noise, by the names that vendors give.
 
-    GE and others say it in a word; Siemens (B31f, Br64d) and Canon (FC51) in a number that grows with
-    sharpness (Canon's bone and lung kernels begin at FC30); Philips in a letter from D on. An unknown
-    name is taken for soft.
+    GE and others use words. Siemens (B31f, Br64d) and Canon (FC51) use numbers that grow with sharpness;
+    Canon's bone and lung kernels begin at FC30. Philips uses letters, of which D and later ones are sharp. An
+    unknown name counts as soft.
     """
     kernel = kernel.strip().upper()
     if any(word in kernel for word in ("LUNG", "BONE", "EDGE", "DETAIL", "ULTRA", "SHARP")):
@@ -78,7 +78,7 @@ def is_sharp(kernel: str) -> bool:
 
 
 def _rank(stack: Stack, grid: Grid, greatest_mm: float) -> tuple[Any, ...]:
-    """What the docstring of this module says, best first."""
+    """The sort key of the rules in this module's docstring; the smallest is best."""
     return (
         _is_derived(stack),
         not _is_axial(grid),
@@ -101,14 +101,14 @@ def _extent_mm(grid: Grid) -> float:
 
 
 def _what_else(stacks: Sequence[Stack], best: Stack) -> list[str]:
-    """Other series that might have been meant, and lost parts of this one; a localizer needs no word."""
-    others = [s for s in stacks if s is not best and (_might_be_meant(s, best) or _is_part(s, best))]
+    """A note about other series that the user might want, and other parts of this one; no localizers."""
+    others = [s for s in stacks if s is not best and (_is_alternative(s, best) or _is_part(s, best))]
     if not others:
         return []
-    return [f"{_told(stacks, best)} was read; not read: {_listed(stacks, others)}"]
+    return [f"{_series_text(stacks, best)} was read; not read: {_listed(stacks, others)}"]
 
 
-def _might_be_meant(stack: Stack, best: Stack) -> bool:
+def _is_alternative(stack: Stack, best: Stack) -> bool:
     is_like = stack.grid is not None and stack.unfit == best.unfit
     return (is_like or stack.error is not None) and stack.modality == best.modality
 
@@ -118,18 +118,18 @@ def _is_part(stack: Stack, best: Stack) -> bool:
     return same and stack.unfit != LOCALIZER
 
 
-def _passed_over(found: Found) -> list[str]:
+def _skipped_files(found: Found) -> list[str]:
     summary = found.summary(harmless=False)
-    return [f"files were passed over: {summary}"] if summary else []
+    return [f"files were skipped: {summary}"] if summary else []
 
 
 def _listed(stacks: Sequence[Stack], some: Sequence[Stack]) -> str:
-    told = [_told(stacks, stack) for stack in some[:NAMED]]
-    return "; ".join(told + ([f"{len(some) - NAMED} more"] if len(some) > NAMED else []))
+    texts = [_series_text(stacks, stack) for stack in some[:MOST_NAMED]]
+    return "; ".join(texts + ([f"{len(some) - MOST_NAMED} more"] if len(some) > MOST_NAMED else []))
 
 
-def _told(stacks: Sequence[Stack], stack: Stack) -> str:
-    """Such as "series 2 (CT, 133 slices at 2.50 mm)", without anything that a person typed."""
+def _series_text(stacks: Sequence[Stack], stack: Stack) -> str:
+    """A series in words, such as "series 2 (CT, 133 slices at 2.50 mm)", without text that a person typed."""
     number = next(n for n, other in enumerate(stacks, start=1) if other is stack)
     if stack.grid and not stack.unfit:
         kernel = kernel_of(stack)
@@ -141,11 +141,11 @@ def _told(stacks: Sequence[Stack], stack: Stack) -> str:
 
 def _none_usable(stacks: Sequence[Stack], found: Found) -> InputError:
     failed = [stack.error for stack in stacks if stack.error]
-    beside = "".join(f"; {text}" for text in _passed_over(found))
+    skipped = "".join(f"; {text}" for text in _skipped_files(found))
     if len(failed) == 1:
-        return type(failed[0])(failed[0].expected, got=failed[0].got + beside, advice=failed[0].advice)
+        return type(failed[0])(failed[0].expected, got=failed[0].got + skipped, advice=failed[0].advice)
     return UnsuitableError(
         "a series of slices that can be read",
-        got=_listed(stacks, stacks) + beside,
-        advice="Name a study that holds one, or export it again from its source.",
+        got=_listed(stacks, stacks) + skipped,
+        advice="Name a study with such a series, or export it again from its source.",
     )

@@ -1,4 +1,4 @@
-"""A slice: a DICOM file, or a frame of a multi-frame one, with the place and the values it declares."""
+"""A slice: a DICOM file, or a frame of a multi-frame file, with its position and other header values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from medseg.errors import UnsuitableError
 from medseg.io.dicom.files import DicomFile
 
-# Cosines written with three digits are off by 5e-4, so a unit vector or a right angle by up to 1e-3.
+# Direction cosines with three digits are off by 5e-4, so that lengths and right angles are off by up to 1e-3.
 COSINE = 2e-3
-# No detector has finer pixels, no image of a body coarser ones.
+# Pixel sizes outside this range occur in no detector and no image of a body.
 LEAST_SPACING_MM, MOST_SPACING_MM = 0.01, 20.0
-# CT goes to 2048; beyond, the number is damaged, and memory is not taken for it.
+# CT has up to 2048 rows. A larger number is damaged, and no memory is allocated for it.
 MOST_ROWS = 4096
 MOST_FRAMES = 20_000
 
@@ -23,7 +23,7 @@ POSITION = "ImagePositionPatient (0020,0032)"
 ORIENTATION = "ImageOrientationPatient (0020,0037)"
 SPACING = "PixelSpacing (0028,0030)"
 
-# What reading needs to know of each slice.
+# The attributes of a slice that the reader needs.
 _KEYWORDS = (
     "PatientID",
     "StudyInstanceUID",
@@ -55,11 +55,11 @@ class Slice:
     """One slice of a stack.
 
     Attributes:
-        file: where it comes from.
+        file: the file that contains it.
         frame: number of the frame from 0; None in a file of one slice.
-        values: header values that concern this slice, by keyword; functional groups of a multi-frame
-            file laid over its header.
-        position_mm: (3,) centre of the first pixel, LPS+.
+        values: header values of this slice by keyword; in a multi-frame file its functional groups replace
+            values of the common header.
+        position_mm: (3,) centre of the first pixel, LPS+ mm.
         axes: (2, 3) unit vectors, LPS+: along a row (to higher columns), along a column (to higher rows).
         spacing_mm: (2,) between rows, between columns.
     """
@@ -73,7 +73,7 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """How messages call it: the file's base name, and the frame from 1."""
+        """The slice in messages: the file's base name, and the number of the frame from 1."""
         return f"file {self.file.name}" + ("" if self.frame is None else f", frame {self.frame + 1}")
 
 
@@ -81,12 +81,12 @@ def slices_of(file: DicomFile) -> list[Slice]:
     """The slices of one file.
 
     Raises:
-        UnsuitableError: a tag that places the slice is missing or impossible.
+        UnsuitableError: an attribute of the position or the size is missing or impossible.
     """
     if "PerFrameFunctionalGroupsSequence" not in file.header:
         if _number(file.header.get("NumberOfFrames", 1)) not in (1, -1):
             raise unsuitable(
-                "a place for each frame (PerFrameFunctionalGroupsSequence (5200,9230))",
+                "a position for each frame (PerFrameFunctionalGroupsSequence (5200,9230))",
                 f"none in file {file.name}",
             )
         return [_slice(file, None, _values(file.header))]
@@ -104,6 +104,7 @@ def slices_of(file: DicomFile) -> list[Slice]:
 
 
 def unsuitable(expected: str, got: str, advice: str = "") -> UnsuitableError:
+    """An UnsuitableError about a series; by default the advice is to export the series again."""
     return UnsuitableError(expected, got=got, advice=advice or "Export the series again from its source.")
 
 
@@ -123,7 +124,7 @@ def _values(data_set: Any) -> dict[str, Any]:
 
 
 def _grouped(functional_groups: Any) -> dict[str, Any]:
-    """Values of an item of the functional groups, whose own items each hold some of the keywords."""
+    """The values of one item of a functional groups sequence, gathered from the sequences in it."""
     values: dict[str, Any] = {}
     for element in functional_groups:
         if element.VR == "SQ" and len(element.value) == 1:
@@ -154,7 +155,8 @@ def _slice(file: DicomFile, frame: int | None, values: dict[str, Any]) -> Slice:
     if np.abs(lengths - 1).max() > COSINE or abs(axes[0] @ axes[1]) > COSINE:
         raise unsuitable(
             f"two unit vectors at right angles in {ORIENTATION}",
-            f"lengths {lengths[0]:.4f} and {lengths[1]:.4f}, product {axes[0] @ axes[1]:.4f} in {name}",
+            f"lengths of {lengths[0]:.4f} and {lengths[1]:.4f} and a cosine of {axes[0] @ axes[1]:.4f} "
+            f"in {name}",
         )
     spacing_mm = _vector(values, "PixelSpacing", 2, SPACING, name)
     if spacing_mm.min() < LEAST_SPACING_MM or spacing_mm.max() > MOST_SPACING_MM:
@@ -173,7 +175,7 @@ def _vector(values: dict[str, Any], keyword: str, length: int, tag: str, name: s
         numbers = np.array([float(v) for v in np.atleast_1d(np.asarray(value, dtype=object))])
     except (TypeError, ValueError):
         numbers = np.array([np.nan])
-    # 1e5 mm: a hundred metres off the scanner's centre.
+    # 1e5 mm is a hundred metres from the scanner's centre.
     if len(numbers) != length or not np.isfinite(numbers).all() or np.abs(numbers).max() > 1e5:
         raise unsuitable(f"{length} numbers in {tag}", f"a damaged value in {name}")
     return numbers

@@ -1,9 +1,9 @@
-"""The stacks of slices that a study holds, each checked: a grid, or what is against reading it.
+"""Group the files of a study into stacks of slices, and find each stack's grid or why it can't be read.
 
-Files make a stack when they share SeriesInstanceUID, SOP class and what ImageType says that they are for. A
-stack is parted further where each part is a whole volume of its own: by plane; by ImageType, kernel and
-acquisition over the same region. Apart, a few odd slices would be left out without a word on what is wrong
-with them; the geometry names them.
+Files form a stack when they share SeriesInstanceUID, SOP class and purpose (from ImageType). A stack is split
+further only where each part is a complete volume: by orientation; by ImageType, kernel and acquisition over
+the same region. If every difference split a stack, a few irregular slices would be dropped silently; in one
+stack the geometry check names them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from medseg.io.dicom.pixels import require_scales, same_pixels
 from medseg.io.dicom.slices import slices_of
 from medseg.io.dicom.steps import tolerance_mm
 
-# SOP classes of slices by the modality that belongs to them: classic, enhanced, legacy converted (PS3.4 B.5).
+# SOP classes by modality: single-slice, enhanced and legacy converted (PS3.4 B.5).
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 MODALITIES = {
     "CT": {_STORAGE + end for end in ("2", "2.1", "2.2")},
@@ -33,8 +33,8 @@ MODALITIES = {
 }
 LOCALIZER, REFORMAT = "a localizer", "a reformat"
 _IMAGE_CLASSES = set.union(*MODALITIES.values())
-# Words of ImageType (0008,0008) of images computed from others: neither their values nor their grid are
-# the scanner's.
+# Values of ImageType (0008,0008) of images that are computed from others, so that their values and their grid
+# differ from the scanner's.
 _COMPUTED = {
     **dict.fromkeys(("MIP", "MAX_IP"), "a maximum intensity projection"),
     **dict.fromkeys(("MINIP", "MIN_IP"), "a minimum intensity projection"),
@@ -45,20 +45,20 @@ _COMPUTED = {
     **dict.fromkeys(("SCREEN SAVE", "SCREENSAVE"), "a picture of a screen"),
 }
 _LOCALIZER_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
-# Stacks that lie further apart are of two regions.
+# Stacks with a larger gap between them show different regions.
 MOST_GAP_STEPS = 20
 
 
 @dataclass(eq=False)
 class Stack:
-    """Files that belong together, and either their grid or what is against reading them.
+    """Files that belong together, with their grid or the reason against reading them.
 
     Attributes:
         files: in no order.
         grid: their slices in order; None when they can't be read.
-        unfit: in a few words, why such images are not meant to be read (a localizer); else empty. A reformat
-            has a grid all the same, for studies with nothing better.
-        error: why images that are meant to be read can't be; None when they can.
+        unfit: the kind of images that are not read, such as "a localizer"; else empty. A reformat has a grid
+            nevertheless, for studies with nothing better.
+        error: why images of a suitable kind can't be read; None when they can.
         notes: what the user should know when this stack is read.
     """
 
@@ -69,7 +69,7 @@ class Stack:
     notes: list[str] = field(default_factory=list)
 
     def usual(self, keyword: str) -> str:
-        """What most files have as the value of a tag, as text; empty when they have none."""
+        """The most common value of an attribute in the files, as text; empty when most lack it."""
         values = Counter(text_of(file.header, keyword) for file in self.files)
         return max(values, key=lambda value: values[value])
 
@@ -79,7 +79,7 @@ class Stack:
 
     @property
     def reason(self) -> str:
-        """Why it can't be read, in words; empty when it can."""
+        """Why it is not read, in words; empty when it can be."""
         return f"{self.error.got} (expected {self.error.expected})" if self.error else self.unfit
 
 
@@ -94,14 +94,14 @@ def stacks_of(files: Iterable[DicomFile], modality: str | None) -> list[Stack]:
     for file in files:
         key = (*(text_of(file.header, k) for k in ("SeriesInstanceUID", "SOPClassUID")), _purpose(file))
         groups.setdefault(key, []).append(file)
-    stacks = [stack for group in groups.values() for stack in _parted(group, modality)]
+    stacks = [stack for group in groups.values() for stack in _split(group, modality)]
     stacks.sort(key=number_of)
     _mark_doubles(stacks)
     return stacks
 
 
 def number_of(stack: Stack) -> tuple[int, str, str]:
-    """What stacks are sorted by: SeriesNumber, and what tells those of one number apart."""
+    """The sort key of stacks: SeriesNumber, SeriesInstanceUID and AcquisitionNumber."""
     number = stack.usual("SeriesNumber")
     return (
         int(number) if re.fullmatch(r"\d{1,9}", number) else 10**9,
@@ -111,7 +111,7 @@ def number_of(stack: Stack) -> tuple[int, str, str]:
 
 
 def text_of(header: Any, keyword: str) -> str:
-    """A header's value as text, several joined by a backslash; empty when missing or damaged."""
+    """An attribute as text, several values joined by a backslash; empty when missing or damaged."""
     try:
         value = header.get(keyword)
         if value is None:
@@ -128,18 +128,18 @@ def words_of(stack: Stack) -> list[str]:
     return stack.usual("ImageType").upper().split("\\")
 
 
-def _parted(files: list[DicomFile], modality: str | None) -> list[Stack]:
+def _split(files: list[DicomFile], modality: str | None) -> list[Stack]:
     whole = _checked(files, modality)
     if whole.unfit:
         return [whole]
-    for tag, told, may_part in _PARTINGS:
+    for tag, noun, is_split_by in _SPLITS:
         groups: dict[str, list[DicomFile]] = {}
         for file in files:
             groups.setdefault(text_of(file.header, tag), []).append(file)
         parts = [_checked(group, modality) for group in groups.values()] if len(groups) > 1 else []
-        if parts and may_part(whole, parts):
+        if parts and is_split_by(whole, parts):
             for part in parts:
-                part.notes.append(f"its series holds {len(parts)} {told}; one of them was read")
+                part.notes.append(f"its series holds {len(parts)} {noun}; one of them was read")
             return parts
     return [whole]
 
@@ -149,18 +149,21 @@ def _are_planes(whole: Stack, parts: Sequence[Stack]) -> bool:
 
 
 def _are_interleaved(whole: Stack, parts: Sequence[Stack]) -> bool:
-    """Whether each is a volume of the same region, even if their slices make one even stack together."""
+    """Whether each part is a volume of the same region, even if together they form one regular stack."""
     grids = [part.grid for part in parts if part.grid]
     return len(grids) == len(parts) and _overlap(grids)
 
 
 def _are_apart(whole: Stack, parts: Sequence[Stack]) -> bool:
-    """Whether there is a volume among them that no other one goes on: else slices of one are missing."""
+    """Whether there is a volume among the parts, and none that continues in another part.
+
+    A volume that continues in another part would lack those slices.
+    """
     if whole.error is None or _are_interleaved(whole, parts):
         return _are_interleaved(whole, parts)
     grids = [part.grid for part in parts if part.grid]
     return bool(grids) and not any(
-        _goes_on(part, grid) for grid in grids for part in parts if part.grid is not grid
+        _continues_in(part, grid) for grid in grids for part in parts if part.grid is not grid
     )
 
 
@@ -168,9 +171,9 @@ def _are_acquisitions(whole: Stack, parts: Sequence[Stack]) -> bool:
     return whole.error is not None and _are_interleaved(whole, parts)
 
 
-# What slices of one series may differ in, and when this makes them stacks of their own. Scanners also vary
-# ImageType and kernel from slice to slice of one stack.
-_PARTINGS: tuple[tuple[str, str, Callable[[Stack, Sequence[Stack]], bool]], ...] = (
+# Attributes in which slices of one series may differ, the noun for the note, and when a difference splits the
+# series. It does not always: scanners also vary ImageType and kernel from slice to slice of one stack.
+_SPLITS: tuple[tuple[str, str, Callable[[Stack, Sequence[Stack]], bool]], ...] = (
     ("ImageOrientationPatient", "planes", _are_planes),
     ("ImageType", "image types", _are_apart),
     ("ConvolutionKernel", "kernels", _are_interleaved),
@@ -178,8 +181,8 @@ _PARTINGS: tuple[tuple[str, str, Callable[[Stack, Sequence[Stack]], bool]], ...]
 )
 
 
-def _goes_on(part: Stack, grid: Grid) -> bool:
-    """Whether a part has slices like those of a grid just beyond its ends."""
+def _continues_in(part: Stack, grid: Grid) -> bool:
+    """Whether a part has slices that continue a grid beyond one of its ends."""
     first, normal = grid.slices[0], np.cross(*grid.slices[0].axes)
     start, end = (float(grid.slices[k].position_mm @ normal) for k in (0, -1))
     try:
@@ -220,7 +223,7 @@ def _checked(files: list[DicomFile], modality: str | None) -> Stack:
 
 
 def _purpose(file: DicomFile) -> str:
-    """What ImageType says that an image is for, where that is not a slice of a scan."""
+    """The purpose of an image according to ImageType; empty for an ordinary slice."""
     words = text_of(file.header, "ImageType").upper().split("\\")
     if not _LOCALIZER_WORDS.isdisjoint(words):
         return LOCALIZER
@@ -230,7 +233,7 @@ def _purpose(file: DicomFile) -> str:
 
 
 def _unfit(stack: Stack, modality: str | None) -> str:
-    """Why these are no slices of the wanted kind; empty when they are."""
+    """The kind of images where it is not the wanted one; empty where it is."""
     sop_class, kind = stack.usual("SOPClassUID"), stack.modality
     name = class_name(sop_class)
     checks: list[tuple[Callable[[], bool], str]] = [
@@ -243,11 +246,11 @@ def _unfit(stack: Stack, modality: str | None) -> str:
         (lambda: modality not in (None, kind), f"the modality {kind} instead of {modality}"),
         (lambda: stack.usual("SamplesPerPixel") not in ("1", ""), "colour pictures"),
     ]
-    return next((told for fails, told in checks if fails()), "") or _purpose(stack.files[0])
+    return next((text for is_true, text in checks if is_true()), "") or _purpose(stack.files[0])
 
 
 def shown(text: str) -> str:
-    """A coded value as it may be printed: without what can't be in one, and cut when overlong."""
+    """A coded value for printing: ASCII only, at most 48 characters."""
     return "".join(c for c in text if c.isascii() and c.isprintable())[:48]
 
 
@@ -260,7 +263,7 @@ def class_name(sop_class: str) -> str:
 
 
 def _overlap(grids: Sequence[Grid]) -> bool:
-    """Whether they cover the same region: at least half of the extent of the longest is common to all."""
+    """Whether grids show the same region: all share at least half of the extent of the longest."""
     normal = np.cross(*grids[0].slices[0].axes)
     ends = [[float(g.slices[k].position_mm @ normal) for k in (0, -1)] for g in grids]
     common_mm = min(end for _, end in ends) - max(start for start, _ in ends)
@@ -268,7 +271,7 @@ def _overlap(grids: Sequence[Grid]) -> bool:
 
 
 def _mark_doubles(stacks: Sequence[Stack]) -> None:
-    """A series that was sent twice under two identifiers is read once, and named a duplicate."""
+    """Mark each series that was sent twice under two identifiers as a duplicate of the first."""
     for position, stack in enumerate(stacks):
         for number, other in enumerate(stacks[:position], start=1):
             if (
@@ -281,7 +284,7 @@ def _mark_doubles(stacks: Sequence[Stack]) -> None:
 
 
 def _same_images(a: Grid, b: Grid) -> bool:
-    """Same places, and same pixels in the first, the middle and the last slice."""
+    """Whether two grids have the same affine, and the same pixels in the first, middle and last slice."""
     count = len(a.slices)
     if count != len(b.slices) or not np.allclose(a.affine, b.affine):
         return False

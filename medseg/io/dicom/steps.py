@@ -1,4 +1,4 @@
-"""Whether the slices of a stack follow each other at even steps and in a straight line."""
+"""Check that the slices of a stack follow each other at equal steps and along a straight line."""
 
 from __future__ import annotations
 
@@ -9,20 +9,29 @@ import numpy as np
 from medseg.errors import UnsuitableError
 from medseg.io.dicom.slices import ORIENTATION, POSITION, Slice, place, unsuitable
 
-# Positions rounded to 0.1 mm are off by up to 0.05 mm. Thick slices may be off by 2 % of their step,
-# which moves nothing visibly; thin ones by no more than 10 %, so that a doubled slice never passes.
+# Positions that are rounded to 0.1 mm are off by up to 0.05 mm. Thick slices may be off by 2 % of their step,
+# which is not visible; thin slices by no more than 10 %, so that a duplicate slice never passes.
 ROUNDING_MM, STEP_SHARE, MOST_STEP_SHARE = 0.06, 0.02, 0.10
-# A gantry tilts by at most 30 degrees; beyond 45 the slices hardly are a stack.
+# A gantry tilts by at most 30 degrees.
 MOST_TILT_DEGREES = 45.0
-NAMED = 3  # how many slices an error names
+MOST_NAMED = 3  # gaps that a message names
 
 
 def tolerance_mm(step_mm: float) -> float:
-    """How far a slice may lie from its place on the even grid; see ROUNDING_MM."""
+    """The distance in mm by which a slice may be off its place on a regular grid; see ROUNDING_MM."""
     return min(max(ROUNDING_MM, STEP_SHARE * step_mm), MOST_STEP_SHARE * step_mm)
 
 
 def require_even(ordered: Sequence[Slice], distances_mm: np.ndarray) -> None:
+    """Check that the steps between slices are equal.
+
+    Args:
+        ordered: slices, ascending along the normal.
+        distances_mm: (slice,) position of each along the normal.
+
+    Raises:
+        UnsuitableError: slices are missing, are off their place, or the steps drift.
+    """
     steps_mm = np.diff(distances_mm)
     usual_mm = float(np.median(steps_mm))
     odd = np.flatnonzero(np.abs(steps_mm - usual_mm) > 2 * tolerance_mm(usual_mm))
@@ -33,17 +42,17 @@ def require_even(ordered: Sequence[Slice], distances_mm: np.ndarray) -> None:
     if off_mm.max() > max(2 * tolerance_mm(usual_mm), STEP_SHARE * usual_mm):
         worst = int(off_mm.argmax())
         raise unsuitable(
-            f"slices at even steps ({POSITION})",
+            f"slices at equal steps ({POSITION})",
             f"steps that drift from {steps_mm.min():.3f} to {steps_mm.max():.3f} mm, so that "
-            f"{place(ordered, worst)} is {off_mm[worst]:.2f} mm off an even grid",
+            f"{place(ordered, worst)} is {off_mm[worst]:.2f} mm off a regular grid",
         )
 
 
 def _odd_steps(
     ordered: Sequence[Slice], steps_mm: np.ndarray, usual_mm: float, odd: np.ndarray
 ) -> UnsuitableError:
-    expected = f"slices at even steps ({POSITION})"
-    # Where most slices are missing, only the smallest step is the true one.
+    expected = f"slices at equal steps ({POSITION})"
+    # Where most slices are missing, the usual step is too long and the smallest step is the true one.
     for true_mm in (usual_mm, float(steps_mm.min())):
         times = np.round(steps_mm / true_mm)
         if times.min() > 0 and (np.abs(steps_mm - times * true_mm) <= 2 * tolerance_mm(true_mm)).all():
@@ -68,9 +77,9 @@ def _missing(ordered: Sequence[Slice], steps_mm: np.ndarray, true_mm: float) -> 
     named = [
         f"{_number(count, 'slice is', 'slices are')} missing between {place(ordered, index)} "
         f"and {place(ordered, index + 1)}, a step of {steps_mm[index]:.2f} mm instead of {true_mm:.2f} mm"
-        for index, count in gaps[:NAMED]
+        for index, count in gaps[:MOST_NAMED]
     ]
-    return "; ".join(named) + (f"; {len(gaps) - NAMED} more gaps" if len(gaps) > NAMED else "")
+    return "; ".join(named) + (f"; {len(gaps) - MOST_NAMED} more gaps" if len(gaps) > MOST_NAMED else "")
 
 
 def _number(count: int, one: str, many: str) -> str:
@@ -78,10 +87,18 @@ def _number(count: int, one: str, many: str) -> str:
 
 
 def require_straight(ordered: Sequence[Slice], positions: np.ndarray, normal: np.ndarray) -> list[str]:
-    """Slices may shift sideways by the same amount each step (a tilted gantry); then say so.
+    """Check that the slices lie along a straight line, which may be oblique to them (a tilted gantry).
+
+    Args:
+        ordered: slices, ascending along the normal.
+        positions: (slice, 3) ImagePositionPatient in LPS+ mm.
+        normal: (3,) unit normal of the slices.
 
     Returns:
-        The warning with the angle between the stack and the slices' normal; empty when it is straight.
+        A warning with the angle between the line and the normal; empty when there is none.
+
+    Raises:
+        UnsuitableError: a slice lies beside the line, or the angle is above MOST_TILT_DEGREES.
     """
     along_mm = positions @ normal
     sideways = positions - along_mm[:, None] * normal
@@ -91,7 +108,7 @@ def require_straight(ordered: Sequence[Slice], positions: np.ndarray, normal: np
     if off_mm.max() > 2 * tolerance_mm(usual_mm):
         worst = _moved(sideways)
         raise unsuitable(
-            f"slices in line ({POSITION})",
+            f"slices along a straight line ({POSITION})",
             f"{place(ordered, worst)} lies {_sideways_mm(sideways, worst):.2f} mm sideways of its neighbours",
         )
     shift = sideways[-1] - sideways[0]
@@ -100,10 +117,10 @@ def require_straight(ordered: Sequence[Slice], positions: np.ndarray, normal: np
     degrees = float(np.degrees(np.arctan2(np.linalg.norm(shift), along_mm[-1] - along_mm[0])))
     if degrees > MOST_TILT_DEGREES:
         raise unsuitable(
-            f"slices in line ({POSITION})",
-            f"a stack that leans by {degrees:.1f} degrees against its slices ({ORIENTATION})",
+            f"slices along a straight line ({POSITION})",
+            f"a stack with a tilt of {degrees:.1f} degrees against its slices ({ORIENTATION})",
         )
-    return [f"the slices lean by {degrees:.2f} degrees (a tilted gantry), and the grid is sheared so"]
+    return [f"the gantry was tilted by {degrees:.2f} degrees; the grid is sheared accordingly"]
 
 
 def _moved(sideways: np.ndarray) -> int:
@@ -111,7 +128,7 @@ def _moved(sideways: np.ndarray) -> int:
 
 
 def _sideways_mm(sideways: np.ndarray, index: int) -> float:
-    """How far a slice lies off the line through the median of the sideways steps."""
+    """The distance in mm of a slice from the line with the median of the sideways steps."""
     usual = np.median(np.diff(sideways, axis=0), axis=0)
     line = sideways - np.arange(len(sideways))[:, None] * usual
     return float(np.linalg.norm(line[index] - np.median(line, axis=0)))

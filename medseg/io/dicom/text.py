@@ -1,7 +1,7 @@
-"""Text of source images for what is written about them: decoded, and in UTF-8 whatever it was in.
+"""Convert the text of source images to UTF-8 for the files that refer to them.
 
-Archives hold character sets that are old, misspelt, empty or wrong. One that every reader knows keeps the
-names readable.
+The declared character set of archived images may be old, misspelt, empty or wrong. Every reader knows UTF-8,
+so that names stay readable.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import contextlib
 from typing import Any
 
 UTF_8 = "ISO_IR 192"
-# Representations of text that SpecificCharacterSet (0008,0005) concerns (PS3.5 6.1.2.2).
+# Value representations to which SpecificCharacterSet (0008,0005) applies (PS3.5 6.1.2.2).
 _TEXT = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
-# One item a frame, and no text of a patient in it.
+# Sequences with one item per frame and no text of a patient, which are not searched.
 _FRAMES = {"SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"}
 
 
@@ -33,7 +33,7 @@ def _decoded(header: Any, tag: Any) -> Any:
 
     element, original = header.get_item(tag), None
     if isinstance(element, RawDataElement):
-        # Not by header[tag], which would drop the bytes.
+        # header[tag] would discard the original bytes.
         original = element.value
         element = convert_raw_data_element(element, encoding=header.original_character_set, ds=header)
     if element.VR == "SQ" and element.keyword not in _FRAMES:
@@ -49,9 +49,9 @@ def _decoded(header: Any, tag: Any) -> Any:
 
 
 def _readable(text: str, original: bytes | None = None) -> str:
-    """A text put right where it was written in another character set than the declared one."""
+    """The text, corrected where its true character set is evidently not the declared one."""
     with contextlib.suppress(UnicodeError):
-        # What one byte a character makes of UTF-8; real text never looks so.
+        # UTF-8 that was decoded as ISO 8859-1; real text hardly ever has such byte sequences.
         return text.encode("latin-1").decode("utf-8")
     if original and "\ufffd" in text and b"\x1b" not in original:
         return original.rstrip(b"\0 ").decode("latin-1")

@@ -1,7 +1,8 @@
-"""Ultrasound pictures: one still, or a frame of a clip, with the pixel size that the scanner says.
+"""Read an ultrasound picture, a still or a frame of a clip, with the pixel size that the scanner declares.
 
-No affine: nobody knows where the probe was. Sizes come from SequenceOfUltrasoundRegions (0018,6011) of
-PS3.3 C.8.5.5 alone; PixelSpacing (0028,0030) of ultrasound files is often a mere 1.
+A picture has no affine, because the position of the probe is unknown. The pixel size comes only from
+SequenceOfUltrasoundRegions (0018,6011), PS3.3 C.8.5.5; PixelSpacing (0028,0030) of ultrasound files is often
+a placeholder of 1.
 """
 
 from __future__ import annotations
@@ -25,36 +26,37 @@ from medseg.volume import Volume
 MODALITY = "US"
 # Ultrasound Image and Ultrasound Multi-frame Image Storage, each with its retired predecessor.
 CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("6", "6.1", "3", "3.1")}
-# Secondary Capture, of one and of several frames: pictures of ultrasound where their modality says so.
+# Secondary Capture, single-frame and multi-frame: an ultrasound picture where the modality is US.
 CAPTURES = {f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", ".3", ".4")}
-# CT, MR and PET, of one and of several frames.
+# CT, MR and PET, single-slice and multi-frame.
 VOLUMES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "4", "4.1", "128", "130")}
 _LOSSLESS_JPEG = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
 _GREYS = {"MONOCHROME1", "MONOCHROME2"}
 _TWO_D, _TISSUE, _CENTIMETRES = 1, 1, 3
-_MM = (0.005, 2.0)  # of a pixel: beyond, the number is damaged
-# A frame shows something where a hundredth of its pixels differ by this share of its range from the others.
+_PIXEL_MM = (0.005, 2.0)  # range of the pixel size; other values are damaged
+# A frame is not blank where its 0.5th and 99.5th percentiles differ by more than this share of its range.
 _LEAST_SPAN = 0.05
-_ALIKE = 0.01  # regions whose pixels differ by no more are of one size
+_SIZE_TOLERANCE = 0.01  # relative difference of two pixel sizes that count as equal
 
 REGIONS = "SequenceOfUltrasoundRegions (0018,6011)"
 
 
 def read(found: Found, path: str) -> Volume:
-    """Read the one ultrasound picture of a study.
+    """Read the only ultrasound picture of a study.
 
     Args:
-        found: the DICOM files; others than ultrasound are passed over.
-        path: what the user named.
+        found: the DICOM files; those without an ultrasound picture are ignored.
+        path: the source that the user named.
 
     Returns:
-        A Volume (1, row, column) or (3, row, column) of RGB, uint8 or uint16, without affine. Its
-        pixel_spacing_mm is that of its calibrated 2D regions of tissue, its region_box the only such region.
+        A Volume (1, row, column) of grey values or (3, row, column) of RGB, uint8 or uint16, without affine.
+        Its pixel_spacing_mm is that of the calibrated 2D tissue regions; its region_box is that region where
+        there is only one.
 
     Raises:
         UnreadableError: pixel data that is truncated or can't be decoded.
-        UnsuitableError: none or several pictures, or colours in an unknown form.
+        UnsuitableError: there is no picture or more than one, or its colours are in an unknown format.
     """
     files = pictures(found)
     if len(files) != 1:
@@ -67,18 +69,16 @@ def read(found: Found, path: str) -> Volume:
     file = files[0]
     warnings = []
     frames = _require_readable(file)
-    number, array = _first_that_shows(file, frames)
+    number, array = _first_not_blank(file, frames)
     if frames > 1:
-        told = f"frame {number + 1}, the first that shows anything," if number else "the first"
+        which = f"frame {number + 1}, the first that is not blank," if number else "the first"
         warnings.append(
-            f"the file is a clip of {frames} frames and only {told} was read: export another frame as a "
-            "still to segment it"
+            f"the file is a clip of {frames} frames and only {which} was read; to segment another frame, "
+            "export it as a still"
         )
     if text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1":
         array = (2 ** int(file.header.BitsStored) - 1 - array).astype(array.dtype)
-        warnings.append(
-            "PhotometricInterpretation (0028,0004) is MONOCHROME1: the grey values were turned round"
-        )
+        warnings.append("PhotometricInterpretation (0028,0004) is MONOCHROME1; the grey values were inverted")
     spacing_mm, box, notes = _calibration(file, array.shape[1:])
     return Volume(
         array,
@@ -96,15 +96,15 @@ def pictures(found: Found) -> list[DicomFile]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a DICOM file is of ultrasound, by its class, or by its modality where that is a capture."""
+    """Whether a DICOM file is an ultrasound picture, by its SOP class, for a capture also by its modality."""
     header = _header_of(path)
     return header is not None and _is_ultrasound(header)
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The ultrasound files of a folder and the folders in it; none where slices of a volume are among them.
+    """The ultrasound files of a folder and its subfolders; none where slices of a volume are among them.
 
-    Damaged files are among them, so that reading them says so; directories and reports are not.
+    Damaged files are included, so that reading them raises the error. DICOMDIR files and reports are not.
     """
     headers = {}
     for path in sorted(dicom_files(folder)):
@@ -122,35 +122,35 @@ def _is_ultrasound(header: Any) -> bool:
 
 
 def _header_of(path: Path) -> Any:
-    """SOPClassUID and Modality of a DICOM file; None for what can't be read."""
+    """SOPClassUID and Modality of a DICOM file; None for a file that can't be read."""
     from pydicom import dcmread
 
     try:
         with quiet_pydicom():
             header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality"])
-    except Exception:  # damaged in one of many ways: the reader says in which
+    except Exception:  # pydicom raises whatever a damaged byte leads to
         return None
     return header if text_of(header, "SOPClassUID") else None
 
 
 def _held(found: Found) -> str:
-    """The kinds of images that a study holds instead, by their class and modality."""
+    """The SOP classes and modalities of a study without ultrasound pictures, in words."""
     kinds = {(text_of(f.header, "SOPClassUID"), shown(text_of(f.header, "Modality"))) for f in found.files}
     named = sorted(f"{class_name(kind)}{', modality ' + word if word else ''}" for kind, word in kinds)
     return "; ".join(named[:3]) + ("; ..." if len(named) > 3 else "")
 
 
 def describe(found: Found) -> list[Series]:
-    """A line for each ultrasound file, as medseg.io.dicom.inspect has it."""
+    """One Series per ultrasound file, for medseg.io.dicom.inspect."""
     files = pictures(found)
     series = describe_stacks([Stack([file]) for file in files], None)
     single = len(files) == 1
-    reason = "" if single else "several pictures: name the file of one"
+    reason = "" if single else "one of several pictures: name its file"
     return [replace(one, usable=True, chosen=single, reason=reason) for one in series]
 
 
 def _require_readable(file: DicomFile) -> int:
-    """The number of frames, once the header is known to be that of a picture."""
+    """Check that the header is that of a picture that can be decoded; the number of frames."""
     header, where = file.header, f"in file {file.name}"
     sizes = {k: _whole(text_of(header, k) or "1") for k in ("Rows", "Columns", "NumberOfFrames")}
     for keyword, most in (("Rows", MOST_ROWS), ("Columns", MOST_ROWS), ("NumberOfFrames", MOST_FRAMES)):
@@ -162,17 +162,17 @@ def _require_readable(file: DicomFile) -> int:
     ):
         raise unsuitable(
             "grey values, RGB, YBR_FULL, YBR_FULL_422 or a palette in PhotometricInterpretation (0028,0004)",
-            f"another form of colour with {_whole(samples)} samples a pixel {where}",
+            f"another colour format with {_whole(samples)} samples per pixel {where}",
         )
     if text_of(header, "BitsAllocated") not in ("8", "16"):
-        raise unsuitable("8 or 16 bits a pixel (0028,0100)", f"another number {where}")
+        raise unsuitable("8 or 16 bits per pixel (0028,0100)", f"another number {where}")
     if file.pixel_tag is None:
         raise _damaged(file)
     return sizes["NumberOfFrames"]
 
 
-def _first_that_shows(file: DicomFile, frames: int) -> tuple[int, np.ndarray]:
-    """The first frame that is not of one colour, with its number from 0; the first where all are."""
+def _first_not_blank(file: DicomFile, frames: int) -> tuple[int, np.ndarray]:
+    """The first frame that is not blank, with its number from 0; the first frame where all are blank."""
     content = file.load()
     first = _decode(file, content, 0)
     frame = first
@@ -185,7 +185,7 @@ def _first_that_shows(file: DicomFile, frames: int) -> tuple[int, np.ndarray]:
 
 
 def _decode(file: DicomFile, content: bytes, frame: int) -> np.ndarray:
-    """(C, row, column) of a frame, numbered from 0: grey, or RGB."""
+    """Decode a frame, numbered from 0: (1, row, column) grey or (3, row, column) RGB."""
     import pydicom
     from pydicom.pixels import apply_color_lut, pixel_array
 
@@ -209,7 +209,7 @@ def _decode(file: DicomFile, content: bytes, frame: int) -> np.ndarray:
 
 
 def _decode_lossless(data_set: Any, frame: int) -> np.ndarray:
-    """Lossless JPEG, which pydicom reads with an optional decoder only."""
+    """Decode lossless JPEG, for which pydicom would need a further plug-in."""
     import imagecodecs
     from pydicom.encaps import get_frame
     from pydicom.pixels import convert_color_space
@@ -223,7 +223,10 @@ def _decode_lossless(data_set: Any, frame: int) -> np.ndarray:
 
 
 def _as_bytes(colours: np.ndarray, data_set: Any) -> np.ndarray:
-    """Palettes of 16 bits hold 8 of them, most often: the upper ones or, in careless files, the lower."""
+    """The colours of a palette of 16 bits as uint8.
+
+    Most such palettes hold 8 significant bits: the upper ones or, in non-standard files, the lower.
+    """
     from pydicom.pixels import apply_color_lut
 
     if colours.dtype != np.uint16:
@@ -236,7 +239,7 @@ def _as_bytes(colours: np.ndarray, data_set: Any) -> np.ndarray:
 def _calibration(
     file: DicomFile, shape: tuple[int, ...]
 ) -> tuple[tuple[float, float] | None, tuple[int, int, int, int] | None, list[str]]:
-    """Pixel size (row, column) in mm, the box of the only region, and warnings."""
+    """The pixel size (row, column) in mm, the box of the only region, and warnings."""
     try:
         regions = [
             (_spacing_mm(region), _box(region, shape))
@@ -249,11 +252,17 @@ def _calibration(
         return None, None, []
     sizes = [size for size, _ in regions if size is not None]
     if len(sizes) != len(regions):
-        return None, None, [f"{REGIONS} does not say the size of a pixel in cm: sizes stay in pixels"]
+        return None, None, [f"{REGIONS} gives no plausible size of a pixel in cm; sizes are given in pixels"]
     if not all(
-        math.isclose(a, b, rel_tol=_ALIKE) for size in sizes for a, b in zip(size, sizes[0], strict=True)
+        math.isclose(a, b, rel_tol=_SIZE_TOLERANCE)
+        for size in sizes
+        for a, b in zip(size, sizes[0], strict=True)
     ):
-        return None, None, [f"the regions of {REGIONS} differ in the size of a pixel: sizes stay in pixels"]
+        return (
+            None,
+            None,
+            [f"the regions of {REGIONS} differ in the size of a pixel; sizes are given in pixels"],
+        )
     return sizes[0], regions[0][1] if len(regions) == 1 else None, []
 
 
@@ -261,13 +270,13 @@ def _spacing_mm(region: Any) -> tuple[float, float] | None:
     units = (region.get("PhysicalUnitsYDirection"), region.get("PhysicalUnitsXDirection"))
     if units != (_CENTIMETRES, _CENTIMETRES):
         return None
-    # A negative step only says where the region's origin lies.
+    # The sign of a step only depends on where the region's origin lies.
     row, column = (10 * abs(float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "YX")
-    return (row, column) if all(_MM[0] <= step <= _MM[1] for step in (row, column)) else None
+    return (row, column) if all(_PIXEL_MM[0] <= step <= _PIXEL_MM[1] for step in (row, column)) else None
 
 
 def _box(region: Any, shape: Sequence[int]) -> tuple[int, int, int, int] | None:
-    """(top, left, height, width) within the picture; None when nothing of the region lies in it."""
+    """(top, left, height, width) in px, clipped to the picture; None when the region lies outside."""
     left, top, right, bottom = (
         int(region.get(f"RegionLocation{end}")) for end in ("MinX0", "MinY0", "MaxX1", "MaxY1")
     )
@@ -282,6 +291,6 @@ def _whole(text: str) -> int:
 def _damaged(file: DicomFile) -> UnreadableError:
     return UnreadableError(
         "an ultrasound picture that can be decoded to its end",
-        got=f"file {file.name}, whose pixel data (7FE0,0010) is missing, truncated or not decodable",
+        got=f"file {file.name}, whose pixel data (7FE0,0010) is missing, truncated or can't be decoded",
         advice="Copy it again from its source, or export it uncompressed.",
     )

@@ -1,4 +1,4 @@
-"""Segmentation by rules, without weights: the baseline that every network has to beat."""
+"""Lungs and airway of a chest CT by rules, without weights: the baseline of every network."""
 
 from medseg.methods.chest.lungs import ClassicalLungs
 

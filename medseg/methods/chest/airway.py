@@ -9,29 +9,33 @@ import numpy as np
 from medseg.boxes import Box, bounding_box, moved, placed, widened
 from medseg.morphology import big_components, components, dilated, numbered
 
-AIR_HU = -700  # above, a voxel holds more wall than lumen
-LUMEN_HU = -850  # the mean of a trachea is below
+AIR_HU = -700  # voxels above hold more wall than lumen
+LUMEN_HU = -850  # the mean of a trachea's section is below
 AREA_MM2 = (40.0, 800.0)  # of a trachea's section: 10 to 27 mm in adults (Breatnach et al., AJR 142, 1984)
 MAX_EXTENT_MM = 36.0
 MIN_LENGTH_MM = 15.0
 GROWTH_HU = (-950, -925, -900, -875, -850, -825, -800)
-MAX_VOLUME_ML, MAX_JUMP_ML = 150.0, 15.0  # more means that the growing ran into the lung
-REACH_MM = (75.0, 60.0, 110.0)  # how far around and below the trachea bronchi are looked for
+MAX_VOLUME_ML, MAX_JUMP_ML = 150.0, 15.0  # a larger volume or increase means a leak into the lung
+REACH_MM = (75.0, 60.0, 110.0)  # bronchi are searched this far around the trachea along each axis
 WALL_HU = -600
 
 
 def airway(
     hu: np.ndarray, inside: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[np.ndarray, Box]:
-    """The airway's lumen, bool, in a box, and that box; it's empty where no trachea is in the image.
+    """Segment the lumen of the airway.
 
-    Region growing from the trachea, whose threshold rises until the region bursts into the lung: Mori,
+    Region growing from the trachea, with a threshold that rises until the region leaks into the lung: Mori,
     Hasegawa, Toriwaki, Anno and Katada, ICPR 1996.
 
     Args:
         hu: (i, j, k) in HU, RAS+.
         inside: (i, j, k) bool, the body.
-        lungs: (i, j, k) bool, lungs and airway in one.
+        lungs: (i, j, k) bool, lungs and airway together.
+        spacing_mm: size of a voxel along each axis.
+
+    Returns:
+        The lumen, bool, in a box, and that box; both are empty where no trachea is found.
     """
     seed, place = trachea(hu, inside, lungs, spacing_mm)
     if not seed.size:
@@ -43,10 +47,13 @@ def airway(
 def trachea(
     hu: np.ndarray, inside: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[np.ndarray, Box]:
-    """The longest upright tube of air, as wide as a trachea, in the upper part of the lungs and above.
+    """Find the longest tube of air along k, as wide as a trachea, at and above the upper half of the lungs.
+
+    Args:
+        hu, inside, lungs, spacing_mm: as for airway.
 
     Returns:
-        Its voxels, bool, in the smallest box that holds them, and that box.
+        Its voxels, bool, in their bounding box, and that box.
     """
     heights = np.flatnonzero(lungs.any(axis=(0, 1)))
     low = int(heights.mean()) if len(heights) else 0
@@ -65,13 +72,13 @@ def trachea(
 
 
 def _round_sections(hu: np.ndarray, inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The air that looks like the section of a trachea in its axial slice; (i, j, k) bool."""
+    """Components of air in axial slices with the size and shape of a trachea's section; (i, j, k) bool."""
     air = (hu < AIR_HU) & inside
     numbers, sizes = components(air, in_plane=True)
     area_mm2 = sizes * spacing_mm[0] * spacing_mm[1]
     fits = (area_mm2 >= AREA_MM2[0]) & (area_mm2 <= AREA_MM2[1])
     fits[0] = False
-    # From here on the voxels of few sections, in the order of their numbers.
+    # From here on only the voxels of the sections that fit, in the order of their numbers.
     places = np.flatnonzero(air)
     places = places[fits[numbers.ravel()[places]]]
     places = places[np.argsort(numbers.ravel()[places], kind="stable")]
@@ -105,6 +112,6 @@ def _grown(hu: np.ndarray, inside: np.ndarray, seed: np.ndarray, spacing_mm: Seq
         if volume_ml > allowed_ml:
             break
         grown, allowed_ml = region, min(MAX_VOLUME_ML, volume_ml + MAX_JUMP_ML)
-    # The border of the lumen is half-way between air and wall, not where the growing stopped.
+    # The border of the lumen is half-way between air and wall, not at the threshold of the growing.
     rim = dilated(grown)
     return grown | (rim & (hu < WALL_HU) & inside)

@@ -27,18 +27,18 @@ from medseg.morphology import (
 
 RANGE_HU = (-1024, 1024)
 THRESHOLD_HU = (-500.0, -300.0)
-COARSE_MM = 3.0  # the grid for bodies, sides and closings: shapes of centimetres
-CLOSING_MM = 8.0  # vessels and nodules up to twice this wide are taken into a lung
+COARSE_MM = 3.0  # the grid for body, sides and closings, whose shapes are centimetres wide
+CLOSING_MM = 8.0  # vessels and nodules up to twice as wide become part of a lung
 MIN_LUNG_ML = 20.0
 AIRY_HU, GAS_HU = -800, -950
-MAX_GAS, MAX_GAS_OF_ALL = 0.8, 0.4  # of the airy part, and of all: bowel has more gas, emphysema less
-OTHER_LUNG = 0.3  # of the largest piece: smaller pieces in the lower part of its height are bowel
+MAX_GAS, MAX_GAS_OF_ALL = 0.8, 0.4  # of the airy voxels, and of all: bowel has more gas, emphysema less
+OTHER_LUNG = 0.3  # of the largest component: smaller ones in the lower part of its height are bowel
 LOWER_PART = 0.33
 NO_LABELS, NOWHERE = np.zeros((0, 0, 0), dtype=np.uint8), (slice(0, 0),) * 3
 
 
 class ClassicalLungs(torch.nn.Module):
-    """The rules in the place of a network, also for programs that bring weights and further tensors.
+    """The classical method as a network module, also for programs that pass weights and further tensors.
 
     Args:
         spacing_mm: size of a voxel of the images, the same along each axis.
@@ -49,10 +49,10 @@ class ClassicalLungs(torch.nn.Module):
         self.spacing_mm = (spacing_mm,) * 3
 
     def forward(self, x: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
-        """(n, 1, i, j, k) in HU, RAS+, to (n, 4, i, j, k) float32, highest at the label that a voxel has.
+        """Scores (n, 4, i, j, k), float32, of images (n, 1, i, j, k) in HU, RAS+; the highest is the label.
 
-        At the border of air-filled lung they follow the HU: see border.py. MONAI Deploy gives all other
-        tensors of the data too; they don't count.
+        At the border of air-filled lung they follow the HU: see border.py. Further tensors are ignored: MONAI
+        Deploy passes all tensors of the data.
         """
         scores = torch.zeros(len(x), AIRWAY + 1, *x.shape[2:])
         scores[:, 0] = 1
@@ -64,18 +64,18 @@ class ClassicalLungs(torch.nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take no weights: MONAI Label and Deploy load a bundle's models/model.pt whatever its network is.
+        """Ignore weights: MONAI Label and Deploy load a bundle's models/model.pt whatever its network is.
 
-        In this bundle that file is the trained network's; the rules have nothing to learn.
+        That file holds the weights of the trained network; the rules have none.
         """
         return super().load_state_dict({}, strict, assign)
 
 
 def lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Labels 1 left lung, 2 right lung, 3 airway; all 0 where no lung is found.
+    """Label 1 left lung, 2 right lung and 3 airway; all 0 where no lung is found.
 
-    A lung is what is darker than half-way to tissue, with the vessels and nodules in it and at its border.
-    What is filled widely, by fluid or consolidation, is not found.
+    A lung consists of the voxels darker than half-way to tissue, and of the vessels and nodules in it and at
+    its border. Large parts filled by fluid or consolidation are not found.
 
     Args:
         array_hu: (i, j, k) in HU, RAS+: i grows to the patient's right. Made for 1.5 mm, works at 1 to 4 mm.
@@ -91,9 +91,9 @@ def lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
 
 
 def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, Box]:
-    """As lungs, in a box that holds all that is labelled: its labels, and where it lies.
+    """As lungs, but only the labels in a box, and that box.
 
-    The box has a margin of about a centimetre; it is empty where no lung is found.
+    The box holds all labels with a margin of about a centimetre; it is empty where no lung is found.
     """
     hu = _clipped(array_hu)
     step = _step(spacing_mm)
@@ -101,12 +101,12 @@ def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.n
     if not blocks.any():
         return NO_LABELS, NOWHERE
     of_blocks = bounding_box(blocks)
-    # All boxes are places in the image. What lies outside the body's is neither lung nor airway.
+    # All boxes are in voxels of the image. Outside the body's box is neither lung nor airway.
     body = _of_voxels(of_blocks, step, hu.shape)
     inside = repeated(blocks[of_blocks], step, shape_of(body))
     dark = hu[body] < _threshold_hu(hu[body], inside)
     dark &= inside
-    rough = _pieces(hu[body], dark, spacing_mm)
+    rough = _lung_components(hu[body], dark, spacing_mm)
     if not rough.any():
         return NO_LABELS, NOWHERE
     lumen, lumen_box = airway(hu[body], inside, rough, spacing_mm)
@@ -130,7 +130,7 @@ def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.n
 
 
 def _clipped(array_hu: np.ndarray) -> np.ndarray:
-    """In RANGE_HU, int16; plane by plane, so that no large copy is made on the way."""
+    """Clip to RANGE_HU, int16; plane by plane, which avoids a large temporary copy."""
     hu = np.empty(array_hu.shape, dtype=np.int16)
     for plane, values in zip(hu, array_hu, strict=True):
         plane[...] = np.clip(values, *RANGE_HU)
@@ -138,10 +138,10 @@ def _clipped(array_hu: np.ndarray) -> np.ndarray:
 
 
 def _threshold_hu(hu: np.ndarray, inside: np.ndarray) -> float:
-    """Half-way between the mean of what is below and the mean of what is above, of all that is inside.
+    """The threshold half-way between the means of the body's voxels below and above it, by iteration.
 
-    That is where the border between two materials lies, so a dense lung needs a higher threshold. Source: Hu,
-    Hoffman and Reinhardt, IEEE Transactions on Medical Imaging 20, 2001.
+    The border between two materials is half-way between their values, so a dense lung needs a higher
+    threshold. Source: Hu, Hoffman and Reinhardt, IEEE Transactions on Medical Imaging 20, 2001.
     """
     outside = RANGE_HU[1] + 1
     counts = np.zeros(outside - RANGE_HU[0] + 1, dtype=np.int64)
@@ -150,7 +150,7 @@ def _threshold_hu(hu: np.ndarray, inside: np.ndarray) -> float:
         counts += np.bincount(codes.ravel(), minlength=len(counts))
     counts = counts[:-1]
     values = np.arange(RANGE_HU[0], RANGE_HU[1] + 1)
-    threshold_hu, before = THRESHOLD_HU[1], np.inf  # a dense lung is below this, too
+    threshold_hu, before = THRESHOLD_HU[1], np.inf  # a dense lung is below the start value, too
     while abs(threshold_hu - before) > 1:
         parts = values < threshold_hu, values >= threshold_hu
         if not all(counts[part].any() for part in parts):
@@ -160,47 +160,47 @@ def _threshold_hu(hu: np.ndarray, inside: np.ndarray) -> float:
     return float(np.clip(threshold_hu, *THRESHOLD_HU))
 
 
-def _pieces(hu: np.ndarray, dark: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+def _lung_components(hu: np.ndarray, dark: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """The components of dark that are lung: neither gas nor bowel below the lungs; (i, j, k) bool."""
-    pieces = []
-    for piece, box in big_components(dark, MIN_LUNG_ML * 1000 / float(np.prod(spacing_mm))):
-        size = np.count_nonzero(piece)
-        airy, gas = (np.count_nonzero(piece & (hu[box] < limit)) for limit in (AIRY_HU, GAS_HU))
+    components = []
+    for component, box in big_components(dark, MIN_LUNG_ML * 1000 / float(np.prod(spacing_mm))):
+        size = np.count_nonzero(component)
+        airy, gas = (np.count_nonzero(component & (hu[box] < limit)) for limit in (AIRY_HU, GAS_HU))
         if gas <= MAX_GAS * airy or gas <= MAX_GAS_OF_ALL * size:
-            pieces.append((size, piece, box))
+            components.append((size, component, box))
     found = np.zeros(dark.shape, dtype=bool)
-    if pieces:
-        most, _, (*_, height) = max(pieces, key=lambda each: each[0])
+    if components:
+        most, _, (*_, height) = max(components, key=lambda each: each[0])
         lowest = height.start + LOWER_PART * (height.stop - height.start)
-        for size, piece, box in pieces:
+        for size, component, box in components:
             if size >= OTHER_LUNG * most or (box[2].start + box[2].stop) / 2 > lowest:
-                found[box] |= piece
+                found[box] |= component
     return found
 
 
 def _both(hu: np.ndarray, dark: np.ndarray, alone: int, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Labels of both lungs, from what is dark without the airway and its wall; (i, j, k) uint8."""
+    """Labels of both lungs, (i, j, k) uint8, from the dark voxels without the airway and its wall, bool."""
     step = _step(spacing_mm)
-    pieces = _pieces(hu, dark, spacing_mm)
-    shares = coarse(pieces, step)
+    lungs = _lung_components(hu, dark, spacing_mm)
+    shares = coarse(lungs, step)
     solid = shares > 0.5
     if not solid.any():
-        return pieces.astype(np.uint8)
+        return lungs.astype(np.uint8)
     seeds = cores(solid, alone, _times(step, spacing_mm))
-    return closed(split(hu, pieces, seeds, coarse(hu, step), shares, step), spacing_mm)
+    return closed(split(hu, lungs, seeds, coarse(hu, step), shares, step), spacing_mm)
 
 
 def closed(sides: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Both lungs with their vessels, the nodules at the pleura and the bays of the hilum.
+    """Close both lungs over their vessels, nodules at the pleura and the hilum; (i, j, k) uint8.
 
-    Other labels than those of the lungs stay.
+    Voxels with other labels than 0 and those of the lungs stay as they are.
     """
     labels = sides.copy()
     free = sides == 0
     reached = [_closing(sides == side, spacing_mm) for side in (LEFT, RIGHT)]
     for side, (depth_mm, box) in zip((LEFT, RIGHT), reached, strict=True):
         np.copyto(labels[box], side, where=free[box] & (depth_mm > 0))
-    # The deeper one has it where both have reached.
+    # Where both closings overlap, the voxel goes to the lung in whose closing it lies deeper.
     meeting = common(*(box for _, box in reached))
     left, right = (depth_mm[within(meeting, box)] for depth_mm, box in reached)
     np.copyto(labels[meeting], LEFT, where=free[meeting] & (left > right) & (left > 0))
@@ -211,7 +211,7 @@ def closed(sides: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
 
 
 def _closing(lung: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, Box]:
-    """How deep voxels lie in the closing of a lung, in mm, in a box beyond which none does; and the box."""
+    """Depth of voxels in the morphological closing of a lung, in mm, in a box that holds it; and the box."""
     step = _step(spacing_mm)
     coarse_mm = _times(step, spacing_mm)
     blocks = tuple(

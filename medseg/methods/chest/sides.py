@@ -1,4 +1,4 @@
-"""Which voxels of the lungs are the left lung's and which the right one's."""
+"""Assign the voxels of the lungs to the left and the right lung."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from medseg.morphology import (
 )
 
 LEFT, RIGHT = 1, 2
-MIN_SHARE = 0.08  # of both lungs: a smaller piece is no lung of its own
-MIN_APART_MM = 40.0  # from side to side, between the middles of the two lungs
+MIN_SHARE = 0.08  # of both lungs: a smaller component is no lung of its own
+MIN_APART_MM = 40.0  # between the means of the two lungs along i
 DEPTHS_MM = (0.0, 3.0, 6.0, 9.0, 12.0, 16.0, 20.0, 25.0)
-CONTESTED = 2  # coarse voxels on each side of where the lungs meet
-NEAR = (2, 10)  # coarse voxels within which the nearer side is looked for first
+CONTESTED = 2  # coarse voxels on each side of the plane where the lungs meet
+NEAR = (2, 10)  # coarse voxels within which the nearer side is searched first
 
 
 def side_if_alone(
     lungs: np.ndarray, inside: np.ndarray, airway_at: float | None, beyond: tuple[int, int] = (0, 0)
 ) -> int:
-    """Which side a lung is on that is alone: LEFT or RIGHT.
+    """The side of a single lung: LEFT or RIGHT.
 
-    The airway lies medial of it. Without one, lines from side to side through the lung tell: laterally there
-    is less tissue and more air outside the body, even where the image is cut to half a chest.
+    The airway lies medial of a lung. Without an airway, lines along i through the lung decide: laterally they
+    cross less tissue and more air outside the body, even where the image shows only half a chest.
 
     Args:
         lungs: (i, j, k) bool, RAS+: the patient's left has the smaller i.
         inside: (i, j, k) bool, the body.
-        airway_at: its mean i, None without one.
+        airway_at: mean i of the airway, None without one.
         beyond: slices of the image to the left and to the right of these arrays, all outside the body.
     """
     middle = mean_plane(lungs)
@@ -51,11 +51,11 @@ def side_if_alone(
 
 
 def cores(lungs: np.ndarray, alone: int, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The lungs, eroded until two big ones lie side by side: left (1) and right (2); (i, j, k) uint8.
+    """Erode the lungs until two large components lie side by side: left (1) and right (2); (i, j, k) uint8.
 
     Args:
         lungs: (i, j, k) bool at about 3 mm, RAS+.
-        alone: the side to take where there are no two.
+        alone: the side of all voxels where there are no two components.
         spacing_mm: size of a voxel.
     """
     for depth in DEPTHS_MM:
@@ -77,17 +77,17 @@ def split(
     shares: np.ndarray,
     step: Sequence[int],
 ) -> np.ndarray:
-    """Each voxel of the lungs to the side that it's reached from; (i, j, k) uint8.
+    """Assign each voxel of the lungs to the side whose seed reaches it; (i, j, k) uint8.
 
-    A watershed on the HU, as two lungs meet at a line that is brighter than both: first on the coarse grid,
-    then on the fine one near the line.
+    By a watershed on the HU, because two lungs meet at a surface that is brighter than both: first on the
+    coarse grid, then on the fine grid near that surface.
 
     Args:
         hu: (i, j, k) in HU.
         lungs: (i, j, k) bool.
         seeds: LEFT and RIGHT on the coarse grid; one of them may be missing.
         coarse_hu: the image on that grid.
-        shares: how much of each coarse voxel is lung; more than half of those with seeds.
+        shares: share of lung in each coarse voxel; above 0.5 in those with seeds.
         step: voxels of hu per coarse voxel along each axis.
     """
     reached = _flooded(coarse_hu, shares > 0.5, seeds)
@@ -104,9 +104,9 @@ def split(
 
 
 def _flooded(hu: np.ndarray, lungs: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Seeds, and each other voxel of the lungs with the seed that a watershed reaches it from, 0 for none.
+    """The seeds, grown over the voxels of the lungs by a watershed; 0 where no seed reaches.
 
-    Only seeds beside other voxels can reach any: the watershed's queue starts with these alone.
+    The watershed gets only the seeds next to other voxels of the lungs: the others can reach none.
     """
     from skimage.segmentation import watershed
 
@@ -121,9 +121,9 @@ def _flooded(hu: np.ndarray, lungs: np.ndarray, seeds: np.ndarray) -> np.ndarray
 
 
 def _nearer(reached: np.ndarray, wanted: np.ndarray, step: Sequence[int]) -> np.ndarray:
-    """The side that is nearer to each coarse voxel; (i, j, k) uint8, right where it's reached or wanted.
+    """The side nearer to each coarse voxel; (i, j, k) uint8, valid in reached and wanted voxels alone.
 
-    Most that is wanted lies beside a lung, so far ways are measured only where it does not.
+    Most wanted voxels lie beside a lung, so long distances are computed only where some don't.
     """
     for most in (*(near * max(step) for near in NEAR), np.inf):
         to_left, to_right = (distance_mm(reached != side, step, most) for side in (LEFT, RIGHT))

@@ -1,4 +1,4 @@
-"""Is this a chest CT in Hounsfield units, and is the whole of both lungs in it?
+"""Check that a volume is a chest CT in Hounsfield units, and that both lungs are wholly in it.
 
 Figures marked "measured" come from the public scans that tests/quality/chest_ct/test_scans.py names. There,
 aerated lung is 2 ml in an abdomen without lung bases, 247 ml in the thinnest slab of a chest (15 mm) and 2.7
@@ -10,38 +10,38 @@ from __future__ import annotations
 import numpy as np
 
 from medseg.errors import UnsuitableError
-from medseg.quality.chest_ct.chest import AERATED_HU, TISSUE_HU, Chest, between, look, require_grid
+from medseg.quality.chest_ct.chest import AERATED_HU, TISSUE_HU, Chest, between, coarse_chest, require_grid
 from medseg.quality.chest_ct.coverage import coverage_warnings, slice_warnings
 from medseg.quality.chest_ct.posture import posture_warnings
-from medseg.quality.chest_ct.scale import require_hounsfield, require_numbers
+from medseg.quality.hounsfield import require_hounsfield, require_numbers
 
 __all__ = ["check_chest_ct"]
 
-SMALLEST_LUNG_ML = 20.0  # measured: ten times an abdomen's, a twelfth of the thinnest slab's
+SMALLEST_LUNG_ML = 20.0  # measured: 2 in an abdomen, 247 in the thinnest slab
 SMALLEST_BODY_ML = 50.0  # of soft tissue; measured: 613 in the thinnest slab
 
 
 def check_chest_ct(array_hu: np.ndarray, affine: np.ndarray) -> list[str]:
     """Check that a volume is a CT of the chest that lungs can be segmented in.
 
-    It is looked at on a grid of about 4 mm. Dense lungs (consolidation, effusion, one lung removed) pass.
+    It is checked on a grid of about 4 mm. Dense lungs (consolidation, effusion, one lung removed) pass.
 
     Args:
         array_hu: (i, j, k), any real type and orientation, in HU. Values below -1024 are no fault.
         affine: 4x4, voxel index to RAS+ mm.
 
     Returns:
-        What the user should know, as sentences; empty when nothing is odd.
+        Warnings as sentences; empty when nothing is unusual.
 
     Raises:
-        UnsuitableError: not in HU, no air, no body, another part of the body, or a grid on which no
-            lung can be seen.
+        UnsuitableError: the volume is not in HU, has no air or no body, shows another part of the body, or
+            has a grid on which no lung can be seen.
     """
     affine = np.asarray(affine, dtype=float)
     require_numbers(array_hu)
     require_hounsfield(array_hu)
     spacing_mm = require_grid(array_hu.shape, affine)
-    chest = look(array_hu, affine)
+    chest = coarse_chest(array_hu, affine)
     _require_body(chest)
     _require_lung(chest)
     return [
@@ -62,11 +62,11 @@ def _require_body(chest: Chest) -> None:
         )
     tissue = chest.hu[chest.body]
     share = np.mean((tissue > -200) & (tissue < 200))
-    # Measured: 0.68 in a heart full of contrast agent that fills the field, else 0.84 and more.
+    # Measured: 0.68 in a heart full of contrast agent that fills the field of view, else 0.84 and more.
     if share < 0.3:
         raise UnsuitableError(
             "a chest CT in Hounsfield units (fat near -100, muscle near 50)",
-            got=f"a body of which {share:.0%} lies between -200 and 200",
+            got=f"a body of which {share:.0%} is between -200 and 200",
             advice="Check that the file is a CT, and that its rescale slope was applied once.",
         )
 
@@ -84,7 +84,7 @@ def _require_lung(chest: Chest) -> None:
             "a CT of the chest",
             got=f"{lung_ml:.0f} ml of aerated lung ({AERATED_HU[0]:g} to {AERATED_HU[1]:g} HU) in "
             f"{share:.0%} of the slices, {body_ml:.0f} ml of body: {_other_part(chest)}",
-            advice="Use the series of the chest. If this is one, check that its values are HU.",
+            advice="Use the series of the chest. If this is that series, check that its values are HU.",
         )
 
 
@@ -95,20 +95,20 @@ def _aeration_warnings(chest: Chest) -> list[str]:
     if lung < 0.06 * (lung + body):
         warnings.append(
             f"little aerated lung was found ({lung * chest.voxel_ml:.0f} ml): dense, collapsed or destroyed "
-            "lungs, and those hardly in the scan, are easily segmented wrongly"
+            "lungs, and lungs of which the scan shows little, are often segmented wrongly"
         )
     # Measured as a share of the lung: 0.09 and less in halves of chests, 0.24 and more where both are.
     if between(chest.lung, chest.body).sum() < 0.15 * lung:
         warnings.append(
-            "aerated lung was found on one side only: the other lung is outside the field, dense, collapsed "
-            "or removed"
+            "aerated lung was found on one side only: the other lung is outside the field of view, dense, "
+            "collapsed or removed"
         )
     return warnings
 
 
 def _other_part(chest: Chest) -> str:
-    """The likely part of the body, by its width."""
+    """The probable part of the body by its width, as a noun phrase."""
     width_mm = np.median(chest.body.any(1).sum(0)) * chest.spacing_mm[0]
     if width_mm < 220:
-        return f"a head or a limb, perhaps (about {width_mm:.0f} mm wide)"
-    return f"an abdomen or pelvis, perhaps (about {width_mm:.0f} mm wide)"
+        return f"probably a head or a limb (about {width_mm:.0f} mm wide)"
+    return f"probably an abdomen or pelvis (about {width_mm:.0f} mm wide)"

@@ -1,4 +1,4 @@
-"""The scan on a coarse grid, and where body and aerated lung are in it."""
+"""The scan on a coarse grid, and the body and the aerated lung in it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from functools import cached_property
 import numpy as np
 
 from medseg.errors import UnsuitableError
+from medseg.quality.hounsfield import PADDING_HU
 from medseg.volume import nearest_axes
 
 GRID_MM = 4.0  # finer than any lung, coarser than noise and most folds of cloth; less for small children:
-GRID_SHARE = 1 / 80  # of the field's width
+GRID_SHARE = 1 / 80  # of the width of the field of view
 LARGEST_STEP_MM, SMALLEST_STEP_MM = 10.0, 0.1
 SMALLEST_WIDTH_MM = 60.0  # a newborn's chest is about 100 mm wide
-SMALLEST_HEIGHT_MM = 10.0  # a slab of a few slices is worth a mask, a single slice is not
+SMALLEST_HEIGHT_MM = 10.0  # a slab of a few slices can be segmented, a single slice can't
 
 # Normally aerated lung is -900 to -500 HU, hyperinflated lung is below (Gattinoni 2001,
 # doi:10.1164/ajrccm.164.9.2103121). -950 HU, the usual limit of emphysema, keeps out the gas of bowel
-# and airways, which is near -1000; -600 keeps out most of what is mixed at their walls.
+# and airways, which is near -1000; -600 keeps out most of the partial volume at their walls.
 AERATED_HU = (-950.0, -600.0)
 GAS_HU = -500.0  # between air and tissue
 TISSUE_HU = -300.0  # fat, muscle and bone are above
-PADDING_HU = -1400.0  # less than noisy air: scanners put -2000 or -3024 outside the round field
 
 
 def require_grid(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """The distances between voxels along i, j and k in mm, once they are those of a body."""
+    """The distances between voxels along i, j and k in mm, (3,).
+
+    Raises:
+        UnsuitableError: the affine is invalid, or voxels or volume have a size that shows no lung.
+    """
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
         raise UnsuitableError(
-            "an affine (4x4, finite, not flat) that says where the voxels lie",
+            "an affine of the voxels (4x4, finite, invertible)",
             got=f"{affine.tolist()}",
             advice="Export the scan again from its source.",
         )
@@ -45,7 +49,7 @@ def require_grid(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     extent_mm = (spacing_mm * shape)[axes]
     if extent_mm[:2].min() < SMALLEST_WIDTH_MM or extent_mm[2] < SMALLEST_HEIGHT_MM:
         raise UnsuitableError(
-            f"a volume that can hold a lung: {SMALLEST_WIDTH_MM:g} mm wide and deep, "
+            f"a volume large enough for a lung: at least {SMALLEST_WIDTH_MM:g} mm wide and deep, and "
             f"{SMALLEST_HEIGHT_MM:g} mm from feet to head",
             got="{:.3g} mm wide, {:.3g} mm deep, {:.3g} mm from feet to head".format(*extent_mm),
             advice="Use the whole scan, and check the size of its voxels.",
@@ -59,7 +63,7 @@ class Chest:
 
     Attributes:
         hu: (x, y, z), float32, -1024 at least.
-        outside: (x, y, z), bool: not imaged, since it is padding or outside the round field.
+        outside: (x, y, z), bool: not imaged, because it is padding or outside the round field of view.
         spacing_mm: of x, y and z.
     """
 
@@ -73,7 +77,7 @@ class Chest:
 
     @cached_property
     def body(self) -> np.ndarray:
-        """The largest piece of tissue at least two voxels thick: without the shell of the table."""
+        """(x, y, z) bool: the largest component of tissue two voxels thick; the table's shell is thinner."""
         from scipy import ndimage
 
         thick = ndimage.binary_opening(self.hu > TISSUE_HU, np.ones((2, 2, 2)))
@@ -81,12 +85,12 @@ class Chest:
 
     @cached_property
     def lung(self) -> np.ndarray:
-        """Aerated lung: within the body, neither pure gas nor a thin layer between gas and tissue."""
+        """(x, y, z) bool: aerated lung, without pure gas and without thin layers between gas and tissue."""
         from scipy import ndimage
 
         inside = enclosed(self.body) & ~self.outside & ~self._room_air
         aerated = inside & (self.hu > AERATED_HU[0]) & (self.hu < AERATED_HU[1])
-        # Opening takes layers away; the edge is repeated so that lung cut by it stays.
+        # Opening removes layers; the edge is repeated so that lung that it cuts stays.
         cross = ndimage.generate_binary_structure(3, 1)
         return ndimage.binary_opening(np.pad(aerated, 2, mode="edge"), cross)[2:-2, 2:-2, 2:-2]
 
@@ -97,7 +101,7 @@ class Chest:
 
     @cached_property
     def lung_cm2(self) -> np.ndarray:
-        """(z,): the area of lung in each axial slice."""
+        """(z,): the area of lung in each axial slice in cm2."""
         return self.lung.sum((0, 1)) * self.spacing_mm[:2].prod() / 100
 
     @cached_property
@@ -116,11 +120,15 @@ class Chest:
         return is_room[labels]
 
 
-def look(array: np.ndarray, affine: np.ndarray) -> Chest:
-    """The scan on a grid of about GRID_MM.
+def coarse_chest(array: np.ndarray, affine: np.ndarray) -> Chest:
+    """Reduce a scan to a grid of about GRID_MM.
 
-    Along the axis that lies slowest in memory it is sampled, along both others averaged: this reads each
-    part of the memory once at most, and averages noise enough.
+    It is sampled along the axis with the largest stride in memory and averaged along both others: this reads
+    memory at most once, and averages out enough noise.
+
+    Args:
+        array: (i, j, k) in HU.
+        affine: 4x4, voxel index to RAS+ mm.
     """
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     order = np.argsort([-abs(stride) for stride in array.strides], kind="stable")
@@ -131,7 +139,7 @@ def look(array: np.ndarray, affine: np.ndarray) -> Chest:
     steps = [max(1, round(grid_mm / spacing_mm[axis])) for axis in order]
     planes = array.transpose(order)
     last = len(planes) - 1
-    # Both ends belong to the sample, because what is cut shows there.
+    # Both end planes are in the sample, because a cut lung is seen there.
     chosen = np.linspace(0, last, 1 + max(1, round(last / steps[0])) if last else 1).round().astype(int)
     means = np.stack([_block_mean(planes[index], steps[1:]) for index in np.unique(chosen)])
     turned = means.transpose(np.argsort(order)).transpose(axes)
@@ -148,7 +156,7 @@ def _block_mean(plane: np.ndarray, steps: list[int]) -> np.ndarray:
 
 
 def _outside(mean: np.ndarray) -> np.ndarray:
-    """Padding, or columns of air that never change, widened by the blocks that the field's edge crosses."""
+    """(x, y, z) bool: padding and constant columns of air, and the blocks at the field of view's edge."""
     from scipy import ndimage
 
     constant = (np.ptp(mean, axis=2, keepdims=True) == 0) & (mean < GAS_HU)
@@ -158,7 +166,7 @@ def _outside(mean: np.ndarray) -> np.ndarray:
 
 
 def in_plane(connectivity: int) -> np.ndarray:
-    """Neighbours in the axial plane alone: 4 of them, or 8."""
+    """(3, 3, 3) bool structuring element of the axial plane with 4 neighbours (1) or 8 (2)."""
     from scipy import ndimage
 
     structure = np.zeros((3, 3, 3), dtype=bool)
@@ -167,7 +175,7 @@ def in_plane(connectivity: int) -> np.ndarray:
 
 
 def beside(outside: np.ndarray) -> np.ndarray:
-    """The voxels next to what was not imaged, in their axial slice."""
+    """(x, y, z) bool: the voxels next to what was not imaged, within each axial slice."""
     from scipy import ndimage
 
     return ndimage.binary_dilation(outside, in_plane(1)) | _rim(outside.shape)
@@ -180,7 +188,7 @@ def _rim(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected piece."""
+    """The largest connected component."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask)
@@ -189,10 +197,10 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def enclosed(body: np.ndarray) -> np.ndarray:
-    """Where the body lies to three sides at least of left, right, back and front.
+    """(x, y, z) bool: voxels with body on at least three of their sides left, right, back and front.
 
-    Not to all four: at the edge of the field a lung has no wall. Foam under the back has the body to one
-    side, the gap beside an arm to two.
+    Not on all four, because a lung has no wall at the edge of the field of view. Foam under the back has body
+    on one side, the gap beside an arm on two.
     """
     left, right = _reach(body, 0)
     back, front = _reach(body, 1)
@@ -200,12 +208,12 @@ def enclosed(body: np.ndarray) -> np.ndarray:
 
 
 def between(lung: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """The part of the body that has lung to its left and to its right."""
+    """(x, y, z) bool: the part of the body with lung on its left and on its right."""
     left, right = _reach(lung, 0)
     return left & right & body
 
 
 def _reach(mask: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the mask lies before, and where behind, along an axis."""
+    """Voxels with mask before them along an axis, and voxels with mask behind them; (x, y, z) bool each."""
     behind = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
     return np.logical_or.accumulate(mask, axis=axis), behind

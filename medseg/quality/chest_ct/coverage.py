@@ -1,4 +1,4 @@
-"""What of the lungs the scan doesn't show: beyond its ends, beside its field, between its slices."""
+"""Parts of the lungs that the scan misses: beyond its ends, outside its field of view, between its slices."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from medseg.quality.chest_ct.chest import GAS_HU, Chest, beside, in_plane
 
 # Measured: no lung at the ends of whole chests, 6.6 cm2 or more at cut ones.
 CUT_CM2 = 3.0
-# Measured beside the edge of the field: 0.9 ml or less of uncut lungs, 56 ml or more of cut ones.
+# Measured at the edge of the field of view: 0.9 ml or less of uncut lungs, 56 ml or more of cut ones.
 CUT_ML = 2.0
 
 
 def coverage_warnings(chest: Chest) -> list[str]:
+    """Warnings that the ends or the field of view cut the lungs."""
     from scipy import ndimage
 
     warnings = []
@@ -34,9 +35,9 @@ def coverage_warnings(chest: Chest) -> list[str]:
 
 
 def _sides(points: np.ndarray, chest: Chest) -> list[str]:
-    """At which sides lung touches the edge of the field."""
-    field = np.argwhere(~chest.outside.all(2))
-    low, high = field.min(0), field.max(0)
+    """The sides at which lung touches the edge of the field of view."""
+    imaged = np.argwhere(~chest.outside.all(2))
+    low, high = imaged.min(0), imaged.max(0)
     offsets = (points[:, :2] - low + 0.5) / (high - low + 1) - 0.5
     wide = np.abs(offsets[:, 0]) > np.abs(offsets[:, 1])
     found = {
@@ -53,6 +54,7 @@ def _listed(names: list[str]) -> str:
 
 
 def slice_warnings(spacing_mm: np.ndarray) -> list[str]:
+    """A warning about thick slices; spacing_mm is (3,)."""
     thickest, finest = spacing_mm.max(), spacing_mm.min()
     if thickest > 5.001:
         return [

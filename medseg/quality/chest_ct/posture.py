@@ -1,4 +1,4 @@
-"""Does the anatomy lie as the affine says?"""
+"""Check that the anatomy has the orientation that the affine gives."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from medseg.quality.chest_ct.chest import TISSUE_HU, Chest, enclosed
 
-BONE_HU = 200.0  # on a grid that mixes it with marrow
+BONE_HU = 200.0  # of bone averaged with its marrow
 
 
 def posture_warnings(chest: Chest) -> list[str]:
-    """Signs that the affine is wrong by a flip. Left and right can't be told apart surely enough."""
+    """Warnings that the affine may be flipped; a flip of left and right alone is not detected reliably."""
     slices = np.flatnonzero(chest.lung_slices)
-    if len(slices) * chest.spacing_mm[2] < 150:  # of a part alone, neither spine nor shoulders can be told
+    if len(slices) * chest.spacing_mm[2] < 150:  # too little of the chest to recognise spine or shoulders
         return []
     lung = chest.lung[:, :, slices[0] : slices[-1] + 1]
     hu = chest.hu[:, :, slices[0] : slices[-1] + 1]
@@ -34,10 +34,10 @@ def posture_warnings(chest: Chest) -> list[str]:
 
 
 def _spine_in_front(bone: np.ndarray, body: np.ndarray, spacing_mm: np.ndarray) -> bool:
-    """Whether the bright column that nine slices of ten share is in the front half of the body.
+    """Whether bone that is there in nine slices of ten, the spine, is in the front half of the body.
 
-    A heart full of contrast agent and the sternum are bright too, but not in so many slices. Measured as
-    back against front: 1.6 cm2 or more against 0.2 or less.
+    A heart full of contrast agent and the sternum are bright too, but in fewer slices. Measured in correct
+    scans: 1.6 cm2 or more in the back half, 0.2 or less in the front half.
     """
     middle = int(np.flatnonzero(body.any((0, 2)))[[0, -1]].mean())
     areas_cm2 = [half.sum((0, 1)) * spacing_mm[:2].prod() / 100 for half in np.split(bone, [middle], axis=1)]
@@ -46,10 +46,10 @@ def _spine_in_front(bone: np.ndarray, body: np.ndarray, spacing_mm: np.ndarray) 
 
 
 def _shoulders_below(bone: np.ndarray, lung: np.ndarray, tissue: np.ndarray) -> bool:
-    """Whether the lower third of the lungs has the shoulders' bone and the upper one heart and liver.
+    """Whether the shoulders' bone is beside the lungs' lower third, and heart and liver in the upper third.
 
-    Measured in whole chests as lower against upper third: bone 0.26 to 0.3 times, tissue between the
-    lungs 1.9 and 2.7 times as much.
+    Measured in whole chests: the lower third has 0.26 to 0.3 times the bone of the upper third, and 1.9 to
+    2.7 times the tissue between the lungs.
     """
     third = lung.shape[2] // 3
     between = enclosed(lung) & ~lung & tissue

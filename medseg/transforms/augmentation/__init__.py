@@ -1,1 +1,1 @@
-"""Random changes of an image, for training."""
+"""Random transforms of images, for training."""

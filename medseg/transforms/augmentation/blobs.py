@@ -1,4 +1,4 @@
-"""Soft blobs painted into a fundus photograph, as exudates and haemorrhages look."""
+"""Random soft blobs in a fundus photograph, similar to exudates and haemorrhages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from medseg.transforms.load import Data
 
 
 class RandBlobsd(RandomizableTransform, MapTransform):
-    """Paint soft bright and dark blobs, as exudates and haemorrhages look, into a levelled photograph.
+    """Add soft bright or dark blobs, similar to exudates and haemorrhages, to a normalized photograph.
 
-    The label stays: what a blob covers is still a vessel, what it resembles is none.
+    The label stays the same: a covered vessel is still a vessel, and a blob is none.
 
     Args:
-        keys: (C, row, column).
-        prob: of painting at all.
-        most: blobs at the most.
+        keys: (C, row, column), after NormalizeFieldOfViewd.
+        prob: probability of adding any blobs.
+        most: largest number of blobs.
         radius_px: smallest and largest radius.
-        strength: largest change, in standard deviations of the field.
+        strength: largest change, in standard deviations inside the field of view.
     """
 
     def __init__(
@@ -60,6 +60,6 @@ class RandBlobsd(RandomizableTransform, MapTransform):
             radius = np.exp(self.R.uniform(*np.log(self.radius_px)))
             stretch = self.R.uniform(0.5, 2.0)
             distance = torch.hypot((rows - row) * stretch, (columns - column) / stretch) / radius
-            # A sigmoid edge: sharper than a Gaussian's, as a lesion's is.
+            # A sigmoid edge is sharper than a Gaussian's, as the edge of a lesion is.
             canvas += self.R.uniform(0.5, self.strength) * torch.sigmoid(6.0 * (1.0 - distance))
         return sign * canvas

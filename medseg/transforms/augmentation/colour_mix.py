@@ -1,4 +1,4 @@
-"""Another mixture of a photograph's colour channels."""
+"""Random mixtures of a photograph's colour channels."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from medseg.transforms.load import Data
 
 
 class RandColourMixd(RandomizableTransform, MapTransform):
-    """Mix the colour channels by a random matrix near the identity, at times down to grey.
+    """Multiply the colour channels by a random matrix near the identity, or mix them to grey.
 
-    Stands for other sensors, filters and red-free light.
+    It imitates other sensors, filters and red-free light.
+
+    Args:
+        keys: (C, row, column).
+        prob: probability of a change.
+        spread: largest difference of an element of the matrix from the identity's.
+        grey: share of the changes in which all channels become one random mean of them.
     """
 
     def __init__(

@@ -1,11 +1,11 @@
-"""Disease painted into the lungs of a chest CT, for training: the mask stays, the lung looks otherwise.
+"""Simulated disease in the lungs of a chest CT, for training: the intensities change, the mask stays.
 
-A threshold finds aerated lung alone. What a network must learn is that dense tissue, fluid and tumours inside
-the pleural cavity belong to the lung. Real scans with masks of such lungs are scarce; here aerated ones, real
-or synthetic, become diseased while their mask is known. The idea is that of simulated lesions (Yao et al.,
-"Label-free segmentation of COVID-19 lesions in lung CT", IEEE Trans. Med. Imaging 40(10), 2021) and of domain
-randomisation (Billot et al., "SynthSeg", Medical Image Analysis 86, 2023): looks are drawn at random, wider
-than they are in life.
+A threshold finds only aerated lung. A network must learn that dense tissue, fluid and tumours inside the
+pleural cavity belong to the lung. Real scans of such lungs with masks are scarce, so disease is simulated in
+aerated lungs, real or synthetic, whose mask is known. This follows simulated lesions (Yao et al., "Label-free
+segmentation of COVID-19 lesions in lung CT", IEEE Trans. Med. Imaging 40(10), 2021) and domain randomisation
+(Billot et al., "SynthSeg", Medical Image Analysis 86, 2023): appearances are drawn at random from wider
+ranges than those of real disease.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from medseg.transforms.load import Data
 
 LUNGS, AIRWAY = (1, 2), 3
 PARTLY_AIR_HU = -150  # below fat
-RIM_MM = 4.0  # how far around a lung its border may be mixed with air
+RIM_MM = 4.0  # distance from a lung within which voxels may be partly air
 KINDS = (
     "consolidation", "effusion", "white_out", "filled", "mass", "ground_glass", "reticulation",
     "pneumothorax",
@@ -31,17 +31,17 @@ KINDS = (
 
 
 class RandLungDiseased(RandomizableTransform, MapTransform):
-    """Paint one to three diseases into one or both lungs; the airway and all outside the lungs stay.
+    """Simulate one to three diseases in one or both lungs; airway and surroundings stay the same.
 
-    What is denser than the disease, such as a vessel full of contrast medium, stays visible in it.
+    Tissue denser than the disease, such as a vessel full of contrast medium, stays visible in most of them.
 
     Args:
-        keys: (1, right, anterior, superior), on a scale in which 0 is -1024 HU.
-        label_key: the mask on the same grid: 1 left lung, 2 right lung.
-        prob: of painting at all.
+        keys: (1, right, anterior, superior), in units of `hu_per_unit` above -1024 HU.
+        label_key: the mask on the same grid: 1 left lung, 2 right lung, 3 airway.
+        prob: probability of simulating any disease.
         spacing_mm: size of a voxel.
-        hu_per_unit: what 1 of the image's scale means in HU.
-        kinds: to choose from; all of KINDS by default.
+        hu_per_unit: HU per unit of the image's scale.
+        kinds: the diseases to draw from; all of KINDS by default.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
             lung = torch.isin(labels, torch.tensor(sides, dtype=labels.dtype))
             if lung.any():
                 kind = str(self.R.choice(self.kinds))
-                # With a rim of half-dark voxels around them, as a border of healthy lung has, or without.
+                # With or without the rim of partly air-filled voxels around a healthy lung.
                 rim = _rim(lung, labels, hu, self.spacing_mm) if self.R.uniform() < 0.6 else lung
                 hu = getattr(self, f"_{kind}")(hu, lung | rim)
         return (hu + 1024) / self.hu_per_unit
 
     def _consolidation(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
-        """Patches, or all on one side of a crooked plane as a lobe would be."""
+        """Dense patches, or all lung on one side of an uneven plane, as in a lobe."""
         if self.R.uniform() < 0.5:
             patches = self._noise(hu.shape, self.R.uniform(16, 60)) + 0.3 * self._noise(hu.shape, 8)
             weight = (patches - self.R.uniform(-0.6, 1.0)) / self.R.uniform(0.05, 0.5)
@@ -92,7 +92,7 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
         return self._denser(hu, lung * weight.clamp(0, 1), self._tissue(hu.shape))
 
     def _effusion(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
-        """Fluid up to a level, most often at the back; the lung above it is pressed together."""
+        """Fluid up to a level, in most cases posterior; the lung above it is compressed."""
         down = np.array([0.0, -1.0, -self.R.uniform(0, 0.8)]) + self.R.normal(0, 0.15, 3)
         if self.R.uniform() < 0.15:
             down = self._direction()
@@ -104,12 +104,12 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
         return torch.lerp(hu, level, lung * fluid)
 
     def _white_out(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
-        """A whole lung without air, or with some left in it."""
+        """A whole lung without air, or with a little air left."""
         rest = self.R.uniform(0.75, 1.0) + 0.2 * self._noise(hu.shape, 12)
         return self._denser(hu, lung * rest.clamp(0, 1), self._tissue(hu.shape))
 
     def _filled(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
-        """All beyond a plane, most often all below it, at one density and grain, vessels too."""
+        """All lung beyond a plane, vessels included, at one density plus noise."""
         down = np.array([0.0, 0.0, -1.0]) + self.R.normal(0, 0.05, 3)
         if self.R.uniform() < 0.5:
             down = self._direction()
@@ -120,7 +120,7 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
         return torch.lerp(hu, density, lung * beyond)
 
     def _mass(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
-        """Solid balls with a bumpy border, small and large, in the lung and against the pleura."""
+        """Solid ellipsoids of 5 to 55 mm radius with an uneven border, in the lung or at the pleura."""
         places = torch.nonzero(lung)
         for _ in range(self.R.randint(1, 4)):
             centre = places[self.R.randint(len(places))]
@@ -142,7 +142,7 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
         return self._denser(hu, lung * weight * self.R.uniform(0.6, 1), haze)
 
     def _reticulation(self, hu: torch.Tensor, lung: torch.Tensor) -> torch.Tensor:
-        """A net of thick septa, as in fibrosis, denser in some parts."""
+        """A network of thick septa, as in fibrosis, in parts of the lung."""
         net = self._noise(hu.shape, self.R.uniform(6, 12)).abs()
         walls = (1.2 - net / self.R.uniform(0.1, 0.4)).clamp(0, 1)
         where = (self._noise(hu.shape, 50) - self.R.uniform(-1.5, 0.5)).clamp(0, 1)
@@ -167,7 +167,7 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
     def _beyond(
         self, lung: torch.Tensor, direction: np.ndarray, share: float, rough_mm: float, soft_mm: float = 3.0
     ) -> torch.Tensor:
-        """More than 0 beyond a plane, crooked by `rough_mm`, that leaves `share` of the lung beyond it."""
+        """A ramp, above 0 beyond a plane that is uneven by `rough_mm`, with `share` of the lung beyond."""
         unit = direction / np.linalg.norm(direction) * self.spacing_mm
         along = [
             torch.arange(size, dtype=torch.float32) * float(u)
@@ -180,24 +180,24 @@ class RandLungDiseased(RandomizableTransform, MapTransform):
         return (height - plane + rough_mm * self._noise(lung.shape, 25)) / soft_mm + 0.5
 
     def _noise(self, shape: Sequence[int], scale_mm: float) -> torch.Tensor:
-        """A field of about unit deviation that varies over `scale_mm`."""
+        """Smooth noise of about unit standard deviation that varies over `scale_mm`; (x, y, z) float32."""
         nodes = [max(2, round(size * self.spacing_mm / scale_mm) + 1) for size in shape]
         lattice = torch.as_tensor(self.R.standard_normal(nodes), dtype=torch.float32)[None, None]
-        field = functional.interpolate(lattice, size=tuple(shape), mode="trilinear", align_corners=True)
-        return field[0, 0] * 1.6  # what linear interpolation takes from the deviation
+        noise = functional.interpolate(lattice, size=tuple(shape), mode="trilinear", align_corners=True)
+        return noise[0, 0] * 1.6  # interpolation lowers the standard deviation by this factor
 
 
 def _rim(lung: torch.Tensor, labels: torch.Tensor, hu: torch.Tensor, spacing_mm: float) -> torch.Tensor:
-    """Voxels around a lung that are partly air: left dark, they would give its border away."""
+    """Voxels around a lung that are partly air, bool: unchanged, they would still show the lung's border."""
     turns = max(1, round(RIM_MM / spacing_mm))
     near_airway = _grown(labels == AIRWAY, turns)
     return _grown(lung, turns) & (labels == 0) & ~near_airway & (hu < PARTLY_AIR_HU)
 
 
 def _grown(mask: torch.Tensor, turns: int) -> torch.Tensor:
-    """By a number of voxels, (x, y, z) bool."""
+    """The mask, (x, y, z) bool, dilated by a cube of `turns` voxels on each side."""
     grown = mask[None].float()
-    for axis in range(3):  # one after the other: a cube in an eighth of the time
+    for axis in range(3):  # one axis after the other takes an eighth of the time
         size, border = (
             [width if n == axis else rest for n in range(3)]
             for width, rest in ((2 * turns + 1, 1), (turns, 0))

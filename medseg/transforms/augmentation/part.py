@@ -1,4 +1,4 @@
-"""A part of a picture that holds no lesion."""
+"""Random crops of a picture, with or without its lesion, resized to the whole."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from medseg.transforms.load import Data
 
 
 class RandPartd(RandomizableTransform, MapTransform):
-    """Show a square part of a picture, as large as the whole: now one without the lesion, now one with it.
+    """Crop a part of a picture, without the lesion or with most of it, and resize it to the picture's size.
 
-    Parts with and without are cut alike, so that nearness is no sign of either. A part without has no known
-    pathology. Where no part fits, the picture stays as it is.
+    Parts with and without a lesion are drawn from the same sizes, so that magnification is no sign of either.
+    A part without a lesion gets the pathology "none". Where no part fits, the picture stays as it is.
 
     Args:
-        keys: (1, row, column) image.
-        label_key: (1, row, column), above 0 in lesions; is cut too.
-        prob: of doing so.
-        empty: share of parts that are without.
+        keys: (1, row, column) image, 0 outside the ultrasound region.
+        label_key: (1, row, column), above 0.5 in lesions; is cropped too.
+        prob: probability of a crop.
+        empty: share of the parts that have no lesion.
         sides: smallest and largest side of a part, as shares of the picture's.
     """
 
@@ -59,8 +59,8 @@ class RandPartd(RandomizableTransform, MapTransform):
             shown[key] = cut
         return shown if (shown[self.label_key] > 0).any() else shown | {"pathology": "none"}
 
-    def _part(self, lesion: np.ndarray, scan: np.ndarray) -> tuple[slice, slice] | None:
-        """A place that is mostly scan, and holds nothing of the lesion or most of it."""
+    def _part(self, lesion: np.ndarray, region: np.ndarray) -> tuple[slice, slice] | None:
+        """A part mostly in the region with nothing of the lesion or most of it; None where none fits."""
         without = not lesion.any() or self.R.uniform() < self.empty
         least = 0.7 * lesion.sum()
         for _ in range(self.TRIES):
@@ -70,6 +70,6 @@ class RandPartd(RandomizableTransform, MapTransform):
             top, left = (self.R.randint(length + 1) for length in room)
             part = slice(top, top + size[0]), slice(left, left + size[1])
             inside = lesion[part].sum()
-            if scan[part].mean() > 0.6 and (inside == 0 if without else inside >= least):
+            if region[part].mean() > 0.6 and (inside == 0 if without else inside >= least):
                 return part
         return None

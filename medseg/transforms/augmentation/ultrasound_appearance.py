@@ -1,4 +1,4 @@
-"""Another appearance of an ultrasound picture, the label unchanged: speckle, shadows, calipers."""
+"""Intensity augmentation of an ultrasound picture, the label unchanged: speckle, shadows, calipers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from medseg.transforms.load import Data
 
-ARM_PX = (2, 6)  # of a caliper's cross
+ARM_PX = (2, 6)  # length of an arm of a caliper's cross: from 2 to below 6
 
 
-class _RandLook(RandomizableTransform, MapTransform):
-    """A change of the picture alone, now and then."""
+class _RandAppearance(RandomizableTransform, MapTransform):
+    """A change of the picture alone, with a given probability."""
 
     def __init__(self, keys: KeysCollection, prob: float) -> None:
         MapTransform.__init__(self, keys)
@@ -28,21 +28,21 @@ class _RandLook(RandomizableTransform, MapTransform):
         self.randomize(None)
         if self._do_transform:
             for key in self.key_iterator(changed):
-                changed[key] = self._look(changed[key], data)
+                changed[key] = self._change(changed[key], data)
         return changed
 
-    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+    def _change(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
         raise NotImplementedError
 
 
-class RandSpeckled(_RandLook):
-    """Multiply by correlated noise, as other frequencies and depths of speckle would.
+class RandSpeckled(_RandAppearance):
+    """Multiply by spatially correlated noise, like the speckle of other frequencies and depths.
 
     Args:
         keys: (1, row, column) from 0 to 1.
         prob: of a change.
         strength: largest standard deviation of the factor.
-        size_px: smallest and largest grain, across the beam; along it it's half.
+        size_px: smallest and largest correlation length across the beam; along the beam it is half as long.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class RandSpeckled(_RandLook):
         super().__init__(keys, prob)
         self.strength, self.size_px = strength, size_px
 
-    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+    def _change(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
         rows, columns = image.shape[1:]
         grain = self.R.uniform(*self.size_px)
         size = (max(2, round(2 * rows / grain)), max(2, round(columns / grain)))
@@ -64,20 +64,20 @@ class RandSpeckled(_RandLook):
         return (image * (1 + self.R.uniform(0, self.strength) * noise)).clamp(0, 1)
 
 
-class RandShadowd(_RandLook):
-    """Darken or brighten strips from some depth downwards, as ribs, gas, calcium and cysts do.
+class RandShadowd(_RandAppearance):
+    """Darken or brighten strips below a depth: shadows of ribs, gas and calcium, enhancement behind cysts.
 
     Args:
         keys: (1, row, column) from 0 to 1, depth along the rows.
         prob: of a change.
-        most: strips at the most.
+        most: largest number of strips.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.3, most: int = 3) -> None:
         super().__init__(keys, prob)
         self.most = most
 
-    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+    def _change(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
         rows, columns = (torch.linspace(0, 1, size) for size in image.shape[1:])
         factor = torch.ones(image.shape[1:])
         for _ in range(self.R.randint(1, self.most + 1)):
@@ -87,8 +87,8 @@ class RandShadowd(_RandLook):
         return (image * factor).clamp(0, 1)
 
 
-class RandCalipersd(_RandLook):
-    """Draw measuring crosses on the ends of a lesion and elsewhere: they are no sign of a lesion.
+class RandCalipersd(_RandAppearance):
+    """Draw calipers' crosses on the ends of a lesion or anywhere, so that they are no sign of a lesion.
 
     Args:
         keys: (1, row, column) from 0 to 1.
@@ -100,7 +100,7 @@ class RandCalipersd(_RandLook):
         super().__init__(keys, prob)
         self.label_key = label_key
 
-    def _look(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
+    def _change(self, image: torch.Tensor, data: Mapping[Any, Any]) -> torch.Tensor:
         inside = np.argwhere(np.asarray(data[self.label_key])[0] > 0.5)
         drawn = image.clone()
         for row, column in self._places(inside, image.shape[1:]):
@@ -108,7 +108,7 @@ class RandCalipersd(_RandLook):
         return drawn
 
     def _places(self, inside: np.ndarray, shape: Any) -> list[tuple[int, int]]:
-        """Two or four ends of the lesion half of the time, else two anywhere."""
+        """(row, column) of two or four ends of the lesion half of the time, else of two places anywhere."""
         if len(inside) and self.R.uniform() < 0.5:
             ends = [inside[inside[:, axis].argmax()] for axis in (0, 1)]
             ends += [inside[inside[:, axis].argmin()] for axis in (0, 1)]

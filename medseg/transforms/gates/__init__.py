@@ -1,1 +1,1 @@
-"""Each refuses an image that its task was not made for, and warns of what is odd about it."""
+"""Input gates: each refuses images that its task was not made for, and warns of unusual ones."""

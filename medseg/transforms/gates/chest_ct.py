@@ -14,7 +14,10 @@ from medseg.transforms.load import Data
 
 
 class CheckChestCTd(MapTransform):
-    """Refuse what is no CT of a chest; what is odd about it becomes a warning in the meta data.
+    """Refuse images that are no CT of the chest; what is unusual becomes a warning in the meta data.
+
+    Args:
+        keys: volumes (1, i, j, k) in HU, from LoadVolumed.
 
     Raises:
         UnsuitableError: see medseg.quality.chest_ct.check_chest_ct.

@@ -1,1 +1,1 @@
-"""From an image's grid to a network's and back: each beside its inverse."""
+"""Transforms from an image's grid to a network's, each beside its inverse."""

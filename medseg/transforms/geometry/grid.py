@@ -1,4 +1,4 @@
-"""A CT's voxels resampled to a grid in RAS order with one spacing, and the way back."""
+"""Resample a CT to a grid in RAS order with one spacing, and undo it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from medseg.transforms.load import Data
 class ToGridd(MapTransform):
     """Resample a scan to a grid in RAS order: (C, i, j, k) to (C, right, anterior, superior), float32.
 
-    The scan itself stays under `source_key`, not copied.
-
     Args:
-        keys: scans from LoadVolumed.
-        spacing_mm: of the grid.
-        source_key: gets the scan as it was; None keeps it not.
-        label_keys: labels on the first scan's grid, which become uint8 on the new one: in each voxel the
-            label with the largest share.
+        keys: scans (C, i, j, k) from LoadVolumed; the meta data gets `grid_spacing_mm`.
+        spacing_mm: distance between the voxels of the grid along each axis.
+        source_key: gets the original scan, without a copy of its data; with None it is not kept.
+        label_keys: labels (1, i, j, k) on the first scan's grid, which become uint8 on the new grid: each
+            voxel gets the label with the largest share in it.
 
     Raises:
         UnsuitableError: see medseg.grid.plan.
@@ -63,12 +61,12 @@ class ToGridd(MapTransform):
 
 
 class RestoreGridd(MapTransform):
-    """Undo ToGridd for scores: to labels on the scan's grid, (1, i, j, k) uint8.
+    """Undo ToGridd: from scores on the grid to labels on the scan's grid, (1, i, j, k) uint8.
 
     Args:
         keys: scores of (labels, right, anterior, superior).
-        image_key: the resampled scan, whose meta data knows the way back, and in `grid_box`, (3, 2), the part
-            of the grid that the scores cover, where it is not the whole.
+        image_key: the resampled scan with the meta data of ToGridd. Where the scores cover only a part of the
+            grid, `grid_box` in the meta data is that part: (3, 2) first voxel and end along each axis.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
@@ -98,7 +96,7 @@ def _largest_share(labels: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 
 def _without_affine(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """For a tensor with another affine than the one that the meta data came with."""
+    """The meta data without their affine, for a tensor that gets another one."""
     return {key: value for key, value in meta.items() if key != "affine"}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of any size on one square, and the answer back on their own pixels."""
+"""Letterbox pictures of any size into one square, and bring the output back to their own grid."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from medseg.transforms.load import Data
 
 
 class ToSquared(MapTransform):
-    """Cut to the field's bounding box, resize its long side to one size, and pad with zeros to a square.
+    """Crop to the field of view's bounding box, resize its long side, and pad with zeros to a square.
 
-    Results are float32, so that a label keeps the share of each pixel that it covers. The box goes to the
-    first image's meta data for FromSquared.
+    Results are float32, so that a label keeps the share of each pixel that it covers. The first image's meta
+    data gets `box`, (top, left, height, width) in px of the picture, for FromSquared.
 
     Args:
         keys: images (C, row, column) on the picture's grid.
         size_px: side of the square.
-        label_keys: labels on the same grid; one that an item lacks is passed over.
-        field_key: (1, row, column), what to look at; an item without it is looked at as a whole.
+        label_keys: labels on the same grid; a key that an item lacks is skipped.
+        field_of_view_key: (1, row, column), above 0 in the part to crop to; without it nothing is cropped.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class ToSquared(MapTransform):
         keys: KeysCollection,
         size_px: int,
         label_keys: Sequence[str] = (),
-        field_key: str = "field",
+        field_of_view_key: str = "field_of_view",
     ) -> None:
         super().__init__(keys)
-        self.size_px, self.label_keys, self.field_key = size_px, tuple(label_keys), field_key
+        self.size_px, self.label_keys, self.field_of_view_key = size_px, tuple(label_keys), field_of_view_key
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         squared = dict(data)
-        meta = dict(getattr(squared[self.keys[0]], "meta", {}))  # which MONAI can be told not to track
-        meta["box"] = _box(squared.get(self.field_key), squared[self.keys[0]].shape[1:])
+        meta = dict(getattr(squared[self.keys[0]], "meta", {}))  # MONAI can be told not to track meta data
+        meta["box"] = _box(squared.get(self.field_of_view_key), squared[self.keys[0]].shape[1:])
         for key in (*self.key_iterator(squared), *(key for key in self.label_keys if key in squared)):
             squared[key] = MetaTensor(self._square(torch.as_tensor(squared[key]), meta["box"]), meta=meta)
         return squared
@@ -54,19 +54,19 @@ class ToSquared(MapTransform):
 
 
 class FromSquared(MapTransform):
-    """Undo ToSquared for probabilities: back to the picture's grid, 0 outside the field.
+    """Undo ToSquared for probabilities: back to the picture's grid, 0 outside the field of view.
 
     Args:
         keys: (C, size, size).
-        image_key: the squared picture, whose meta data knows the way back.
-        field_key: (1, row, column) on the picture's grid; an item without it has no outside.
+        image_key: the squared picture, whose meta data has `box` and `source_shape`.
+        field_of_view_key: (1, row, column) on the picture's grid; in an item without it nothing is set to 0.
     """
 
     def __init__(
-        self, keys: KeysCollection, image_key: str = "image", field_key: str = "source_field"
+        self, keys: KeysCollection, image_key: str = "image", field_of_view_key: str = "source_field_of_view"
     ) -> None:
         super().__init__(keys)
-        self.image_key, self.field_key = image_key, field_key
+        self.image_key, self.field_of_view_key = image_key, field_of_view_key
 
     def __call__(self, data: Mapping[Any, Any]) -> Data:
         restored = dict(data)
@@ -80,17 +80,17 @@ class FromSquared(MapTransform):
             part = square[:, before[0] : before[0] + rows, before[1] : before[1] + columns]
             whole = torch.zeros(len(square), *shape)
             whole[:, top : top + height, left : left + width] = _resize(part, (height, width))
-            if self.field_key in restored:
-                whole *= torch.as_tensor(restored[self.field_key]) > 0
+            if self.field_of_view_key in restored:
+                whole *= torch.as_tensor(restored[self.field_of_view_key]) > 0
             restored[key] = MetaTensor(whole)
         return restored
 
 
-def _box(field: Any, shape: Sequence[int]) -> torch.Tensor:
-    """Top, left, height and width of what to look at."""
-    if field is None:
+def _box(field_of_view: Any, shape: Sequence[int]) -> torch.Tensor:
+    """(4,) top, left, height and width of the field of view; of the whole picture without one."""
+    if field_of_view is None:
         return torch.tensor([0, 0, *shape])
-    seen = np.asarray(field)[0] > 0
+    seen = np.asarray(field_of_view)[0] > 0
     rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return torch.tensor([0, 0, *shape])
@@ -107,7 +107,7 @@ def _size(box: torch.Tensor, size_px: int) -> tuple[int, int]:
 
 
 def _padding(box: torch.Tensor, size_px: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Rows and columns of nothing before and after it."""
+    """Rows and columns of zeros before and after the box within the square."""
     rows, columns = (size_px - size for size in _size(box, size_px))
     return (rows // 2, columns // 2), (rows - rows // 2, columns - columns // 2)
 

@@ -1,1 +1,1 @@
-"""Values of an image made alike."""
+"""Normalization of an image's values."""

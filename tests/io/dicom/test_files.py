@@ -67,20 +67,20 @@ def test_others_are_passed_over_and_counted(folder):
     (folder / "cut.dcm").write_bytes(good[:300])
     (folder / "garbage.dcm").write_bytes(good[:132] + b"\xff" * 400)
     with opened(folder) as found:
-        assert found.passed_over == {"not DICOM": 1, "DICOMDIR": 1, "empty": 1, "damaged": 2}
+        assert found.skipped == {"not DICOM": 1, "DICOMDIR": 1, "empty": 1, "damaged": 2}
     volume = read(folder, "CT")
     assert same_as_phantom(volume)
-    assert volume.warnings == ("files were passed over: 2 damaged, 1 empty",)
+    assert volume.warnings == ("files were skipped: 2 damaged, 1 empty",)
 
 
 def test_what_is_named_like_the_slices_counts_as_one(folder):
     (folder / "008.dcm").write_bytes(bytes(100))
-    assert read(folder, "CT").warnings == ("files were passed over: 1 damaged",)
+    assert read(folder, "CT").warnings == ("files were skipped: 1 damaged",)
 
 
 def test_a_damaged_slice_leaves_a_gap_that_is_named(folder):
     (folder / "004.dcm").write_bytes((folder / "004.dcm").read_bytes()[:300])
-    with pytest.raises(Exception, match=r"1 slice is missing between slice 3 .*passed over: 1 damaged"):
+    with pytest.raises(Exception, match=r"1 slice is missing between slice 3 .*were skipped: 1 damaged"):
         read(folder, "CT")
 
 
@@ -95,7 +95,7 @@ def test_encrypted_members_are_passed_over(folder, tmp_path):
     path.write_bytes(content)
     volume = read(path, "CT")
     assert volume.array.shape[3] == 7
-    assert volume.warnings == ("files were passed over: 1 encrypted",)
+    assert volume.warnings == ("files were skipped: 1 encrypted",)
 
 
 def test_damaged_member_is_passed_over(folder, tmp_path):
@@ -139,7 +139,7 @@ def test_deflated_bomb_is_refused(folder, tmp_path, monkeypatch):
     )
     (folder / "bomb.dcm").write_bytes(head + packed)
     with opened(folder) as found:
-        assert found.passed_over == {"too large": 1}
+        assert found.skipped == {"too large": 1}
 
 
 def test_damaged_zip_is_refused(folder, tmp_path):

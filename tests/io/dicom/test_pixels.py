@@ -313,7 +313,7 @@ def test_monochrome1(tmp_path, inverted):
     volume = read(save(tmp_path, slices), "CT")
     np.testing.assert_array_equal(volume.array[0], body_hu().transpose(2, 1, 0))
     assert "MONOCHROME1" in volume.warnings[0]
-    assert ("turned round" in volume.warnings[0]) is inverted
+    assert ("inverted back" in volume.warnings[0]) is inverted
 
 
 def test_mr_values_stay_as_they_are(tmp_path):

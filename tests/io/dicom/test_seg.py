@@ -10,9 +10,10 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_phantom import CODES, GEOMETRIES, LABELS
+from seg_reader import read_seg
 
-from medseg.errors import BundleError, LabelError, UnreadableError, UnsuitableError
-from medseg.io.dicom.seg import read_seg, write_seg
+from medseg.errors import BundleError, UnsuitableError
+from medseg.io.dicom.seg import write_seg
 from medseg.volume import Mask
 
 
@@ -197,48 +198,6 @@ def test_dciodvfy_finds_no_error(tmp_path, name, order):
     )
     assert "Segmentation" in found.stderr + found.stdout
     assert "Error" not in found.stderr + found.stdout
-
-
-class TestReading:
-    @pytest.fixture
-    def path(self, tmp_path):
-        return write_seg(phantom("axial"), tmp_path / "a.dcm", CODES)
-
-    @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
-    def test_what_is_cut_short(self, path, share):
-        content = path.read_bytes()
-        path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(UnreadableError, match="a binary DICOM SEG"):
-            read_seg(path, LABELS, phantom("axial"))
-
-    def test_another_kind_of_dicom(self, tmp_path):
-        folder = dicom_phantom.write(dicom_phantom.headers("axial"), tmp_path / "ct")
-        with pytest.raises(UnreadableError):
-            read_seg(next(folder.iterdir()), LABELS, phantom("axial"))
-
-    def test_a_fractional_one(self, path):
-        seg = pydicom.dcmread(path)
-        seg.SegmentationType = "FRACTIONAL"
-        seg.save_as(path)
-        with pytest.raises(UnreadableError):
-            read_seg(path, LABELS, phantom("axial"))
-
-    def test_another_image(self, path):
-        for other in ("prone", "tilted"):
-            with pytest.raises(UnsuitableError, match="mm from the nearest slice"):
-                read_seg(path, LABELS, phantom(other))
-
-    def test_unknown_labels(self, path):
-        with pytest.raises(LabelError, match="airway"):
-            read_seg(path, {0: "background", 1: "left_lung", 2: "right_lung"}, phantom("axial"))
-
-    def test_overlapping_segments(self, path):
-        seg = pydicom.dcmread(path)
-        for item in seg.PerFrameFunctionalGroupsSequence:
-            item.PlanePositionSequence = seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
-        seg.save_as(path)
-        with pytest.raises(LabelError, match="overlap"):
-            read_seg(path, LABELS, phantom("axial"))
 
 
 def test_codes_may_come_from_json(tmp_path):

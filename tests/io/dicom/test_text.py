@@ -6,10 +6,11 @@ import pytest
 from dicom_phantom import CODES, LABELS
 from dicom_writer import ct_slices, save
 from pydicom.charset import python_encoding
+from seg_reader import read_seg
 
 from medseg.io.dicom import read
 from medseg.io.dicom.rtstruct import write_rtstruct
-from medseg.io.dicom.seg import read_seg, write_seg
+from medseg.io.dicom.seg import write_seg
 from medseg.volume import Mask
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about the character set

@@ -14,11 +14,11 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     RLELossless,
 )
+from ultrasound_writer import write_ultrasound
 
 from medseg import phantoms
 from medseg.errors import UnreadableError, UnsuitableError
 from medseg.io import find_inputs, read_volume
-from medseg.phantoms.dicom_ultrasound import write_ultrasound
 from medseg.quality.inspection import inspect
 from medseg.transforms import FindUltrasoundRegiond, LoadVolumed
 
@@ -100,8 +100,8 @@ class TestPixels:
         volume = _read(write_ultrasound(grey, tmp_path / "a.dcm", frames=5, **more))
         np.testing.assert_array_equal(volume.array, grey[None])
         assert volume.warnings == (
-            "the file is a clip of 5 frames and only the first was read: export another frame as a still to "
-            "segment it",
+            "the file is a clip of 5 frames and only the first was read; to segment another frame, "
+            "export it as a still",
         )
 
     @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
@@ -119,7 +119,7 @@ class TestPixels:
         header.save_as(tmp_path / "a.dcm")
         volume = _read(tmp_path / "a.dcm")
         np.testing.assert_array_equal(volume.array, frames[dark][None])
-        assert f"only frame {dark + 1}, the first that shows anything, was read" in volume.warnings[0]
+        assert f"only frame {dark + 1}, the first that is not blank, was read" in volume.warnings[0]
 
     @pytest.mark.parametrize("scale", [1, 256, 257])
     def test_palettes_of_16_bits_that_hold_8(self, grey, tmp_path, scale):
@@ -146,7 +146,7 @@ class TestCapture:
         assert find_inputs([tmp_path]) == [path]
         expected = np.atleast_3d(picture).transpose(2, 0, 1)
         np.testing.assert_array_equal(_read(path).array, expected)
-        assert inspect(path, "US").series[0].usable
+        assert inspect(path, "breast_ultrasound").series[0].usable
 
     def test_of_something_else_is_named(self, grey, tmp_path):
         tags = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT"}
@@ -190,7 +190,7 @@ class TestCalibration:
     def test_no_centimetres_give_none_and_a_warning(self, grey, tmp_path, tags):
         volume = self._changed(grey, tmp_path / "a.dcm", 0, **tags)
         assert volume.pixel_spacing_mm is None
-        assert "does not say the size of a pixel in cm" in volume.warnings[0]
+        assert "gives no plausible size of a pixel in cm" in volume.warnings[0]
 
     def test_a_doppler_trace_does_not_count(self, grey, tmp_path):
         volume = self._changed(
@@ -222,7 +222,7 @@ class TestFilesAndFolders:
         write_ultrasound(grey, folder / "us.dcm")
         Image.fromarray(grey).save(folder / "note.png")
         assert find_inputs([folder]) == [folder]
-        assert "1 other image files passed over" in caplog.text
+        assert "1 other image files were skipped" in caplog.text
 
     def test_several_as_one_are_refused(self, grey, tmp_path):
         for number in range(3):
@@ -286,13 +286,13 @@ class TestOnwards:
         item = LoadVolumed("image", channels=1, passed_channels=[3], modality="US")({"image": path})
         assert item["image"].meta["origin"].pixel_spacing_mm == pytest.approx(SPACING_MM)
         found = FindUltrasoundRegiond("image")(item)
-        assert torch.equal(found["field"][0].bool().as_tensor(), torch.as_tensor(scan))
+        assert torch.equal(found["field_of_view"][0].bool().as_tensor(), torch.as_tensor(scan))
 
     def test_inspect(self, colour, tmp_path):
         path = write_ultrasound(colour, tmp_path / "a.dcm", spacing_mm=SPACING_MM)
-        found = inspect(path, "US")
+        found = inspect(path, "breast_ultrasound")
         assert (found.verdict, found.shape) == ("warn", (200, 180))
         assert found.spacing_mm == pytest.approx(SPACING_MM)
-        assert found.reasons[0].startswith("colour Doppler")
+        assert found.reasons[0].startswith("colours, as of colour Doppler")
         assert "200 x 180 px, 0.08 x 0.1 mm" in str(found)
         assert [series.chosen for series in found.series] == [True]

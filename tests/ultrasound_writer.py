@@ -1,4 +1,4 @@
-"""A picture as an ultrasound DICOM file: a still or a clip, with calibrated regions."""
+"""Write a picture as an ultrasound DICOM file: a still or a clip, with calibrated regions."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def write_ultrasound(
     Args:
         picture: (row, column) grey or (row, column, 3) RGB, uint8.
         path: of the file.
-        spacing_mm: (row, column) of a pixel; None writes no regions.
-        boxes: (top, left, height, width) of each region; the whole picture by default.
-        photometric: how colours are stored: RGB, YBR_FULL or YBR_FULL_422; PALETTE COLOR, with a grey
-            palette, or MONOCHROME1 for a grey picture.
-        frames: more than one makes a clip that darkens, whose first frame is the picture.
+        spacing_mm: (row, column) size of a pixel; None writes no regions.
+        boxes: (top, left, height, width) in px of each region; the whole picture by default.
+        photometric: PhotometricInterpretation: RGB, YBR_FULL or YBR_FULL_422 for a colour picture; PALETTE
+            COLOR, with a grey palette, or MONOCHROME1 for a grey one.
+        frames: more than one makes a clip that becomes darker and whose first frame is the picture.
         transfer_syntax: uncompressed, or one that pydicom can encode here.
         tags: DICOM keyword to value, set last.
-        seed: the UIDs follow from it.
+        seed: for the UIDs.
     """
     kind = UltrasoundMultiFrameImageStorage if frames > 1 else UltrasoundImageStorage
     header = _empty_file(kind, generate_uid(entropy_srcs=[f"ultrasound {seed}"]))
@@ -109,6 +109,9 @@ def _set_pixels(header: FileDataset, picture: np.ndarray, photometric: str | Non
 
 
 def _subsampled(ybr: np.ndarray) -> np.ndarray:
-    """Two luminances, then the colours of the first, for each pair of pixels (PS3.3 C.7.6.3.1.2)."""
+    """YBR_FULL_422 of YBR_FULL: for each pair of pixels two luminances, then the first's colours.
+
+    See PS3.3 C.7.6.3.1.2.
+    """
     even, odd = ybr[:, 0::2], ybr[:, 1::2]
     return np.stack([even[..., 0], odd[..., 0], even[..., 1], even[..., 2]], axis=-1)

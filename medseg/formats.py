@@ -1,0 +1,99 @@
+"""The output formats: a record each, which drives help, checks and cleaning up. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from medseg.errors import UsageError, did_you_mean
+
+# What a format may need of the image.
+ANY, VOLUME, DICOM = "any", "volume", "dicom"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write a result.
+
+    Attributes:
+        name: as a user asks for it.
+        summary: what it is, for the help.
+        files: all that it may write into a result's folder; {label} stands for the name of each label.
+        needs: of the image: ANY takes pictures and volumes, VOLUME a volume, DICOM a series of DICOM images
+            with their identifiers.
+        write: "module:function" of (SegmentationResult, folder), imported when it is called.
+        usual: written when nobody asks for formats, where the image has what it needs.
+    """
+
+    name: str
+    summary: str
+    files: tuple[str, ...]
+    write: str
+    needs: str = ANY
+    usual: bool = False
+
+    def writer(self) -> Callable[[Any, Any], None]:
+        """The function that writes it."""
+        module, _, function = self.write.partition(":")
+        found: Callable[[Any, Any], None] = getattr(import_module(module), function)
+        return found
+
+
+FORMATS = {
+    record.name: record
+    for record in (
+        Format(
+            "nifti",
+            "label map of a volume",
+            ("segmentation.nii.gz",),
+            "medseg.outputs:write_nifti",
+            VOLUME,
+            usual=True,
+        ),
+        Format("nrrd", "label map of a volume", ("segmentation.nrrd",), "medseg.outputs:write_nrrd", VOLUME),
+        Format(
+            "dicom-seg",
+            "DICOM SEG of a DICOM series",
+            ("segmentation.dcm",),
+            "medseg.outputs:write_dicom_seg",
+            DICOM,
+        ),
+        Format(
+            "rtstruct",
+            "DICOM RT structure set of a DICOM series",
+            ("rtstruct.dcm",),
+            "medseg.outputs:write_rtstruct",
+            DICOM,
+        ),
+        Format(
+            "mesh", "surface of each label of a volume", ("{label}.stl",), "medseg.outputs:write_mesh", VOLUME
+        ),
+        Format(
+            "png",
+            "overlay, and the label map of a picture",
+            ("overlay.png", "segmentation.png"),
+            "medseg.outputs:write_png",
+            usual=True,
+        ),
+        Format("html", "page for review", ("report.html",), "medseg.outputs:write_html", usual=True),
+    )
+}
+
+
+def usual_formats(is_volume: bool) -> list[str]:
+    """The formats that are written when nobody asks for any."""
+    needs = (ANY, VOLUME) if is_volume else (ANY,)
+    return [record.name for record in FORMATS.values() if record.usual and record.needs in needs]
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Refuse names that are no format.
+
+    Raises:
+        UsageError: with the nearest names that exist.
+    """
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError("an output format", got=name or "nothing", advice=did_you_mean(name, FORMATS))
