@@ -14,6 +14,8 @@ from medseg import phantoms
 from medseg.cli import main
 from medseg.cli.options import overrides_of
 
+pytestmark = pytest.mark.seconds
+
 TASK = "retinal_vessel"
 
 

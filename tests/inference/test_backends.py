@@ -12,6 +12,8 @@ from monai.networks.nets import UNet
 from medseg.errors import BundleError, UsageError
 from medseg.inference import accelerate, backends, openvino
 
+pytestmark = pytest.mark.seconds
+
 EXAMPLE = (1, 1, 16, 16, 16)
 
 
