@@ -140,7 +140,8 @@ def given_items(
     manifests: str | Path | Sequence[str | Path], items: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """The items that no manifest lists, because another program, such as MONAI Label, provides them."""
-    if not os.environ.get("MEDSEG_DATA"):
+    root = os.environ.get("MEDSEG_DATA")
+    if not root or not Path(root).is_dir():
         return list(items)  # no manifest's path can be resolved
     contents = [read_manifest(manifest) for manifest in _listed(manifests)]
     listed = {

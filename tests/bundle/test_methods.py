@@ -95,6 +95,7 @@ def test_a_declaration_of_what_there_is_not(copy, key, value):
         read_method(declare(copy, **{key: value}), "classical")
 
 
+@pytest.mark.seconds
 def test_a_method_without_a_declaration(copy, run_medseg, lung_data, monkeypatch, tmp_path, capsys):
     path = copy / "configs" / "methods" / "classical.yaml"
     content = yaml.safe_load(path.read_text())
@@ -272,6 +273,7 @@ def study(chest_phantom, tmp_path_factory):
         ("residual_unet", ("123110", "DCM", "Artificial Intelligence")),
     ],
 )
+@pytest.mark.seconds
 def test_the_dicom_seg_names_its_algorithm(study, name, family, tmp_path):
     """Family and name by the declaration, in the record too."""
     result = package.Segmenter(LUNG, "cpu", method=name)(study)
@@ -289,6 +291,7 @@ def test_the_dicom_seg_names_its_algorithm(study, name, family, tmp_path):
     assert record["algorithm_family"] == read_method(open_bundle(LUNG), name).algorithm_family
 
 
+@pytest.mark.seconds
 def test_a_family_of_ones_own(copy, lung_folder, chest_phantom, study, tmp_path):
     """What is declared is what is written, whatever the bundle."""
     bundle = declare(copy, algorithm_family="edge_detection")

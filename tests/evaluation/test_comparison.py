@@ -335,6 +335,7 @@ class TestFolder:
             (place / "secret.jpg").write_text("x")
         assert picture(load_run(str(folder)), case, tmp_path) is None
 
+    @pytest.mark.seconds
     def test_works_without_mlflow(self, tmp_path):
         for name, dice in (("a", 0.5), ("b", 0.6)):
             folder_of(tmp_path / name, rows_of([dice] * 8), {}, {"c0": "red"})

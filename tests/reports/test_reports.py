@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import stat
 import subprocess
 import sys
 
@@ -12,7 +11,6 @@ import pytest
 from scipy.ndimage import maximum_filter
 
 from medseg.errors import MedsegError, UnsuitableError
-from medseg.io.atomic import atomic_path
 from medseg.reports import draw_overlay, write_page, write_record
 from medseg.reports.picture_overlay import (
     AGREED,
@@ -28,6 +26,8 @@ from medseg.reports.picture_overlay import (
 from medseg.volume import Mask
 
 ROWS, COLUMNS = 60, 80
+
+
 LABELS = {0: "background", 1: "vessel", 2: "optic_disc"}
 
 
@@ -412,37 +412,7 @@ class TestRecord:
         assert not list(tmp_path.iterdir())
 
 
-class TestAtomic:
-    def test_replaces_the_file_and_keeps_the_suffix(self, tmp_path):
-        path = tmp_path / "mask.nii.gz"
-        path.write_text("old")
-        with atomic_path(path) as temporary:
-            assert temporary.parent == tmp_path
-            assert temporary.name.endswith(".nii.gz")
-            temporary.write_text("new")
-            assert path.read_text() == "old"
-        assert path.read_text() == "new"
-        assert list(tmp_path.iterdir()) == [path]
-
-    @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-    def test_an_error_leaves_everything_as_it_was(self, tmp_path, error):
-        path = tmp_path / "report.html"
-        path.write_text("old")
-        with pytest.raises(error), atomic_path(path) as temporary:  # noqa: PT012
-            temporary.write_text("half")
-            raise error
-        assert path.read_text() == "old"
-        assert list(tmp_path.iterdir()) == [path]
-
-    @pytest.mark.skipif(sys.platform == "win32", reason="no umask")
-    def test_mode_follows_the_umask(self, tmp_path):
-        (tmp_path / "plain").write_text("")
-        with atomic_path(tmp_path / "atomic") as temporary:
-            temporary.write_text("")
-        modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
-        assert len(modes) == 1
-
-
+@pytest.mark.seconds
 def test_import_is_light():
     code = (
         "import sys, medseg.reports; print({'torch', 'monai', 'jinja2', 'PIL', 'scipy'} & set(sys.modules))"
