@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from medseg.quality.ranges import judge
 from medseg.volume import Volume, orientation
 
 if TYPE_CHECKING:
+    from medseg.io import Input
     from medseg.io.dicom import Series
 
 _RANK = {"pass": 0, "warn": 1, "reject": 2}
@@ -79,11 +79,11 @@ class Inspection:
         return "\n".join([*lines, f"verdict: {self.verdict}"])
 
 
-def inspect(path: str | Path, task: str | None = None, modality: str | None = None) -> Inspection:
+def inspect(path: Input, task: str | None = None, modality: str | None = None) -> Inspection:
     """Look at a picture, a volume or a DICOM study as `segment` would, and say what is odd.
 
     Args:
-        path: a file, a folder or a zip archive.
+        path: a file, a folder, a zip archive, or several DICOM files.
         task: whose gate decides; None asks all tasks that take such an image, and the best opinion counts.
         modality: DICOM's word for the kind of series to choose; None takes the tasks' own.
 
@@ -160,7 +160,7 @@ class _Gate:
         return Opinion(self.task, verdict["verdict"], verdict["reasons"])
 
 
-def _look(path: str | Path, modality: str | None) -> _Look:
+def _look(path: Input, modality: str | None) -> _Look:
     from medseg.io import dicom, is_study, read_volume
 
     series: Sequence[Series] = ()

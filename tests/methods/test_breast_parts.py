@@ -19,6 +19,8 @@ from medseg.transforms import (
     ToSquared,
 )
 
+NAMES = ("malignancy", "lesion_probability")
+
 
 def picture(shape=(90, 140)):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
@@ -95,16 +97,18 @@ def test_field_is_cut_out_and_outside_is_nothing():
         *(("normal", 0, -1, 0), ("benign", 0, -1, 0)),
     ],
 )
-def test_answers_are_joined(pathology, mask, malignant, there):
+def test_targets_are_joined(pathology, mask, malignant, there):
     label = torch.full((1, 4, 4), float(mask))
-    joined = JoinTargetsd("label")({"label": label, "pathology": pathology})["label"]
+    joined = JoinTargetsd("label", "pathology", "malignant", "benign")(
+        {"label": label, "pathology": pathology}
+    )["label"]
     assert joined.shape == (3, 4, 4)
     assert torch.equal(joined[1:, 0, 0].as_tensor(), torch.tensor([malignant, there], dtype=torch.float32))
 
 
-def test_answers_are_split():
+def test_outputs_are_split():
     answer = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 2.0), torch.full((4, 4), -3.0)])
-    split = SplitOutputsd("pred", temperatures=(2.0, 3.0), offsets=(0.0, -1.5))({"pred": answer})
+    split = SplitOutputsd("pred", NAMES, temperatures=(2.0, 3.0), offsets=(0.0, -1.5))({"pred": answer})
     assert split["pred"].shape == (1, 4, 4)
     assert float(split["malignancy"][0]) == pytest.approx(1 / (1 + np.exp(-1)))
     assert float(split["lesion_probability"][0]) == pytest.approx(1 / (1 + np.exp(1.5)))
@@ -116,7 +120,7 @@ def test_no_lesion_is_an_answer(probability, left):
     mask = torch.zeros(1, 4, 4)
     mask[0, 1:3, 1:3] = 1
     data = {"pred": mask, "image": image, "lesion_probability": torch.tensor([probability])}
-    judged = RequireObjectd("pred", threshold=0.3, uncertain=(0.1, 0.3))(data)
+    judged = RequireObjectd("pred", "lesion", threshold=0.3, uncertain=(0.1, 0.3))(data)
     assert int(judged["pred"].sum()) == left
     notes = judged["image"].meta["origin"].texts("note")
     assert notes == ([] if left else ["4 px removed: the lesion probability of 0.29 is below 0.3"])

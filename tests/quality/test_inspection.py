@@ -70,3 +70,15 @@ def test_json(fundus, run_medseg, capsys):
     assert [opinion["task"] for opinion in record["tasks"] if opinion["verdict"] == "pass"] == [
         "retinal_vessel"
     ]
+
+
+def test_a_folder_of_pictures(fundus, ultrasound, run_medseg, capsys):
+    """Each is looked at, as segment would take each."""
+    assert run_medseg("inspect", fundus.parent) == 0
+    shown = capsys.readouterr().out
+    assert str(fundus) in shown
+    assert str(ultrasound) in shown
+    assert shown.count("verdict: pass") == 2
+    (fundus.parent / "broken.png").write_text("no picture")
+    assert run_medseg("inspect", fundus.parent, "--json") == 4
+    assert run_medseg("inspect", fundus.parent / "nothing.png") == 3
