@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import posixpath
 import re
 from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from medseg.bundle import Bundle, Method, describe_steps, method_names, open_bundle, read_method, tasks
+from medseg.cli import COMMANDS, parser
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "medseg"
@@ -29,7 +34,7 @@ INCLUDED = {
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages, and put those of a folder in the place of its entry in the navigation."""
     pages = {page: (ROOT / path).read_text(encoding="utf-8") for path, page in INCLUDED.items()}
-    pages |= {"models/index.md": _cards_page()}
+    pages |= {"models/index.md": _cards_page(), "commands.md": _commands_page()}
     pages |= dict(_method_pages()) | dict(_reference_pages())
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
@@ -67,6 +72,17 @@ def _cards_page() -> str:
     return "\n".join(
         ["# Model cards", "", about, "", "| task | what | version |", "|---|---|---|", *rows, ""]
     )
+
+
+def _commands_page() -> str:
+    """What each command says with --help."""
+    parts = ["# Commands", "", "What `medseg COMMAND --help` prints."]
+    with patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"):
+        for name in COMMANDS:
+            with redirect_stdout(StringIO()) as text, suppress(SystemExit):
+                parser([name]).parse_args([name, "--help"])
+            parts += ["", f"## medseg {name}", "", "```text", text.getvalue().rstrip(), "```"]
+    return "\n".join([*parts, ""])
 
 
 def _method_pages() -> Iterator[tuple[str, str]]:
