@@ -15,6 +15,8 @@ from medseg.outputs import SegmentationResult
 from medseg.phantoms import chest
 from medseg.volume import Mask
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -381,6 +381,7 @@ def log_run(mlflow_client, tmp_path):
     return log
 
 
+@pytest.mark.seconds
 class TestMlflow:
     def test_by_id_and_by_name(self, log_run):
         run_id = log_run(

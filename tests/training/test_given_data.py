@@ -22,6 +22,8 @@ from medseg.io import nifti
 from medseg.phantoms import Chest, breast_ultrasound, chest, fundus
 from medseg.pipeline import Segmenter
 
+pytestmark = pytest.mark.seconds
+
 LABELS = {0: "background", 1: "vessel"}
 # Of the bundle's copy: small patches alone, so that the shipped network is what trains.
 SMALL = {

@@ -122,6 +122,7 @@ def _turned(array, affine, order, flips):
     return array, affine @ matrix
 
 
+@pytest.mark.seconds
 class TestWholeChest:
     def test_no_warning(self):
         assert _check(chest()) == []
