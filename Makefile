@@ -1,14 +1,21 @@
-# make demo: vessels, lungs and a lesion, from nothing.  make test: all tests.  make check: format, lint, types.
-# make docs: the site, into site/.  make pictures: those of docs/pictures.  make ui: MLflow's page.
+# make demo       vessels, lungs and a lesion, from nothing
+# make test-fast  tests that neither train nor start a process: a minute
+# make test       all tests but the slow ones: minutes
+# make test-slow  trainings, servers, whole cross-validations, sweeps over real data
+# make check      format, lint, types
+# make docs       the documentation as a site, into site/
+# make pictures   those of docs/pictures
+# make ui         MLflow's page
+# make clean      removes the environment and all that was built
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export MLFLOW_DISABLE_TELEMETRY = true
 # The folder of the real data sets, for the tests alone; those that need it skip and say so where there is none.
-test: export MEDSEG_DATA ?= $(wildcard $(abspath ../shared/data))
+test-fast test test-slow: export MEDSEG_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: demo test check docs pictures ui clean
+.PHONY: demo test-fast test test-slow check docs pictures ui clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python -m monai.bundle run --config_file bundles/retinal_vessel/configs/inference.yaml --output_dir out/demo
@@ -19,9 +26,17 @@ demo: $(VENV)/demo-ready
 	@echo "chest CT:   out/demo/example_chest/   segmentation.nii.gz, overlay.png, report.html, measurements.json"
 	@echo "ultrasound: out/demo/example_breast/  segmentation.png, overlay.png, report.html, measurements.json"
 
-# A process for each core, with one thread each.
+# A process for each core, with one thread each; an idle one takes over tests of a busy one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+test-fast: $(VENV)/test-ready
+	$(PYTEST) -m "not slow and not seconds"
+
 test: $(VENV)/test-ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/test-ready
+	$(PYTEST) -m slow
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff format --check .

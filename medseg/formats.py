@@ -1,4 +1,4 @@
-"""The output formats: a record each, which drives help, checks and cleaning up. Imports nothing heavy."""
+"""The output formats: one record each, from which help, checks and clean-up follow. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg.errors import UsageError, did_you_mean
 
-# What a format may need of the image.
+# What a format may require of the image.
 ANY, VOLUME, DICOM = "any", "volume", "dicom"
 
 
@@ -18,13 +18,13 @@ class Format:
     """One way to write a result.
 
     Attributes:
-        name: as a user asks for it.
-        summary: what it is, for the help.
-        files: all that it may write into a result's folder; {label} stands for the name of each label.
-        needs: of the image: ANY takes pictures and volumes, VOLUME a volume, DICOM a series of DICOM images
-            with their identifiers.
-        write: "module:function" of (SegmentationResult, folder), imported when it is called.
-        usual: written when nobody asks for formats, where the image has what it needs.
+        name: the name that the user gives.
+        summary: a description for the help.
+        files: the files that it may write into a result's folder; {label} stands for the name of each label.
+        needs: what it requires of the image: ANY for pictures and volumes, VOLUME for volumes, DICOM for a
+            series of DICOM images with their identifiers.
+        write: "module:function" that takes (SegmentationResult, folder); imported when it is called.
+        usual: whether it is written by default for an image that meets `needs`.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Format:
     usual: bool = False
 
     def writer(self) -> Callable[[Any, Any], None]:
-        """The function that writes it."""
+        """Import the function that writes this format."""
         module, _, function = self.write.partition(":")
         found: Callable[[Any, Any], None] = getattr(import_module(module), function)
         return found
@@ -83,16 +83,16 @@ FORMATS = {
 
 
 def usual_formats(is_volume: bool) -> list[str]:
-    """The formats that are written when nobody asks for any."""
+    """The formats that are written by default."""
     needs = (ANY, VOLUME) if is_volume else (ANY,)
     return [record.name for record in FORMATS.values() if record.usual and record.needs in needs]
 
 
 def check_formats(names: Sequence[str]) -> None:
-    """Refuse names that are no format.
+    """Check that each name is a known format.
 
     Raises:
-        UsageError: with the nearest names that exist.
+        UsageError: a name is unknown; the message suggests the nearest known names.
     """
     for name in names:
         if name not in FORMATS:

@@ -1,4 +1,4 @@
-"""SegmentationResult, and its files in the formats that were asked for; see medseg.formats."""
+"""SegmentationResult, and the files that it is written to; see medseg.formats."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class SegmentationResult:
-    """What medseg says about one image.
+    """The mask of one image with its measurements, warnings and provenance.
 
     Attributes:
         mask: on the source's grid, (row, column) or (i, j, k).
-        measurements: name to {"value", "unit", "reason" when the value is None}.
+        measurements: name to {"value", "unit"}, and "reason" if the value is None.
         quality: {"verdict": "pass" or "warn", "reasons": [...]}.
-        warnings: sentences; empty when nothing is odd.
+        warnings: sentences; empty if there are none.
         provenance: bundle, method, weights, versions, input.
         image: (C, row, column) or (C, i, j, k), the source as it was read.
-        field_of_view: (row, column), bool, where the image was analysed; None for everywhere.
-        window: in which a volume is shown; None for all but the extremes of its values.
-        codes: label name to its codes for DICOM SEG (dicom_codes in metadata.json); empty without any.
+        field_of_view: (row, column) bool, True where the image was analysed; None for everywhere.
+        window: the range of a volume's values that is shown; None for all but the extremes.
+        codes: label name to its codes for DICOM SEG (dicom_codes in metadata.json); empty if the bundle
+            has none.
     """
 
     mask: Mask
@@ -54,7 +55,7 @@ class SegmentationResult:
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def by_instance(self) -> SegmentationResult:
-        """The same with a number for each piece of a label, such as lesion_1 and lesion_2.
+        """A copy in which each connected component of a label has a number, such as lesion_1 and lesion_2.
 
         Raises:
             UnsuitableError: see medseg.instances.by_instance.
@@ -68,22 +69,23 @@ class SegmentationResult:
         return dataclasses.replace(self, mask=mask, codes=codes)
 
     def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
-        """Write the mask, the overlay, report.html and measurements.json, the last one last.
+        """Write the result in the given formats, and measurements.json as the last file.
 
-        An empty mask makes no DICOM SEG, RTSTRUCT or mesh; a source that lacks an identifier makes no DICOM
-        SEG or RTSTRUCT, and the record says so. Whatever goes wrong, the directory is as it was before. Of an
-        earlier result nothing stays, in whatever format: the record speaks for all that lies beside it.
+        An empty mask is written as no DICOM SEG, RTSTRUCT or mesh. If the source lacks a DICOM identifier, no
+        DICOM SEG or RTSTRUCT is written, and the record has a warning. If anything fails, the directory stays
+        as it was. All files of an earlier result are removed, because measurements.json describes everything
+        in the directory.
 
         Args:
-            directory: made when it is missing; an earlier result in it is replaced.
-            formats: names of medseg.formats.FORMATS; none for those that are usual for the image.
+            directory: created if it is missing; an earlier result in it is replaced.
+            formats: names of medseg.formats.FORMATS; empty for the usual formats of such an image.
 
         Returns:
             The directory.
 
         Raises:
-            UsageError: an unknown format.
-            UnsuitableError: a format that the image can't be written in; nothing was written.
+            UsageError: a format is unknown.
+            UnsuitableError: the image can't be written in one of the formats; nothing was written.
             OSError: the files can't be written; nothing was written.
         """
         directory = Path(directory)
@@ -101,7 +103,7 @@ class SegmentationResult:
         return directory
 
     def warned(self, *texts: str) -> SegmentationResult:
-        """The same with further warnings."""
+        """A copy with further warnings."""
         if not texts:
             return self
         quality = {"verdict": "warn", "reasons": [*self.quality["reasons"], *texts]}
@@ -109,14 +111,14 @@ class SegmentationResult:
 
 
 def _with_lean(result: SegmentationResult, formats: Sequence[str]) -> SegmentationResult:
-    """The result with what its user should know of a leaning grid in NIfTI."""
+    """The result with a warning if NIfTI can't hold its sheared grid exactly in every program."""
     if "nifti" not in formats or result.mask.affine is None:
         return result
     return result.warned(*lean_warnings(np.asarray(result.mask.affine), result.mask.array.shape))
 
 
 def _earlier(directory: Path) -> list[Path]:
-    """Where the files of an earlier result may be, its record apart."""
+    """The paths that files of an earlier result may have, measurements.json excepted."""
     labels = _labels_of(directory / _RECORD)
     names = [name for record in FORMATS.values() for name in record.files]
     found = [name.format(label=label) for name in names for label in (labels if "{label}" in name else [""])]
@@ -124,7 +126,7 @@ def _earlier(directory: Path) -> list[Path]:
 
 
 def _labels_of(record: Path) -> list[str]:
-    """The labels that a record names, none where there is none that can be read."""
+    """The labels that a measurements.json names; empty if it is missing or unreadable."""
     try:
         return [Path(name).name for name in json.loads(record.read_text("utf-8"))["labels"].values()]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -134,9 +136,9 @@ def _labels_of(record: Path) -> list[str]:
 def _without_unreferable(
     result: SegmentationResult, formats: Sequence[str]
 ) -> tuple[SegmentationResult, Sequence[str]]:
-    """Leave out formats that refer to images where these lack the identifiers for it, with a warning.
+    """Leave out formats that refer to the source images if these lack the identifiers, with a warning.
 
-    A series without them is sound for a mask, so the other formats are written.
+    Such a series can still be segmented, so the other formats are written.
 
     Raises:
         UnsuitableError: no format is left.
@@ -151,8 +153,8 @@ def _without_unreferable(
     if not left:
         raise UnsuitableError(
             f"source images with {missing}, to write {' and '.join(referring)}",
-            got="images without",
-            advice="Ask for nifti or nrrd, or export the series again with these.",
+            got="images without them",
+            advice="Ask for nifti or nrrd, or export the series again with these identifiers.",
         )
     warning = f"{' and '.join(referring)} not written: they refer to {missing}, which the source images lack"
     return result.warned(warning), left
@@ -163,7 +165,7 @@ def _require_fitting(record: Format, result: SegmentationResult) -> None:
         raise UnsuitableError(f"a volume, to write {record.name}", got="a picture", advice="Ask for png.")
     if record.needs == DICOM and not result.mask.headers:
         raise UnsuitableError(
-            f"a DICOM series, whose slices {record.name} refers to",
+            f"a DICOM series, to write {record.name}, which refers to its slices",
             got="a volume from another kind of file",
             advice="Segment the DICOM series itself, or ask for nifti or nrrd.",
         )
@@ -206,7 +208,7 @@ def write_mesh(result: SegmentationResult, directory: Path) -> None:
 
 
 def write_png(result: SegmentationResult, directory: Path) -> None:
-    """The overlay, and of a picture the mask."""
+    """Write the overlay and, for a picture, the mask."""
     if result.mask.affine is None:
         write_mask(result.mask, directory / "segmentation.png")
     overlay = reports.draw_overlay(result.image, result.mask, result.field_of_view, result.window)

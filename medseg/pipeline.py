@@ -1,4 +1,4 @@
-"""An image file in, a mask with its numbers, warnings and origin out: one path for every task."""
+"""From an image file to a mask with measurements, warnings and provenance: one path for every task."""
 
 from __future__ import annotations
 
@@ -51,38 +51,43 @@ def segment(
     method: str | None = None,
     mode: str = "semantic",
 ) -> SegmentationResult:
-    """Segment one image. For many, make one Segmenter and call it.
+    """Segment one image. To segment many, build one Segmenter and call it for each.
 
     Args:
-        source: an image file; for DICOM also a folder, a zip archive or several files. An image in memory: a
-            Volume, a MetaTensor, or the array of a picture.
+        source: an image file; for DICOM also a folder, a zip archive or several files. Or an image in memory:
+            a Volume, a MetaTensor, or the array of a picture.
         task: the name of a bundle (see `medseg info`), or a path to one.
         device: auto, cpu, cuda or cuda:N.
-        pixel_spacing_mm: (row, column) size of a picture's pixel, when it is known; None takes what the file
-            says, as DICOM of ultrasound does.
-        method: one of the bundle's methods by its name (see `medseg methods`); None for the default.
-        mode: what the mask's values are: semantic for labels, instance for a number a piece of a label.
+        pixel_spacing_mm: (row, column) size of a picture's pixel; None takes the size from the file, where it
+            has one, such as DICOM ultrasound.
+        method: the name of one of the bundle's methods (see `medseg methods`); None for the default.
+        mode: semantic (the mask's values are labels) or instance (each connected component of a label has a
+            number of its own).
+
+    Returns:
+        The mask on the source's grid, (row, column) or (i, j, k), with its measurements.
 
     Raises:
-        UsageError: an unknown task, device, method or mode.
-        InputError: the image can't be read or is nothing that the task was made for.
-        WeightsError: the bundle's weights are missing or not the pinned ones.
+        UsageError: the task, device, method or mode is unknown.
+        InputError: the image can't be read, or is not the kind of image that the task was made for.
+        WeightsError: the bundle's weights are missing, or don't have the pinned SHA-256.
     """
     return Segmenter(task, device, method=method, mode=mode)(source, pixel_spacing_mm)
 
 
 class Segmenter:
-    """A bundle's inference.yaml, loaded once, to be called on many images.
+    """The steps of a bundle's inference.yaml, loaded once and called for each image.
 
     Args:
         task, device, method, mode: as for segment.
         overrides: keys of inference.yaml (nested by "::") to values, such as {"flip_axes": [2, 3]}.
-        weights: other weights than the method's own: a file, or the output_dir of a cross-validation for
-            the mean of its networks.
-        weights_fold: of a cross-validation, the number of one network to take, from 0.
+        weights: replaces the method's own weights: a file, or the output_dir of a cross-validation, whose
+            networks are averaged.
+        weights_fold: with the output_dir of a cross-validation, the number (from 0) of one network to use.
 
     Raises:
-        UsageError: an unknown task, device, method, mode or key, or weights for a method that has none.
+        UsageError: the task, device, method, mode or a key is unknown, or the method has no weights that
+            `weights` could replace.
         WeightsError: see segment.
     """
 
@@ -134,7 +139,7 @@ class Segmenter:
         return result.by_instance() if self.mode == "instance" else result
 
     def case(self, source: Source, pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
-        """The mask of one image before anything is measured on it; arguments and errors as for segment."""
+        """The mask of one image before it is measured; arguments and errors as for segment."""
         import torch
 
         with typed_errors(), torch.inference_mode():
@@ -146,33 +151,33 @@ class Segmenter:
 
 
 def _weights(method: Method, weights: str | Path | None, fold: int | None) -> dict[str, Any]:
-    """Overrides for other weights than a method's own."""
+    """The overrides that replace a method's own weights."""
     if weights is None and fold is None:
         return {}
     if method.weights is None:
         raise UsageError(
-            "weights for a method that has some",
-            got=f"{method.name}, which has none",
-            advice="Name another method, or leave the weights out.",
+            "a method that uses weights",
+            got=f"{method.name}, which uses none",
+            advice="Choose another method, or leave the weights out.",
         )
     own = {} if weights is None else {"weights": str(weights), "weights_sha256": None}
     return {**own, "weights_fold": fold}
 
 
 class ResultBuilder:
-    """From the tensors that a bundle's postprocessing leaves to a Case, and from it to a result.
+    """Turns the tensors of a bundle's postprocessing into a Case, and a Case into a result.
 
     Args:
         bundle_root: the bundle's folder.
-        weights: the files that the network was loaded from; several make an ensemble, none is a method
-            without any.
+        weights: the files that the network was loaded from: several for an ensemble, none for a method
+            without weights.
         labels: value to name.
-        measure: a Case to its measurements.
-        plausible: see medseg.quality.inspection.check_ranges.
-        method: the name of what makes the mask; see medseg.bundle.read_method.
-        may_be_empty: an empty mask is a result like any other, and no warning.
-        extras: entries of the data that belong to the Case besides the mask, where a method leaves them.
-        window: in which a volume is shown: name, centre, width and unit (see medseg.volume.Window).
+        measure: a function from a Case to its measurements.
+        plausible: see medseg.quality.ranges.check_ranges.
+        method: the name of the method; see medseg.bundle.read_method.
+        may_be_empty: whether an empty mask is a normal result; else it is warned of.
+        extras: names of data entries that are kept in the Case where a method produces them.
+        window: how a volume is shown: name, centre, width and unit (see medseg.volume.Window).
     """
 
     def __init__(
@@ -198,11 +203,11 @@ class ResultBuilder:
         self.method = read_method(self.bundle, method)
 
     def case(self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
-        """The mask on the source's grid, and what else the transforms left.
+        """Collect the mask on the source's grid and the other outputs of the transforms.
 
         Args:
-            data: `pred`, (1, spatial...), on the source's grid; `image`, whose meta data has the origin;
-                `source_image`; `source_field_of_view` and the extras where there are any.
+            data: `pred`, (1, spatial...), on the source's grid; `image`, whose meta data holds the origin;
+                `source_image`, (C, spatial...); `source_field_of_view` and the extras, where they exist.
             pixel_spacing_mm: see segment.
         """
         meta = data["image"].meta
@@ -225,11 +230,11 @@ class ResultBuilder:
         )
 
     def __call__(self, case: Case) -> SegmentationResult:
-        """Measure a case, judge it, and say where it comes from."""
+        """Measure a case, check the measurements, and record the provenance."""
         measurements = self.measure(case)
         absent = [] if self.may_be_empty and not case.mask.array.any() else _absent(case.mask)
-        noticed = [finding.text for finding in case.findings if finding.kind == WARNING]
-        warnings = [*noticed, *absent, *check_ranges(measurements, self.plausible)]
+        found = [finding.text for finding in case.findings if finding.kind == WARNING]
+        warnings = [*found, *absent, *check_ranges(measurements, self.plausible)]
         notes = [finding.text for finding in case.findings if finding.kind == NOTE]
         return SegmentationResult(
             case.mask,
@@ -258,7 +263,7 @@ class ResultBuilder:
 
 
 def _absent(mask: Mask) -> list[str]:
-    """A warning on the labels that no voxel has."""
+    """A warning that names the labels without any voxel."""
     if not mask.array.any():
         return ["nothing was found: the mask is empty"]
     absent = [name for value, name in mask.labels.items() if value and not (mask.array == value).any()]
@@ -271,15 +276,15 @@ def _first_channel(tensor: Any) -> np.ndarray:
 
 
 def _sha256_of_voxels(image: np.ndarray) -> str:
-    """Of a series of many files, whatever they are called; in the order of the image's memory."""
+    """A digest of the voxels, for a series of many files: independent of the files' names."""
     return hashlib.sha256(np.ascontiguousarray(image.T).data).hexdigest()
 
 
 class SaveResults:
-    """Ignite handler that writes each case of `python -m monai.bundle run` to its own folder.
+    """Ignite handler that writes each case of `python -m monai.bundle run` into a folder of its own.
 
     Args:
-        output_dir: gets a folder a case.
+        output_dir: the parent of the cases' folders.
         build_result: a ResultBuilder.
         names: source path to folder name (medseg.io.case_names).
     """
@@ -290,7 +295,7 @@ class SaveResults:
         self.names = names
 
     def attach(self, engine: Any) -> None:
-        """Called by MONAI's engines for each handler."""
+        """Register the handler; MONAI's engines call this."""
         from ignite.engine import Events
 
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
@@ -305,22 +310,23 @@ class SaveResults:
 
 
 def run_each(evaluator: Any, items: Sequence[Mapping[str, Any]]) -> None:
-    """Run a bundle's evaluator on one item after the other, and go on after one that can't be segmented.
+    """Run a bundle's evaluator on each item; continue after an item that can't be segmented.
 
     Args:
-        evaluator: of inference.yaml, whose handlers save what it makes.
-        items: of its data list.
+        evaluator: the evaluator of inference.yaml; its handlers save the results.
+        items: the items of its data list.
 
     Raises:
-        SystemExit: under `python -m monai.bundle run`, where some (4) or all (3) were rejected.
-        UnsuitableError: the same under another program.
+        SystemExit: under `python -m monai.bundle run`: code 3 if all items were rejected, 4 if some were.
+        UnsuitableError: items were rejected, under any other program.
+        OSError: a result can't be written.
     """
     from monai.data import DataLoader, Dataset
 
     transform, rejected = evaluator.data_loader.dataset.transform, 0
-    evaluator.logger.setLevel(logging.CRITICAL)  # of a bad file Ignite says no more than the line below
+    evaluator.logger.setLevel(logging.CRITICAL)  # the warning below replaces Ignite's own message
     evaluator.state.epoch_length = 1  # else each image would run as often as there are images
-    evaluator.interrupt_resume_enabled = False  # else Ignite would skip what follows after an error
+    evaluator.interrupt_resume_enabled = False  # else Ignite would skip the items after an error
     for item in items:
         evaluator.data_loader = DataLoader(Dataset([item], transform), batch_size=1)
         try:
@@ -336,12 +342,12 @@ def run_each(evaluator: Any, items: Sequence[Mapping[str, Any]]) -> None:
         if is_monai_command():
             raise SystemExit(3 if rejected == len(items) else 4)
         raise UnsuitableError(
-            "images that can be segmented",
-            got=f"{rejected} of {len(items)} that can't",
-            advice="The log says why.",
+            "images that can all be segmented",
+            got=f"{rejected} of {len(items)} that can't be",
+            advice="See the log for the reason of each.",
         )
 
 
 def shown(source: Input) -> str:
-    """An input as a user reads it."""
+    """An input as text for the user."""
     return f"{len(source)} files in {source[0].parent}" if isinstance(source, tuple) else str(source)

@@ -20,6 +20,31 @@ from fundus_pictures import phantom, write_png
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 CHECKOUT = Path(__file__).parents[1]
+# Fixtures that train, serve or start Python: tests that use one are not in make test-fast.
+TAKE_SECONDS = {"cross_validate", "monai_bundle", "server", "train", "trained"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if TAKE_SECONDS & set(item.fixturenames):
+            item.add_marker("seconds")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test that starts Python says so by a marker: make test-fast starts none."""
+    if item.get_closest_marker("seconds") or item.get_closest_marker("slow"):
+        return (yield)
+    start = subprocess.Popen
+
+    def start_other(command, *arguments, **options):
+        if command[0] == sys.executable:
+            pytest.fail("a test that starts Python is marked `seconds` or `slow`")
+        return start(command, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", start_other)
+        return (yield)
 
 
 @dataclass(frozen=True)

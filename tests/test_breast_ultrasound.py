@@ -13,6 +13,8 @@ from medseg.errors import UsageError
 from medseg.metrics.overlap import confusion
 from medseg.phantoms import breast_ultrasound, example_ultrasound
 
+pytestmark = pytest.mark.seconds
+
 TASK = "breast_ultrasound"
 SEEDS = range(6)
 

@@ -13,6 +13,8 @@ from monai.bundle import ckpt_export, onnx_export, verify_metadata, verify_net_i
 from medseg import bundle as bundles
 from medseg.errors import UsageError, WeightsError
 
+pytestmark = pytest.mark.seconds
+
 TASKS = bundles.tasks()
 ROOT = Path(__file__).parents[1]
 

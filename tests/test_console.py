@@ -11,6 +11,8 @@ import pytest
 
 from medseg.console import table, terminal_width
 
+pytestmark = pytest.mark.seconds
+
 PROGRAM = """
 import logging, sys
 from medseg import console

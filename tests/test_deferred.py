@@ -7,6 +7,8 @@ import pytest
 
 from medseg.bundle import tasks
 
+pytestmark = pytest.mark.seconds
+
 # What no task needs to turn an image into a mask in the default formats.
 HEAVY = {
     *("cv2", "highdicom", "itk", "jsonschema", "matplotlib", "mlflow", "onnx", "pandas", "sklearn"),

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.seconds
+
 CHECKOUT = Path(__file__).parents[1]
 SPACING_MM = 4.0
 SHAPE = (84, 64, 40)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import skimage
 
+pytestmark = pytest.mark.seconds
+
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 GUIDES = sorted((ROOT / "docs" / "guides").glob("add_a_*.md"))
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)

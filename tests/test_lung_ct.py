@@ -14,6 +14,8 @@ from medseg.io import read_mask, read_volume
 from medseg.metrics.overlap import confusion
 from medseg.phantoms.dicom_series import write_series
 
+pytestmark = pytest.mark.seconds
+
 TASK = "lung_ct"
 LABELS = {0: "background", 1: "left_lung", 2: "right_lung", 3: "airway"}
 

@@ -7,6 +7,8 @@ from PIL import Image
 from medseg import phantoms
 from medseg.bundle import find
 
+pytestmark = pytest.mark.seconds
+
 CONFIG = find("retinal_vessel") / "configs" / "inference.yaml"
 FAST = ["--field_diameter_px", "160", "--inferer#inferer#roi_size", "[160, 160]"]
 

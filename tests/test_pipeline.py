@@ -14,6 +14,8 @@ from medseg.io import read_mask
 from medseg.metrics.overlap import confusion
 from medseg.quality.ranges import check_ranges, judge
 
+pytestmark = pytest.mark.seconds
+
 TASK = "retinal_vessel"
 
 
@@ -172,7 +174,7 @@ def test_flips_as_test_time_augmentation(segmenter, phantom, tmp_path):
     ("task", "device", "message"),
     [
         ("retinal_vesel", "cpu", "Did you mean retinal_vessel"),
-        (TASK, "gpu", "a device: auto, cpu, cuda or cuda:N"),
+        (TASK, "gpu", "a device (auto, cpu, cuda or cuda:N)"),
     ],
 )
 def test_unknown_names(task, device, message):
@@ -190,7 +192,12 @@ def test_ranges():
     measurements = {"area_px": {"value": 12.0, "unit": "px"}, "length_mm": {"value": None, "unit": "mm"}}
     assert check_ranges(measurements, {"area_px": [0, 12], "length_mm": [1, 2]}) == []
     warnings = check_ranges(measurements, {"area_px": [0, 11.9]})
-    assert warnings == ["the area px of 12 (px) is outside the usual 0 to 11.9"]
+    assert warnings == ["area of 12 px is outside the usual 0 to 11.9 px"]
+    volume = {"lung_volume_ml": {"value": 4712.3, "unit": "ml"}}
+    volume_warnings = check_ranges(volume, {"lung_volume_ml": [300, 4500]})
+    assert volume_warnings == ["lung volume of 4712 ml is outside the usual 300 to 4500 ml"]
+    count = {"lesion_count": {"value": 5, "unit": "count"}}
+    assert check_ranges(count, {"lesion_count": [0, 3]}) == ["lesion count of 5 is outside the usual 0 to 3"]
     assert judge(warnings) == {"verdict": "warn", "reasons": warnings}
 
 

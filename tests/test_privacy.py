@@ -49,6 +49,7 @@ def said(capfd, caplog):
     return collect
 
 
+@pytest.mark.seconds
 def test_a_result_tells_nothing(chest_phantom, run_medseg, said, tmp_path):
     write_series(chest_phantom, tmp_path / "study", patient=PLANTED)
     done = run_medseg(

@@ -46,12 +46,14 @@ def test_unknown_name():
         "from medseg.cli import main\nmain(['info'])",
     ],
 )
+@pytest.mark.seconds
 def test_light_commands_import_nothing_heavy(code):
     check = f"{code}\nimport sys\nprint('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout, done.stdout[-300:]
 
 
+@pytest.mark.seconds
 def test_a_type_checker_knows_each_name(tmp_path):
     """Without other packages, which would take mypy a minute; what is theirs is Any then."""
     snippet = tmp_path / "snippet.py"

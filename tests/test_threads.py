@@ -11,6 +11,8 @@ from PIL import Image
 import medseg
 from medseg import phantoms
 
+pytestmark = pytest.mark.seconds
+
 TINY = {
     "_target_": "UNet",
     "spatial_dims": 3,

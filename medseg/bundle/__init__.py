@@ -1,4 +1,4 @@
-"""Bundles: find one by its task, read what it says of itself, parse and run it, load its weights."""
+"""Bundles: find one by its task, read its metadata and methods, parse and run it, load its weights."""
 
 from medseg.bundle.config import (
     changed_configuration,
@@ -12,7 +12,7 @@ from medseg.bundle.config import (
     trained_values,
 )
 from medseg.bundle.files import Bundle, find, open_bundle, shipped_root, tasks
-from medseg.bundle.lineage import Lineage, learnt_from, lineage_of, write_lineage
+from medseg.bundle.lineage import Lineage, lineage_of, lineage_of_items, write_lineage
 from medseg.bundle.methods import Method, inference_files, method_names, read_method, training_files
 from medseg.bundle.steps import describe_steps
 from medseg.bundle.weights import load_network, load_weights, sha256, weights_files
@@ -33,8 +33,8 @@ __all__ = [
     "inference_keys",
     "inference_overrides",
     "is_monai_command",
-    "learnt_from",
     "lineage_of",
+    "lineage_of_items",
     "load_network",
     "load_weights",
     "method_names",

@@ -1,4 +1,4 @@
-"""Parse a bundle's configurations, with overrides in the place of keys that exist."""
+"""Parse a bundle's configurations, with overrides of existing keys."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MONAI_OPTIONS = (
     "workflow_type", "workflow_name", "properties_path",
 )  # fmt: skip
 
-# Where a workflow reads and writes and what it is called: not what it computes.
+# Paths and names of a workflow, which do not change what it computes.
 _NOT_PARAMETERS = {
     "_meta_", "imports", "initialize", "run", "finalize", "config_files", "bundle_root", "dataset_dir",
     "output_dir", "ckpt_dir", "cache_dir", "experiment", "run_name", "parent_run", "resume", "register",
 }  # fmt: skip
-# What training and inference have under one name but not in common.
+# Keys that training and inference both have, with values of their own.
 _NOT_SHARED = _NOT_PARAMETERS | {
     "method", "declaration", "weights", "weights_sha256", "weights_fold", "input", "device",
 }  # fmt: skip
@@ -35,15 +35,15 @@ running: ContextVar[Mapping[str, Any] | None] = ContextVar("overrides of the run
 
 
 def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
-    """Parse configuration files of a bundle, with values put in the place of existing keys.
+    """Parse configuration files of a bundle and override existing keys.
 
     Args:
         bundle: an opened bundle.
-        files: names in its configs folder; a later one overrides an earlier one.
-        overrides: key (nested by "::", as MONAI writes it) to value.
+        files: names in its configs folder; a later file overrides an earlier one.
+        overrides: key (nested by "::", as in MONAI) to value.
 
     Raises:
-        UsageError: an override whose key the configuration does not have.
+        UsageError: the configuration does not have the key of an override.
     """
     from monai.bundle import ConfigParser
 
@@ -57,12 +57,12 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
 
 
 def check_key(parser: ConfigParser, key: str) -> None:
-    """Refuse a key that the configuration does not have: MONAI would add it and go on.
+    """Check that the configuration has a key; MONAI would silently add an unknown one.
 
-    Any step may get MONAI's `_disabled_`.
+    MONAI's `_disabled_` is allowed on any step.
 
     Raises:
-        UsageError: with the nearest keys that exist.
+        UsageError: the key is unknown; the message suggests the nearest known keys.
     """
     parts = key.replace("#", "::").split("::")
     known: Any = parser.config
@@ -79,16 +79,16 @@ def check_key(parser: ConfigParser, key: str) -> None:
 
 
 def configuration(bundle_root: str | Path, files: Sequence[str]) -> dict[str, str]:
-    """What the running workflow computes with, flattened: names joined by dots, values as text.
+    """The parameters of the running workflow, flattened: names joined by dots, values as text.
 
-    Overrides are those of `run_workflow`, else those on the command line of `python -m monai.bundle run`.
-    Expressions and references stay as they are written. Paths and names of runs are left out.
+    The overrides are those of `run_workflow`, else those on the command line of `python -m monai.bundle run`.
+    Expressions and references are not evaluated. Paths and names of runs are left out.
     """
-    return _flattened(parse(open_bundle(str(bundle_root)), *files, overrides=_said()))
+    return _flattened(parse(open_bundle(str(bundle_root)), *files, overrides=_active_overrides()))
 
 
 def changed_configuration(bundle_root: str | Path, files: Sequence[str]) -> dict[str, str]:
-    """Of `configuration` what differs from the files themselves: what the user changed for this run."""
+    """The entries of `configuration` that the user overrode for this run."""
     own = _flattened(parse(open_bundle(str(bundle_root)), *files))
     found = configuration(bundle_root, files)
     return {name: value for name, value in found.items() if own.get(name) != value}
@@ -102,22 +102,23 @@ def _flattened(parser: ConfigParser) -> dict[str, str]:
 def inference_overrides(
     bundle_root: str | Path, files: Sequence[str], given: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Overrides of a running workflow that concern the inference too, such as `threshold`, and further ones.
+    """The overrides of the running workflow that apply to inference too, such as `threshold`.
 
     Args:
         bundle_root: the bundle's folder.
-        files: the configuration files that segment.
-        given: further overrides of these files.
+        files: the configuration files of the inference.
+        given: further overrides of these files, which are added.
     """
     parser = parse(open_bundle(str(bundle_root)), *files)
-    shared = {key: value for key, value in _said().items() if _parameter(key) and has_key(parser, key)}
+    active = _active_overrides()
+    shared = {key: value for key, value in active.items() if _is_parameter(key) and has_key(parser, key)}
     return {**shared, **(given or {})}
 
 
 def inference_keys(
     bundle: Bundle, files: Sequence[str], inference_files: Sequence[str], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Overrides of an evaluation; those that its inference files alone have are under `inference`."""
+    """The overrides of an evaluation; keys that only its inference files have are moved under `inference`."""
     evaluated, used = parse(bundle, *files), parse(bundle, *inference_files)
     moved = [key for key in overrides if not has_key(evaluated, key) and has_key(used, key)]
     kept = {key: value for key, value in overrides.items() if key not in moved}
@@ -127,14 +128,14 @@ def inference_keys(
 def trained_values(
     bundle_root: str | Path, training_files: Sequence[str], inference_files: Sequence[str]
 ) -> dict[str, Any]:
-    """What a training has otherwise than the inference files say under the same names, such as network_def.
+    """The values of a training that differ from those of the same keys in the inference files.
 
-    With it a network is used as it was trained, also where train.yaml or its overrides are one's own.
+    With them, inference uses a network as it was trained even if train.yaml was changed, such as network_def.
     """
     bundle = open_bundle(str(bundle_root))
-    trained: Any = parse(bundle, *training_files, overrides=_said()).config
+    trained: Any = parse(bundle, *training_files, overrides=_active_overrides()).config
     used: Any = parse(bundle, *inference_files).config
-    names = [name for name in trained if name in used and _parameter(name) and name not in _BUILT]
+    names = [name for name in trained if name in used and _is_parameter(name) and name not in _BUILT]
     return {name: trained[name] for name in names if trained[name] != used[name]}
 
 
@@ -147,7 +148,7 @@ def has_key(parser: ConfigParser, key: str) -> bool:
     return True
 
 
-def _parameter(key: str) -> bool:
+def _is_parameter(key: str) -> bool:
     return key.replace("#", "::").split("::")[0] not in _NOT_SHARED
 
 
@@ -161,12 +162,12 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def given_path(key: str, value: Any) -> str:
-    """A path as the user typed it: `python -m monai.bundle run` makes a number of `--input 123`."""
+    """A path as the user typed it: `python -m monai.bundle run` turns `--input 123` into a number."""
     return value if isinstance(value, str) else _arguments().get(key, str(value))
 
 
 def monai_overrides() -> dict[str, Any]:
-    """Key to value of the command line, when this is `python -m monai.bundle run`, read as MONAI does."""
+    """The overrides on the command line of `python -m monai.bundle run`, parsed as MONAI parses them."""
     if not is_monai_command():
         return {}
     from fire.parser import DefaultParseValue
@@ -179,14 +180,14 @@ def is_monai_command() -> bool:
     return sys.argv[0].endswith("__main__.py") and sys.argv[1:2] == ["run"]
 
 
-def _said() -> Mapping[str, Any]:
+def _active_overrides() -> Mapping[str, Any]:
     """The overrides of the running workflow."""
     overrides = running.get()
     return monai_overrides() if overrides is None else overrides
 
 
 def _arguments() -> dict[str, str]:
-    """Option to text of MONAI's command line, without MONAI's own options."""
+    """The options on MONAI's command line with their texts, without MONAI's own options."""
     if not is_monai_command():
         return {}
     found = {}

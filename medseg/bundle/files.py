@@ -1,4 +1,4 @@
-"""Find a task's bundle and read what it says of itself."""
+"""Find a task's bundle and read its metadata."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Bundle:
 
 
 def shipped_root() -> Path:
-    """The folder of the shipped bundles: inside an installed package, beside it in a checkout."""
+    """The folder of the shipped bundles: inside an installed package, or beside the package in a checkout."""
     inside = _PACKAGE / "bundles"
     return inside if inside.is_dir() else _PACKAGE.parent / "bundles"
 
 
 def tasks() -> list[str]:
-    """The tasks that have a bundle: the shipped ones, and those in the working directory's bundles/."""
+    """The tasks that have a bundle, either shipped or in the folder bundles/ of the working directory."""
     found = (root.glob("*/configs/metadata.json") for root in (shipped_root(), Path.cwd() / "bundles"))
     return sorted({path.parent.parent.name for paths in found for path in paths})
 
@@ -42,11 +42,11 @@ def tasks() -> list[str]:
 def find(task: str) -> Path:
     """The folder of a task's bundle.
 
-    The working directory comes first (the bundle itself, then bundles/<task>), so that a copy that
-    somebody edits is the one that runs; then the shipped one.
+    The working directory is searched first (as the bundle itself, then bundles/<task>), so that an edited
+    copy takes precedence over the shipped bundle.
 
     Raises:
-        UsageError: no bundle for this task.
+        UsageError: the task has no bundle.
     """
     here = Path.cwd()
     for root in (here, here / "bundles" / task, shipped_root() / task):
@@ -56,10 +56,10 @@ def find(task: str) -> Path:
 
 
 def open_bundle(task: str) -> Bundle:
-    """Open the bundle of a task, or the one in a folder when `task` is a path to it.
+    """Open the bundle of a task; `task` may also be the path of a bundle.
 
     Raises:
-        UsageError: no such bundle.
+        UsageError: there is no such bundle.
         BundleError: its metadata can't be read.
     """
     root = Path(task) if (Path(task) / "configs" / "metadata.json").is_file() else find(task)

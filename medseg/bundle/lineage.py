@@ -1,6 +1,7 @@
-"""Whom weights have learnt from: a file beside them, so that no case is scored by weights that know it.
+"""Lineage: which subjects and images some weights were trained on, in a file beside the weights.
 
-The file names nobody: it holds digests of subjects' names and of images' content.
+With it an evaluation can mark the cases that the weights were trained on. The file holds no names, only
+digests of subjects' names and of images' content.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class Lineage:
-    """Digests of what one or several weights have learnt from.
+    """Digests of the subjects and images that one or several files of weights were trained on.
 
     Attributes:
         subjects: digests of data set and subject.
         images: digests of images' content.
-        is_whole: False where weights in it, or those that they began with, have no such record.
+        is_whole: False if the record of any of the weights, or of weights that they started from, is missing.
     """
 
     subjects: frozenset[str] = frozenset()
     images: frozenset[str] = frozenset()
     is_whole: bool = True
 
-    def knows(self, item: Mapping[str, Any]) -> bool:
-        """Whether an item of a manifest trained: its subject, or a file with the same content."""
+    def includes(self, item: Mapping[str, Any]) -> bool:
+        """Whether the subject of a manifest's item, or an image with the same content, was trained on."""
         subject = subject_digest(item)
         return (subject in self.subjects) or image_digest(item) in self.images
 
@@ -44,10 +45,10 @@ class Lineage:
 
 
 def lineage_of(weights: Iterable[str | Path]) -> Lineage:
-    """All that these weights have learnt from, together; a method without weights has learnt from nobody.
+    """The joint lineage of several files of weights; empty and whole for a method without weights.
 
     Raises:
-        WeightsError: a record that can't be read.
+        WeightsError: a record can't be read.
     """
     found = Lineage()
     for path in map(Path, weights):
@@ -56,7 +57,7 @@ def lineage_of(weights: Iterable[str | Path]) -> Lineage:
 
 
 def write_lineage(weights: str | Path, lineage: Lineage) -> None:
-    """Write the record of a file of weights beside it: model.pt gets model.lineage.json."""
+    """Write the lineage of a file of weights beside it: model.lineage.json beside model.pt."""
     from medseg.io.atomic import atomic_path
 
     content = {
@@ -69,22 +70,22 @@ def write_lineage(weights: str | Path, lineage: Lineage) -> None:
         temporary.write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
 
 
-def learnt_from(items: Iterable[Mapping[str, Any]]) -> Lineage:
-    """The record of a training on these items of manifests."""
+def lineage_of_items(items: Iterable[Mapping[str, Any]]) -> Lineage:
+    """The lineage of weights that are trained on these items of manifests."""
     items = list(items)
     subjects = {digest for item in items if (digest := subject_digest(item))}
     return Lineage(frozenset(subjects), frozenset(image_digest(item) for item in items))
 
 
 def subject_digest(item: Mapping[str, Any]) -> str | None:
-    """Of data set and subject; None for an item that lacks one of them."""
+    """The digest of an item's data set and subject; None if the item lacks one of them."""
     if not item.get("data_set") or not item.get("subject"):
         return None
     return hashlib.sha256(f"{item['data_set']}\0{item['subject']}".encode()).hexdigest()[:_DIGITS]
 
 
 def image_digest(item: Mapping[str, Any]) -> str:
-    """Of the content of an item's image file."""
+    """The digest of the content of an item's image file."""
     return sha256(item["image"])[:_DIGITS]
 
 
@@ -103,7 +104,7 @@ def _read(weights: Path) -> Lineage:
         return Lineage(*lists, bool(content["is_whole"])) if own else Lineage(is_whole=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            "a readable record of what weights have learnt from",
+            "a readable record of the cases that the weights were trained on",
             got=f"{path.name} ({type(error).__name__})",
-            advice="Restore it, or delete it: then it is not known.",
+            advice="Restore the file. If you delete it, these cases count as unknown.",
         ) from error

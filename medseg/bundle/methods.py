@@ -1,4 +1,4 @@
-"""Methods: each is a name, a configuration laid over inference.yaml, and what it says of itself."""
+"""Methods: each has a name, a configuration laid over inference.yaml, and a declaration."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ KINDS = ("rule", "unsupervised", "learned")
 
 @dataclass(frozen=True)
 class Method:
-    """What a method's configuration declares (configs/methods/<name>.yaml, `declaration`).
+    """The declaration of a method (`declaration` in configs/methods/<name>.yaml).
 
     Attributes:
-        name: of the file, without its ending.
+        name: the file's name without its extension.
         summary: one line.
-        kind: rule (by hand), unsupervised (fits each image) or learned (has weights).
-        dimensions: 2 or 3, of what it looks at.
-        weights: the file that it is shipped with, which may be missing; None for one without weights.
-        algorithm_family: of DICOM's CID 7162, such as artificial_intelligence; see medseg.io.dicom.seg.
+        kind: rule (hand-written), unsupervised (fitted to each image) or learned (has weights).
+        dimensions: 2 or 3, the number of spatial axes that it works on.
+        weights: the file of weights, which may be missing; None for a method without weights.
+        algorithm_family: a term of DICOM's CID 7162, such as artificial_intelligence; see
+            medseg.io.dicom.seg.
         is_default: whether inference.yaml alone is this method.
     """
 
@@ -46,11 +47,11 @@ def method_names(bundle: Bundle) -> list[str]:
 
 
 def read_method(bundle: Bundle, name: str | None = None) -> Method:
-    """What a method declares; that of inference.yaml without a name.
+    """Read a method's declaration; without a name, that of the default method of inference.yaml.
 
     Raises:
         UsageError: the bundle has no such method.
-        BundleError: its declaration is missing or incomplete.
+        BundleError: its declaration is missing, incomplete or has an unknown value.
     """
     default = _yaml(bundle.config("inference.yaml")).get("method")
     name = name or default
@@ -59,37 +60,37 @@ def read_method(bundle: Bundle, name: str | None = None) -> Method:
         raise UsageError(
             f"a method that {bundle.task} has", got=str(name), advice=did_you_mean(str(name), names)
         )
-    said = _yaml(bundle.config(f"methods/{name}.yaml")).get("declaration", {})
-    _require_whole(said, f"configs/methods/{name}.yaml")
-    weights = bundle.root / said["weights"] if said["weights"] else None
+    found = _yaml(bundle.config(f"methods/{name}.yaml")).get("declaration", {})
+    _require_complete(found, f"configs/methods/{name}.yaml")
+    weights = bundle.root / found["weights"] if found["weights"] else None
     return Method(
-        name, said["summary"], said["kind"], said["dimensions"], weights, said["algorithm_family"],
+        name, found["summary"], found["kind"], found["dimensions"], weights, found["algorithm_family"],
         is_default=name == default,
     )  # fmt: skip
 
 
-def _require_whole(said: Any, file: str) -> None:
+def _require_complete(declaration: Any, file: str) -> None:
     from medseg.io.dicom.seg import FAMILIES
 
     expected = ("summary", "kind", "dimensions", "weights", "algorithm_family")
-    missing = [key for key in expected if not isinstance(said, dict) or key not in said]
+    missing = [key for key in expected if not isinstance(declaration, dict) or key not in declaration]
     if missing:
         raise BundleError(
-            f"a declaration of {', '.join(expected)}",
-            got=f"none of {', '.join(missing)}",
+            f"a declaration with {', '.join(expected)}",
+            got=f"one without {', '.join(missing)}",
             advice=f"Complete {file}.",
         )
     for key, known in (("kind", KINDS), ("algorithm_family", FAMILIES)):
-        if said[key] not in known:
+        if declaration[key] not in known:
             raise BundleError(
                 f"a declaration whose {key} is one of {', '.join(known)}",
-                got=str(said[key]),
+                got=str(declaration[key]),
                 advice=f"Correct {file}.",
             )
 
 
 def inference_files(bundle: Bundle, method: str | None = None) -> list[str]:
-    """The configuration files that segment: inference.yaml, and over it that of a method by name.
+    """The configuration files of the inference: inference.yaml, and the overlay of a named method.
 
     Raises:
         UsageError: the bundle has no such method.
@@ -100,10 +101,10 @@ def inference_files(bundle: Bundle, method: str | None = None) -> list[str]:
 
 
 def training_files(bundle: Bundle, method: str | None = None) -> list[str]:
-    """The configuration files that train: train.yaml, and over it methods/<name>.train.yaml where it is.
+    """The configuration files of the training: train.yaml, and methods/<name>.train.yaml if it exists.
 
     Raises:
-        UsageError: the bundle has no such method, or it doesn't learn, or nothing says how to train it.
+        UsageError: the bundle has no such method, or the method can't be trained.
     """
     if method is None:
         return ["train.yaml"]
@@ -115,8 +116,8 @@ def training_files(bundle: Bundle, method: str | None = None) -> list[str]:
     if declared.kind != "learned" or method != trained:
         raise UsageError(
             "a method that learns from a data set",
-            got=f"{method}, which is of the kind {declared.kind}",
-            advice=f"Train {trained}.",
+            got=f"{method}, whose kind is {declared.kind}",
+            advice=f"Train {trained} instead.",
         )
     return ["train.yaml"]
 
@@ -128,7 +129,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        # By libyaml where PyYAML was built with it: a tenth of the time.
+        # libyaml, if PyYAML was built with it, takes a tenth of the time.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), loader)
     except (OSError, yaml.YAMLError) as error:

@@ -1,4 +1,4 @@
-"""The steps that an image takes through a method, read from its configuration."""
+"""The processing steps of a method, read from its configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARTS = ("preprocessing", "network_def", "inferer", "postprocessing", "result")
 
 
 def describe_steps(bundle: Bundle, method: str | None = None, width: int | None = None) -> str:
-    """Each step's name, the function or class behind it and what that says of itself, as a table.
+    """A row for each step: its name, its function or class, and the first line of that docstring.
 
     Args:
         bundle: an opened bundle.
@@ -34,7 +34,7 @@ def describe_steps(bundle: Bundle, method: str | None = None, width: int | None 
 
 
 def _rows(name: str, entry: Any) -> Iterator[tuple[str, str, str]]:
-    """Of a part of a configuration, and of the named steps in it."""
+    """The rows of one part of a configuration and of the named steps in it."""
     if not isinstance(entry, dict) or entry.get("_disabled_") or "_target_" not in entry:
         return
     if entry["_target_"] != "medseg.transforms.steps":
@@ -49,7 +49,7 @@ def _rows(name: str, entry: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _resolved(target: str) -> tuple[str, str]:
-    """The full name of a target, which MONAI lets one shorten, and the first line of its docstring."""
+    """The full name of a target, which may be MONAI's short name, and the first line of its docstring."""
     from monai.bundle import ComponentLocator
 
     if "." not in target:

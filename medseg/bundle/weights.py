@@ -1,4 +1,4 @@
-"""Weights: of one network or of a cross-validation's, pinned by their SHA-256."""
+"""Load the weights of one network or of all networks of a cross-validation, and check their SHA-256."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def load_network(
     pinned_sha256: str | None = None,
     fold: int | None = None,
 ) -> torch.nn.Module:
-    """A network with its weights, set to evaluation.
+    """Load weights into a network and set it to evaluation mode.
 
     Args:
-        network: built as at training time.
-        weights: a file; the output_dir of a cross-validation, for the mean of its networks; None for a
-            method that has no weights.
-        pinned_sha256: see load_weights; of a file alone.
-        fold: of a cross-validation, the number of one network to take, from 0.
+        network: built as for training.
+        weights: a file; the output_dir of a cross-validation, whose networks are averaged; None for a method
+            without weights.
+        pinned_sha256: see load_weights; only checked for a single file.
+        fold: with the output_dir of a cross-validation, the number (from 0) of the one network to use.
 
     Raises:
         WeightsError: see weights_files and load_weights.
@@ -42,10 +42,11 @@ def load_network(
 
 
 def weights_files(weights: str | Path | None, fold: int | None = None) -> list[Path]:
-    """The files that a network is loaded from: see load_network.
+    """The files that a network is loaded from; arguments as for load_network.
 
     Raises:
-        WeightsError: a folder without fold_*/models/model.pt, or without that of the fold.
+        WeightsError: the folder has no fold_*/models/model.pt, or not that of the fold; or a fold was given
+            for a single file.
     """
     if weights is None:
         return []
@@ -53,7 +54,7 @@ def weights_files(weights: str | Path | None, fold: int | None = None) -> list[P
     if not folder.is_dir():
         if fold is not None:
             raise WeightsError(
-                "the output_dir of a cross-validation, to choose a fold of",
+                "the output_dir of a cross-validation, to choose a fold from",
                 got=str(weights),
                 advice="Name that folder, or leave the fold out.",
             )
@@ -63,7 +64,7 @@ def weights_files(weights: str | Path | None, fold: int | None = None) -> list[P
     if not files:
         raise WeightsError(
             f"the output_dir of a cross-validation, with {pattern}",
-            got=str(weights),
+            got=f"{weights}, which has no such file",
             advice="Run `medseg train TASK --folds 5 --output_dir DIR` first.",
         )
     return files
@@ -78,21 +79,24 @@ def sha256(path: str | Path) -> str:
 def load_weights(
     network: torch.nn.Module, path: str | Path, pinned_sha256: str | None = None
 ) -> torch.nn.Module:
-    """Load a state dictionary, tensors only, into a network and set it to evaluation.
+    """Load a state dictionary (tensors only) into a network and set it to evaluation mode.
 
     Args:
-        network: built as at training time.
-        path: written by torch.save; a checkpoint with a "model" entry is fine too.
-        pinned_sha256: what the file must hash to; None for weights of one's own.
+        network: built as for training.
+        path: a file written by torch.save: a state dictionary, or a checkpoint with one in its entry "model".
+        pinned_sha256: the SHA-256 that the file must have; None skips the check, for weights of your own.
 
     Raises:
-        WeightsError: the file is missing, hashes otherwise, holds more than tensors or does not fit.
+        WeightsError: the file is missing, has another SHA-256, holds more than tensors, or does not fit the
+            network.
     """
     import torch
 
     path = Path(path)
     if not path.is_file():
-        raise WeightsError("the bundle's weights", got=f"no file {path}", advice="Restore or train them.")
+        raise WeightsError(
+            "the bundle's weights", got=f"no file {path}", advice="Restore the file, or train the network."
+        )
     if pinned_sha256 is not None and sha256(path) != pinned_sha256:
         raise WeightsError(
             f"weights with the SHA-256 {pinned_sha256}",
@@ -102,7 +106,7 @@ def load_weights(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state.get("model", state))
-    except Exception as error:  # torch raises a dozen kinds, pickle's and zip's among them
+    except Exception as error:  # torch raises a dozen kinds, those of pickle and zip included
         raise WeightsError(
             "weights that fit the network",
             got=f"{path.name} ({type(error).__name__}: {str(error)[:300]})",

@@ -1,4 +1,4 @@
-"""Run a bundle's configurations as `python -m monai.bundle run` does."""
+"""Run a bundle's configurations the way `python -m monai.bundle run` does."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Kind = TypeVar("Kind", bound=BaseException)
 
 
 def run_workflow(bundle: Bundle, *files: str, overrides: Mapping[str, Any]) -> None:
-    """Run configuration files as `python -m monai.bundle run` does, after a check of the overrides.
+    """Check the overrides, then run configuration files the way `python -m monai.bundle run` does.
 
     Raises:
-        UsageError: see check_key.
-        MedsegError: whatever the bundle's own steps raise.
+        UsageError: an override has an unknown key; see check_key.
+        MedsegError: a step of the bundle failed.
     """
     from monai.bundle import ConfigWorkflow
 
@@ -42,12 +42,12 @@ def run_workflow(bundle: Bundle, *files: str, overrides: Mapping[str, Any]) -> N
 def check_arguments(bundle_root: str | Path, files: Sequence[str]) -> None:
     """Refuse misspelt options of `python -m monai.bundle run`, which MONAI would add and ignore.
 
-    A bundle calls it from its `initialize`; under another program it does nothing. It ends that
-    program rather than raise, because MONAI would bury the message under its own. From then on an error of
-    medseg's ends the program with its message alone.
+    A bundle calls this in its `initialize`; under any other program it does nothing. It exits instead of
+    raising a MedsegError, because MONAI would bury the message under its own. Afterwards an uncaught
+    MedsegError is printed as its message alone.
 
     Raises:
-        SystemExit: an option that is neither a key of the configuration nor one of MONAI's own.
+        SystemExit: an option is neither a key of the configuration nor one of MONAI's own options.
     """
     parser = parse(open_bundle(str(bundle_root)), *files)
     for key in monai_overrides():
@@ -56,11 +56,11 @@ def check_arguments(bundle_root: str | Path, files: Sequence[str]) -> None:
         except UsageError as error:
             raise SystemExit(f"medseg: {error}") from error
     if is_monai_command():
-        sys.excepthook = _tell
+        sys.excepthook = _print_error
 
 
-def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the message of a MedsegError or a file's, wherever in an error's chain; else the traceback."""
+def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the message of the first MedsegError or OSError in an error's chain, else the traceback."""
     if found := _first(MedsegError, error):
         sys.stderr.write(f"medseg: {found}\n")
     elif failed := _first(OSError, error):
@@ -70,7 +70,7 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 def _first(kind: type[Kind], error: BaseException | None) -> Kind | None:
-    """The first error of a kind in the chain of causes."""
+    """The first error of a kind in a chain of causes."""
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error
@@ -78,7 +78,7 @@ def _first(kind: type[Kind], error: BaseException | None) -> Kind | None:
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Let a MedsegError out of the RuntimeErrors that MONAI wraps around it."""
+    """Re-raise the MedsegError that MONAI wraps in RuntimeErrors."""
     try:
         yield
     except MedsegError:

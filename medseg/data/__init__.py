@@ -1,1 +1,1 @@
-"""Manifests, the samples that a training sees, their cache, and data that medseg makes."""
+"""Manifests, training samples and their cache, and data that medseg makes itself."""

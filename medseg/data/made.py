@@ -1,7 +1,7 @@
 """Training data that medseg makes itself: phantoms with exact masks.
 
-There is no public set of many chest CTs with masks of diseased lungs that may train shipped weights. Each
-image and label is an ordinary NIfTI file, so that anybody can look at it, and correct it.
+No large public set of chest CTs with masks of diseased lungs has a licence that allows training shipped
+weights. Each image and label is a NIfTI file, so that it can be viewed and corrected with any tool.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ SIDES, SLICES = (140, 230), (90, 210)  # of a phantom: voxels of 1.2 to 3.4 mm i
 
 
 def write_phantoms(folder: str | Path, first_seed: int, count: int) -> None:
-    """Chest phantoms of all kinds of people, diseases and scanners: images/SEED.nii.gz and labels/.
+    """Write chest phantoms with varied anatomy, disease and scanner: images/SEED.nii.gz, labels/SEED.nii.gz.
 
-    A file that is there is left as it is.
+    Existing files are kept.
 
     Args:
-        folder: made when it is missing.
-        first_seed: each phantom is a function of its seed.
-        count: of phantoms.
+        folder: created if it is missing.
+        first_seed: the seed of the first phantom; each phantom is a function of its seed.
+        count: the number of phantoms.
     """
     for seed in range(first_seed, first_seed + count):
         _write(Path(folder), f"{seed}", partial(_phantom, seed))
 
 
 def write_diseased(folder: str | Path, first_seed: int, kinds: Mapping[str, int], strength: float) -> None:
-    """Phantoms of one disease each, or of none ("healthy"): images/DISEASE_SEED.nii.gz and labels/.
+    """Write phantoms with one disease each, or "healthy" ones: images/ and labels/DISEASE_SEED.nii.gz.
 
     Args:
-        folder: made when it is missing.
-        first_seed: of the first phantom; the others follow.
-        kinds: disease (medseg.phantoms.disease.DISEASES) or "healthy" to how many.
-        strength: of the disease, 0 to 1.
+        folder: created if it is missing.
+        first_seed: the seed of the first phantom; the following phantoms have the following seeds.
+        kinds: disease (medseg.phantoms.disease.DISEASES) or "healthy" to the number of phantoms.
+        strength: strength of the disease, 0 to 1.
     """
     names = [name for name, count in kinds.items() for _ in range(count)]
     for seed, name in enumerate(names, first_seed):
@@ -51,7 +51,7 @@ def write_diseased(folder: str | Path, first_seed: int, kinds: Mapping[str, int]
 
 
 def varied_chest(seed: int, disease: Mapping[str, float] | None = None) -> ChestPhantom:
-    """The phantom of a seed, with a matrix of its own; None draws its diseases."""
+    """The phantom of a seed, whose matrix size depends on the seed; without `disease`, diseases are drawn."""
     random = np.random.default_rng([seed, 77])
     side, slices = int(random.integers(*SIDES)), int(random.integers(*SLICES))
     return chest(
@@ -67,7 +67,7 @@ def _phantom(
 
 
 def _write(folder: Path, name: str, make: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    """The image first: where the label is, both are."""
+    """Write the image first, so that an existing label means that both files exist."""
     image, label = (folder / part / f"{name}.nii.gz" for part in ("images", "labels"))
     if label.is_file() and image.is_file():
         return

@@ -1,4 +1,4 @@
-"""Data manifests: MONAI/Decathlon datalists with the data set's origin, licence and splits."""
+"""Data manifests: MONAI/Decathlon datalists with the data set's publisher, licence and splits."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _SET = "Set MEDSEG_DATA (or --data) to the folder that the manifests' paths star
 
 
 def data_root() -> Path:
-    """The folder that manifests' paths start from, which the environment variable MEDSEG_DATA names.
+    """The folder that manifests' paths start from, as set in the environment variable MEDSEG_DATA.
 
     Raises:
-        UsageError: it names none.
-        DataError: it names what is no folder.
+        UsageError: MEDSEG_DATA is not set.
+        DataError: MEDSEG_DATA is not an existing folder.
     """
     named = os.environ.get("MEDSEG_DATA")
     if not named:
         raise UsageError(
             "a folder of data sets",
             got="none, because MEDSEG_DATA is not set",
-            advice=f"{_SET} A bundle whose data are made by its data.yaml needs that to run first.",
+            advice=f"{_SET} If a bundle makes its data by its data.yaml, run that first.",
         )
     if not Path(named).is_dir():
         raise DataError(
-            "the folder of the data sets, which MEDSEG_DATA names",
-            got=f"{named}, which is no folder",
+            "the folder of the data sets in MEDSEG_DATA",
+            got=f"{named}, which is not a folder",
             advice=_SET,
         )
     return Path(named)
 
 
 def shipped_manifests() -> Path:
-    """The folder of the shipped manifests, inside an installed package or beside it in a checkout."""
+    """The folder of the shipped manifests: inside an installed package, or beside it in a checkout."""
     inside = _PACKAGE / "data_manifests"
     return inside if inside.is_dir() else _PACKAGE.parent / "data_manifests"
 
@@ -56,8 +56,8 @@ def read_manifest(manifest: str | Path) -> dict[str, Any]:
     """Read a manifest by its path, or a shipped one by its name (`chase_db1`).
 
     Raises:
-        UsageError: no such manifest.
-        DataError: it is no JSON, lacks a required entry or has one of the wrong kind.
+        UsageError: there is no such manifest.
+        DataError: it is not JSON, lacks a required entry or has an entry of the wrong type.
     """
     path = Path(manifest)
     if not path.is_file():
@@ -74,21 +74,23 @@ def read_manifest(manifest: str | Path) -> dict[str, Any]:
 def load_items(
     manifests: str | Path | Sequence[str | Path], split: str, keys: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """The items of one split of several manifests, with paths that can be opened.
+    """The items of one split of one or several manifests, with paths that can be opened.
+
+    The paths of image and label files are resolved; `subject` and other entries stay as they are. Each item
+    also gets `data_set`, the manifest's name, and `labels`, value to name.
 
     Args:
         manifests: paths, or names of shipped manifests; one or several.
         split: training, validation or test.
-        keys: entries to keep; an item without one goes without. None keeps all. Image and label files become
-            paths, `subject` and any other stay as they are; of the manifest come `data_set`, its name, and
-            `labels`, value to name.
+        keys: the entries to keep, where an item has them; None keeps all.
 
     Raises:
-        UsageError: an unknown split or manifest.
+        UsageError: the split or a manifest is unknown.
         DataError: the split is empty.
     """
     if split not in SPLITS:
-        raise UsageError(f"a split: {', '.join(SPLITS)}", got=split, advice=did_you_mean(split, SPLITS))
+        advice = did_you_mean(split, SPLITS)
+        raise UsageError(f"one of the splits {', '.join(SPLITS)}", got=split, advice=advice)
     items = []
     for content in map(read_manifest, _listed(manifests)):
         labels = {int(value): name for value, name in content["labels"].items()}
@@ -101,11 +103,11 @@ def load_items(
 
 
 def check_manifest(manifest: str | Path) -> list[str]:
-    """What is wrong with a data set: one sentence a finding, none when it is sound.
+    """Check a data set; return one sentence for each problem, an empty list if there are none.
 
-    Looks for missing files, unreadable files, labels of another size or with unknown values, subjects
-    in more than one split or fold, images with the same content, and files that do not have the SHA-256 that
-    the manifest's entry `sha256` (path to digest) may name.
+    Problems are missing or unreadable files, labels of another size or with unknown values, subjects in more
+    than one split or fold, images with the same content, and files whose SHA-256 differs from the manifest's
+    entry `sha256` (path to digest), if it has one.
     """
     content = read_manifest(manifest)
     problems: list[str] = []
@@ -137,9 +139,10 @@ def check_manifest(manifest: str | Path) -> list[str]:
 def given_items(
     manifests: str | Path | Sequence[str | Path], items: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Of some items those that no manifest lists: another program, such as MONAI Label, gives them."""
-    if not os.environ.get("MEDSEG_DATA"):
-        return list(items)  # no manifest's paths start anywhere
+    """The items that no manifest lists, because another program, such as MONAI Label, provides them."""
+    root = os.environ.get("MEDSEG_DATA")
+    if not root or not Path(root).is_dir():
+        return list(items)  # no manifest's path can be resolved
     contents = [read_manifest(manifest) for manifest in _listed(manifests)]
     listed = {
         _resolve("image", item["image"])
@@ -155,21 +158,21 @@ def require_sound(
     items: Sequence[Mapping[str, Any]] | None = None,
     labels: Mapping[int | str, str] | None = None,
 ) -> None:
-    """Refuse to train on what check_manifest would report, or on given items that don't fit.
+    """Check the data of a training before it starts: see check_manifest.
 
     Args:
         manifests: names or paths.
-        items: those that a training takes. Where no manifest lists any of them, the manifests, whose data
-            may be missing, are not checked. None checks the manifests alone.
-        labels: value to name, of items that no manifest lists.
+        items: the items of the training. If no manifest lists any of them, the manifests, whose data may be
+            missing, are not checked. None checks the manifests alone.
+        labels: value to name, for items that no manifest lists.
 
     Raises:
-        DataError: no items; no folder of the manifests' data; or the first findings.
+        DataError: there are no items, or the manifests or items have problems; the message names the first.
     """
     if items is not None:
         if not items:
             raise DataError(
-                "images with labels", got="none", advice="Label some images, and submit the labels."
+                "images with labels", got="none", advice="Label some images and submit the labels."
             )
         given = given_items(manifests, items)
         _require_sound_items(given, labels or {})
@@ -180,7 +183,7 @@ def require_sound(
         if problems:
             raise DataError(
                 f"a sound data set ({manifest})",
-                got=f"{len(problems)} findings: {'; '.join(problems[:5])}",
+                got=f"{len(problems)} problems: {'; '.join(problems[:5])}",
                 advice=_how_to_complete(manifest, problems),
             )
 
@@ -203,8 +206,8 @@ def _require_sound_items(items: Sequence[Mapping[str, Any]], labels: Mapping[int
         problems += _check_content(files, f"item {number}", names)
     if problems:
         raise DataError(
-            "images and labels that fit each other",
-            got=f"{len(problems)} findings: {'; '.join(problems[:5])}",
+            "images and labels that match each other",
+            got=f"{len(problems)} problems: {'; '.join(problems[:5])}",
             advice="Correct these labels, or leave the images out.",
         )
 
@@ -213,13 +216,14 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError("a manifest in JSON", got=f"{path.name}: {error}", advice="Correct it.") from error
+        got = f"{path.name}, which is not JSON ({error})"
+        raise DataError("a manifest in JSON", got=got, advice="Correct the file.") from error
     missing = [key for key in REQUIRED if not isinstance(content, dict) or key not in content]
     if missing:
         raise DataError(
             f"a manifest with {', '.join(REQUIRED)}",
             got=f"{path.name} without {', '.join(missing)}",
-            advice="Add what is missing.",
+            advice="Add the missing entries.",
         )
     wrong = [split for split in SPLITS if not _is_item_list(content[split])]
     if not _is_label_map(content["labels"]):
@@ -229,8 +233,8 @@ def _parse(path: Path) -> dict[str, Any]:
     if wrong:
         raise DataError(
             "splits that are lists of items (key to path), labels {value: name}, sha256 {path: digest}",
-            got=f"another kind of {', '.join(wrong)} in {path.name}",
-            advice="Compare with a shipped manifest.",
+            got=f"{path.name}, where {', '.join(wrong)} has another form",
+            advice="Compare the file with a shipped manifest.",
         )
     return content
 
@@ -249,7 +253,7 @@ def _is_label_map(labels: Any) -> bool:
 
 
 def _listed(manifests: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
-    """One name alone is a list of one, not of its letters."""
+    """A list of manifests; a single name becomes a list of one."""
     return [manifests] if isinstance(manifests, (str, Path)) else manifests
 
 
@@ -272,7 +276,7 @@ def _check_item(
 
 
 def _check_content(files: dict[str, Path], where: str, labels: dict[int, str]) -> list[str]:
-    """Whether the files of an item can be read and have the image's size."""
+    """One sentence for each file of an item that can't be read or doesn't have the image's size."""
     problems: list[str] = []
     image_shape: tuple[int, ...] | None = None
     for key, path in files.items():
@@ -290,13 +294,15 @@ def _check_content(files: dict[str, Path], where: str, labels: dict[int, str]) -
 
 
 def _expand(entry: dict[str, str]) -> list[dict[str, str]]:
-    """An item a file for an entry whose paths are patterns (images/*.png, labels/*.png).
+    """Expand an entry whose paths are patterns (images/*.png, labels/*.png) into one item for each image.
 
-    A label belongs to the image whose name it has, alone or before a sign (12.png, 12_mask.png); it is
-    no image itself, though it may lie in the same folder. Each image gets a subject of its own.
+    A label belongs to the image whose name it has, or whose name it starts with, followed by a character
+    that is no letter or digit (12.png, 12_mask.png). Labels may lie in the same folder as images. Each image
+    gets a subject of its own.
 
     Raises:
-        DataError: a pattern that does not start from MEDSEG_DATA, an image with no or several labels.
+        DataError: a pattern is absolute instead of relative to MEDSEG_DATA, or an image has no label or
+            several.
     """
     if "*" not in entry.get("image", ""):
         return [entry]
@@ -311,7 +317,7 @@ def _expand(entry: dict[str, str]) -> list[dict[str, str]]:
                 raise DataError(
                     f"one file of {entry[key]} for {image.name}",
                     got=", ".join(path.name for path in found) or "none",
-                    advice="Name each label as its image, or list the files one by one.",
+                    advice="Name each label like its image, or list the files one by one.",
                 )
             item[key] = _relative(found[0])
         items.append(item)
@@ -319,12 +325,12 @@ def _expand(entry: dict[str, str]) -> list[dict[str, str]]:
 
 
 def _glob(pattern: str) -> list[Path]:
-    """The files of a pattern, without hidden ones (.DS_Store, ._12.png)."""
+    """The files that match a pattern, without hidden ones (.DS_Store, ._12.png)."""
     if Path(pattern).is_absolute():
         raise DataError(
-            "a pattern that starts from MEDSEG_DATA",
+            "a pattern relative to MEDSEG_DATA",
             got=pattern,
-            advice="Write it without the folder's path.",
+            advice="Write the pattern without the path of that folder.",
         )
     files = (path for path in data_root().glob(pattern) if path.is_file())
     return sorted(path for path in files if not path.name.startswith("."))

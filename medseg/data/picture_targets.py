@@ -1,4 +1,4 @@
-"""Targets of questions about the whole picture, as channels beside the mask."""
+"""Image-level classification targets, as channels beside the mask."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ UNKNOWN = -1.0
 
 
 class JoinTargetsd(MapTransform):
-    """Append two channels to a label: the answer to a question, and whether there is any object.
+    """Append two channels to a label (1, row, column): the image's class, and whether there is any object.
+
+    The result is (3, row, column) float: mask, class (1, 0, or -1 if unknown) and presence (1 or 0).
 
     Args:
-        keys: labels (1, row, column).
-        entry: of the item, where the answer stands.
-        positive, negative: its values for 1 and 0; anything else, no entry, or no object is -1, not known.
+        keys: the labels.
+        entry: the entry of the item that holds the class.
+        positive, negative: the values of that entry for class 1 and 0. Any other value, a missing entry or a
+            mask without an object means unknown.
     """
 
     def __init__(self, keys: KeysCollection, entry: str, positive: str, negative: str) -> None:
@@ -32,8 +35,8 @@ class JoinTargetsd(MapTransform):
         joined = dict(data)
         for key in self.key_iterator(joined):
             mask = torch.as_tensor(joined[key]).float()
-            there = float((mask > 0.5).any())
-            target = self.targets.get(str(joined.get(self.entry)), UNKNOWN) if there else UNKNOWN
-            channels = [torch.full_like(mask, value) for value in (target, there)]
+            present = float((mask > 0.5).any())
+            target = self.targets.get(str(joined.get(self.entry)), UNKNOWN) if present else UNKNOWN
+            channels = [torch.full_like(mask, value) for value in (target, present)]
             joined[key] = MetaTensor(torch.cat([mask, *channels]))
         return joined

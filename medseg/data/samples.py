@@ -1,7 +1,7 @@
-"""Training data: prepared once and cached by content, then varied by a generator of each sample's own.
+"""Training samples: deterministic transforms are cached by content, random ones are seeded for each sample.
 
-What a sample is depends on the seed, the epoch and its place in the data set alone: not on the number of
-workers or processes, and not on whether the training was interrupted.
+A sample depends only on the seed, the epoch and its index in the data set; not on the number of workers or
+processes, nor on whether the training was interrupted.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Draw = tuple[int, int]  # epoch, index
 
 
 class SampleError(DataError):
-    """An item that can't be loaded or transformed.
+    """An item can't be loaded or transformed.
 
-    Made of one text, because torch makes an error of its workers anew from one: a traceback that ends
-    in the error's own text.
+    It takes a single text, because torch rebuilds an error of a worker from one: a traceback that ends with
+    the error's message.
     """
 
     def __init__(self, text: str) -> None:
@@ -44,20 +44,20 @@ class SampleError(DataError):
 
 
 class PreparedDataset(Dataset):
-    """Items after their transforms, with the seconds that loading and varying took under `seconds`.
+    """Transformed items; the entry `seconds` of each holds the time of loading and of random transforms.
 
-    The transforms before the first random one are cached; the random ones start from a generator that
-    seed, epoch and index determine.
+    The transforms before the first random one are cached. The random generator is seeded by seed, epoch and
+    index.
 
     Args:
-        data: items; the same item may come several times, each time it is varied otherwise.
+        data: items; an item that occurs several times is augmented differently each time.
         transform: MONAI's Compose of dictionary transforms.
-        seed: of the random transforms.
-        cache_dir: folder of the cache; None prepares every item anew each time.
-        repeats: how often each item comes.
-        at_least: items, such as a batch; fewer are repeated until there are so many.
-        otherwise: items to take where `data` has none.
-        shared: whether several processes share the items out.
+        seed: seed of the random transforms.
+        cache_dir: folder of the cache; None runs all transforms every time.
+        repeats: the number of times that each item occurs.
+        at_least: the least number of items, such as a batch; fewer items are repeated.
+        otherwise: the items to use if `data` is empty.
+        shared: whether the items are divided among several processes.
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class PreparedDataset(Dataset):
         shared: bool = False,
     ) -> None:
         if not data and otherwise:
-            logger.warning("no case for validation: the scores are of training cases, and flatter")
+            logger.warning(
+                "no validation cases: training cases are scored instead, so the scores are optimistic"
+            )
         items = list(data or otherwise)
         if shared:
             items = share(items)
@@ -85,7 +87,7 @@ class PreparedDataset(Dataset):
         self.digests = digests
         prefix = transform_digest(self.fixed) if cache_dir else None
         self.cache = Cache(cache_dir) if cache_dir and prefix else None
-        # With the paths, which the meta data holds.
+        # The paths are part of the key, because the meta data holds them.
         self.keys = [
             combine([prefix or "", digest, str(item)])
             for digest, item in zip(digests, self.data, strict=True)
@@ -95,10 +97,10 @@ class PreparedDataset(Dataset):
         return len(self.data)
 
     def __getitem__(self, draw: Draw | int) -> Any:
-        """A sample, or the list of them that a transform such as RandCropByPosNegLabeld makes of an item.
+        """A sample, or a list of samples if a transform such as RandCropByPosNegLabeld makes several.
 
         Args:
-            draw: (epoch, index) of EpochBatches; an index alone is of epoch 0.
+            draw: (epoch, index) from EpochBatches; an index alone stands for epoch 0.
 
         Raises:
             SampleError: an item that can't be loaded or transformed.
@@ -114,7 +116,7 @@ class PreparedDataset(Dataset):
         start = time.perf_counter()
         item = self._prepared(index)
         loaded = time.perf_counter()
-        # Compose spreads it over its transforms.
+        # Compose seeds each of its transforms from this seed.
         self.varied.set_random_state(seed=_sample_seed(self.seed, epoch, index))
         varied = self.varied(item)
         seconds = torch.tensor([loaded - start, time.perf_counter() - loaded])
@@ -137,26 +139,26 @@ class PreparedDataset(Dataset):
 
 
 def data_digest(dataset: PreparedDataset) -> str:
-    """A digest of the content of a data set's files, whatever their order and number of appearances.
+    """A digest of the content of a data set's files, independent of their order and repetitions.
 
-    Of all processes' shares: every process must call it.
+    It covers the shares of all processes, so every process must call it.
     """
     return combine(sorted(set(gather(dataset.digests))))
 
 
 class EpochBatches(Sampler[list[Draw]]):
-    """Batches of (epoch, index): each epoch an order of its own, which seed and epoch determine.
+    """Batches of (epoch, index) in an order that seed and epoch determine.
 
-    Under several processes each gets its share of every batch, so that together they train on the
-    batches that one process would. What does not fill the last batch is left out of that epoch.
+    Each of several processes gets its share of every batch, so that together they train on the same batches
+    as a single process would. An incomplete last batch is dropped.
 
     Args:
-        length: items in the data set.
-        batch_size: items in a batch, all processes together.
-        seed: of the order.
+        length: number of items in the data set.
+        batch_size: number of items in a batch, summed over all processes.
+        seed: seed of the order.
 
     Raises:
-        UsageError: fewer items than one batch, or a batch that can't be shared evenly.
+        UsageError: there are fewer items than one batch, or the batch can't be divided evenly.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int = 0) -> None:
@@ -190,7 +192,7 @@ class EpochBatches(Sampler[list[Draw]]):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As torch's workers have it: on several threads sums are rounded otherwise."""
+    """Use one thread, as torch's workers do: with several threads, sums are rounded differently."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -200,8 +202,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _split(transform: Compose) -> tuple[Compose, Compose]:
-    """A transform as the part before its first random step, and the rest."""
-    # OneOf and its like are composed too, but not of steps that follow each other.
+    """Split a transform into the part before its first random step, and the rest."""
+    # OneOf and similar classes derive from Compose, but their steps don't follow each other.
     whole = transform.flatten() if type(transform) is Compose else Compose([transform])
     steps = whole.transforms
     first = next((i for i, step in enumerate(steps) if _varies(step)), len(steps))
@@ -210,7 +212,7 @@ def _split(transform: Compose) -> tuple[Compose, Compose]:
 
 
 def _varies(step: Any) -> bool:
-    """Or may vary: a plain function tells nothing of itself."""
+    """Whether a step is random, or may be: a plain function doesn't declare it."""
     return isinstance(step, RandomizableTrait) or not isinstance(step, Transform)
 
 

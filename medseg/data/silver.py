@@ -1,7 +1,7 @@
-"""Silver masks: the classical method's lungs of real scans, with what was corrected by eye in three planes.
+"""Silver masks: lungs that the classical method finds in real scans, corrected by eye in three planes.
 
-A silver mask is no ground truth: where nothing was corrected it is the rules' own opinion. The corrections
-are kept as polygons in a small file, so that anybody can look at them and make the masks again.
+A silver mask is no ground truth: where it was not corrected, it is the output of the classical method. The
+corrections are polygons in a small file, from which the masks can be reproduced.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 SILVER_MM = 1.5  # the grid that the classical method was made for
 LABELS = {"background": 0, "left_lung": 1, "right_lung": 2, "airway": 3}
-LUMEN_HU, WALL_HU = -900, -600  # what an airway's region grows from, and where its wall begins
-OPEN_HU = -960  # the mean of a trachea's section that somebody took for lung
-SLAB, SLAB_MM = 12, 4.0  # a single slice repeated: a slab of 48 mm
+LUMEN_HU, WALL_HU = -900, -600  # upper limits of an airway's lumen and of the partial volume at its wall
+OPEN_HU = -960  # the mean of a trachea's section is below it, even if the mask calls the trachea lung
+SLAB, SLAB_MM = 12, 4.0  # a single slice is repeated to a slab of 48 mm
 STORED_ZERO = 2000  # the value of 0 HU in the slices' PNG
-TRACHEA_ASIDE_MM = 40.0  # at most, of the middle between both lungs
-SLICE_STATUS = ("ok", "none")  # whose masks can be used
-MOST_OF_BOTH = 0.6  # of the width of both lungs: what is wider is no single one
+TRACHEA_ASIDE_MM = 40.0  # largest distance of the trachea from the middle between both lungs
+SLICE_STATUS = ("ok", "none")  # values of mask_status whose masks can be used
+MOST_OF_BOTH = 0.6  # largest width of a single lung, as a share of the width of both
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Correction:
     """A prism in which voxels change their label.
 
     Attributes:
-        to: the new label: the background takes lungs and airway, a lung takes background, an airway both.
-        outline_mm: (n, 2) corners (x, y) of an axial polygon, RAS.
-        z_mm: lowest and highest end.
-        hu: lowest and highest value that is meant.
-        why: for people.
+        to: the new label. background replaces lungs and airway, a lung replaces background, airway both.
+        outline_mm: (n, 2) corners (x, y) of an axial polygon, RAS mm.
+        z_mm: lowest and highest z, RAS mm.
+        hu: lowest and highest value of the voxels that change.
+        why: the reason, for the reader.
     """
 
     to: str
@@ -58,31 +58,35 @@ class Correction:
 
 
 def read_corrections(name: str) -> dict[str, list[Correction]]:
-    """The shipped corrections of a data set: scan to its corrections, in order.
+    """The shipped corrections of a data set: scan to its corrections, in the order to apply them.
 
     Raises:
-        DataError: a file that doesn't hold corrections.
+        DataError: the file doesn't hold corrections.
     """
     path = shipped_manifests() / "corrections" / f"{name}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))["corrections"]
         return {scan: [Correction(**entry) for entry in entries] for scan, entries in content.items()}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError("a file of corrections", got=f"{path.name}: {error}", advice="Correct it.") from error
+        got = f"{path.name}, which can't be read ({error})"
+        raise DataError("a file of corrections", got=got, advice="Correct the file.") from error
 
 
 def write_silver(
     folder: str | Path, dataset_dir: str | Path, scans: Mapping[str, str], corrections: str
 ) -> None:
-    """Real scans with silver masks: images/, labels/ and corrected/NAME.nii.gz. Files that are there stay.
+    """Write real scans with silver masks: images/, labels/ and corrected/NAME.nii.gz.
 
-    What is 1 in corrected/ is not what the classical method says.
+    Existing files are kept. corrected/ is 1 where the label differs from the output of the classical method.
 
     Args:
-        folder: made when it is missing.
-        dataset_dir: where the scans' paths start.
+        folder: created if it is missing.
+        dataset_dir: the folder that the scans' paths start from.
         scans: name to file or study.
         corrections: see read_corrections.
+
+    Raises:
+        DataError: a scan is a picture instead of a volume, or the corrections can't be read.
     """
     known = read_corrections(corrections)
     for name, path in scans.items():
@@ -90,7 +94,7 @@ def write_silver(
             continue
         volume = read_volume(Path(dataset_dir) / path, "CT")
         if volume.affine is None:
-            raise DataError("a volume", got=f"the picture {path}", advice="Correct the list of scans.")
+            raise DataError("a volume", got=f"the picture {path}", advice="Remove it from the list of scans.")
         array = np.maximum(volume.array[0], -1024).astype(np.int16)
         labels, changed = silver(array, volume.affine, known.get(name, ()))
         logger.info(
@@ -102,49 +106,55 @@ def write_silver(
 def silver(
     array_hu: np.ndarray, affine: np.ndarray, corrections: Sequence[Correction]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The silver mask of a scan, and where it isn't the classical method's; (i, j, k) uint8 each."""
+    """The silver mask of a scan, and where it differs from the classical method; (i, j, k) uint8 each.
+
+    Args:
+        array_hu: (i, j, k).
+        affine: 4x4, voxel index to RAS+ mm.
+        corrections: the corrections to apply, in order.
+    """
     grid = plan(array_hu.shape, affine, SILVER_MM)
     hu = to_grid(torch.as_tensor(array_hu)[None], grid)
     found = lungs(hu[0].numpy(), (SILVER_MM,) * 3)
-    mended = corrected(found, hu[0].numpy(), grid.affine, corrections)
-    on_scan = [to_source(_one_hot(labels), grid)[0].numpy() for labels in (mended, found)]
+    silvered = corrected(found, hu[0].numpy(), grid.affine, corrections)
+    on_scan = [to_source(_one_hot(labels), grid)[0].numpy() for labels in (silvered, found)]
     return on_scan[0], (on_scan[0] != on_scan[1]).astype(np.uint8)
 
 
 def corrected(
     labels: np.ndarray, hu: np.ndarray, affine: np.ndarray, corrections: Sequence[Correction]
 ) -> np.ndarray:
-    """Labels after corrections, in their order; (i, j, k) uint8 on a grid in RAS order."""
-    mended = labels.copy()
+    """Apply corrections in order; labels and result are (i, j, k) uint8 on a grid in RAS order."""
+    changed = labels.copy()
     for correction in corrections:
         value = LABELS[correction.to]
         inside = prism(labels.shape, affine, correction)
-        meant = inside & (hu >= correction.hu[0]) & (hu <= correction.hu[1])
+        selected = inside & (hu >= correction.hu[0]) & (hu <= correction.hu[1])
         if value == LABELS["background"]:
-            mended[meant] = 0
+            changed[selected] = 0
         elif value == LABELS["airway"]:
-            _open(mended, hu, meant)
+            _add_airway(changed, hu, selected)
         else:
-            mended[meant & (mended == 0)] = value
-            filled = closed(mended, (SILVER_MM,) * 3)
-            mended[inside & (filled == value) & (mended == 0)] = value
-    return mended
+            changed[selected & (changed == 0)] = value
+            filled = closed(changed, (SILVER_MM,) * 3)
+            changed[inside & (filled == value) & (changed == 0)] = value
+    return changed
 
 
 def prism(shape: Sequence[int], affine: np.ndarray, correction: Correction) -> np.ndarray:
-    """The voxels whose middles lie in a correction's prism; (i, j, k) bool."""
+    """The voxels whose centres lie in a correction's prism; (i, j, k) bool."""
     from skimage.draw import polygon2mask
 
     steps, origin = np.diag(affine)[:3], affine[:3, 3]
     corners = (np.asarray(correction.outline_mm, dtype=float) - origin[:2]) / steps[:2]
     z = origin[2] + steps[2] * np.arange(shape[2])
-    among = (z >= correction.z_mm[0]) & (z <= correction.z_mm[1])
-    return polygon2mask(tuple(shape[:2]), corners)[..., None] & among
+    in_range = (z >= correction.z_mm[0]) & (z <= correction.z_mm[1])
+    return polygon2mask(tuple(shape[:2]), corners)[..., None] & in_range
 
 
-def _open(labels: np.ndarray, hu: np.ndarray, meant: np.ndarray) -> None:
-    """Give the largest tube of air in a prism to the airway, and its wall to nobody; in place."""
-    numbers, sizes = components(meant & (hu < LUMEN_HU))
+def _add_airway(labels: np.ndarray, hu: np.ndarray, selected: np.ndarray) -> None:
+    """Label the largest component of air in a prism as airway, and its wall as background; in place."""
+    numbers, sizes = components(selected & (hu < LUMEN_HU))
     if len(sizes) < 2:
         return
     lumen = numbers == 1 + sizes[1:].argmax()
@@ -154,14 +164,15 @@ def _open(labels: np.ndarray, hu: np.ndarray, meant: np.ndarray) -> None:
 
 
 def write_slabs(folder: str | Path, slices: str | Path) -> None:
-    """Single slices, each repeated to a slab: images/ and labels/NAME.nii.gz. Files that are there stay.
+    """Write single slices, each repeated to a slab: images/ and labels/NAME.nii.gz. Existing files are kept.
 
-    The sides of a lung follow from where it lies, so slices of patients who lie otherwise than on their back
-    are taken only where no lung is in them.
+    Left and right follow from the position in the slice. Slices of patients who don't lie on their back are
+    therefore only used if they contain no lung.
 
     Args:
-        folder: made when it is missing.
-        slices: a folder with slices.csv (image, label, mask_status, pixel_mm, patient_position) and its PNG.
+        folder: created if it is missing.
+        slices: a folder with slices.csv (image, label, mask_status, pixel_mm, patient_position) and the PNG
+            files that it lists.
     """
     with open(Path(slices) / "slices.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["mask_status"] in SLICE_STATUS]
@@ -171,7 +182,7 @@ def write_slabs(folder: str | Path, slices: str | Path) -> None:
             continue
         if (Path(folder) / "labels" / f"{name}.nii.gz").is_file():
             continue
-        # Rows run to the back, columns to the left: (x, y) in RAS after turning both.
+        # Rows run to the back and columns to the left; transposed and flipped they are (x, y) in RAS.
         stored, lungs = (
             read_volume(Path(slices) / row[key]).array[0].T[::-1, ::-1].astype(np.int16)
             for key in ("image", "label")
@@ -185,10 +196,15 @@ def write_slabs(folder: str | Path, slices: str | Path) -> None:
 
 
 def _slice_labels(hu: np.ndarray, lungs: np.ndarray, step_mm: float) -> np.ndarray | None:
-    """(x, y) bool to labels; None where a piece of lung is not on one side of the middle.
+    """The labels of a slice, (x, y) uint8; None if a component of lung spans both sides of the middle.
 
-    Air as wide as a trachea between the lungs is the airway, though the masks of the slices leave it out or
-    take it for lung.
+    Air as wide as a trachea between the lungs becomes airway, because the slices' masks leave it out or call
+    it lung.
+
+    Args:
+        hu: (x, y).
+        lungs: (x, y) bool.
+        step_mm: size of a pixel.
     """
     from skimage.measure import label, regionprops
 
@@ -197,17 +213,17 @@ def _slice_labels(hu: np.ndarray, lungs: np.ndarray, step_mm: float) -> np.ndarr
         return labels
     low, high = np.flatnonzero(lungs.any(1))[[0, -1]]
     middle = (low + high) / 2
-    for piece in regionprops(label(lungs)):
-        x, y = piece.coords.T
+    for component in regionprops(label(lungs)):
+        x, y = component.coords.T
         if np.ptp(x) > MOST_OF_BOTH * (high - low):
             return None
-        labels[x, y] = LABELS["left_lung" if piece.centroid[0] < middle else "right_lung"]
-    for piece in regionprops(label(hu < LUMEN_HU)):
-        x, y = piece.coords.T
+        labels[x, y] = LABELS["left_lung" if component.centroid[0] < middle else "right_lung"]
+    for component in regionprops(label(hu < LUMEN_HU)):
+        x, y = component.coords.T
         is_open = hu[x, y].mean() < OPEN_HU or not lungs[x, y].any()
-        fits = is_open and AREA_MM2[0] <= piece.area * step_mm**2 <= AREA_MM2[1]
+        fits = is_open and AREA_MM2[0] <= component.area * step_mm**2 <= AREA_MM2[1]
         between = low < x.min() and x.max() < high and lungs[:, y.min() : y.max() + 1].any()
-        if fits and between and abs(piece.centroid[0] - middle) * step_mm < TRACHEA_ASIDE_MM:
+        if fits and between and abs(component.centroid[0] - middle) * step_mm < TRACHEA_ASIDE_MM:
             labels[x, y] = LABELS["airway"]
     return labels
 
@@ -217,7 +233,7 @@ def _one_hot(labels: np.ndarray) -> torch.Tensor:
 
 
 def _write(folder: Path, name: str, affine: np.ndarray, **parts: Any) -> None:
-    """The labels last: where they are, all is."""
+    """Write the labels last, so that existing labels mean that all files exist."""
     for part in sorted(parts):
         path = folder / part / f"{name}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)

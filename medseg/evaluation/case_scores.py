@@ -1,4 +1,4 @@
-"""Scores and pictures of one case, of photographs and of volumes: what a bundle names as `score` and `draw`.
+"""Scores and error pictures of one case: the functions that a bundle names as `score` and `draw`.
 
 See medseg.evaluation.scoring.
 """
@@ -19,13 +19,13 @@ from medseg.metrics.surface import score_labels
 from medseg.reports.picture_overlay import draw_errors
 from medseg.reports.volume_errors import draw_volume_errors
 
-PICTURE_PX, VOLUME_PICTURE_PX = 1024, 2048  # long side; of a volume three slices side by side
+PICTURE_PX, VOLUME_PICTURE_PX = 1024, 2048  # long side; a volume is shown as three slices side by side
 
 
 def score_picture(case: Case, reference: Reference) -> Scores:
     """Scores of one label, on the photograph's own grid; see medseg.metrics.overlap.score_case.
 
-    They are taken inside the reference's field of view where it has one, else everywhere.
+    Only the reference's field of view counts, if it has one; else the whole picture.
     """
     prediction, truth, field = case.mask.array, reference.mask.array, reference.field_of_view
     scores = score_case(case.extras.get("probability"), prediction, truth, field)
@@ -41,13 +41,13 @@ def score_volume(
     groups: Mapping[str, Sequence[str]] | None = None,
     tolerance_mm: float = 2.0,
 ) -> Scores:
-    """Scores of each label that the reference has, on the scan's own grid; see score_labels.
+    """Scores of each label of the reference, on the scan's own grid; see medseg.metrics.surface.score_labels.
 
     Args:
-        case: of a volume.
-        reference: of its mask.
-        groups: further names, each for several labels taken together.
-        tolerance_mm: distance up to which surfaces agree.
+        case: a volume with its mask.
+        reference: the reference mask.
+        groups: name to labels that are also scored together as one.
+        tolerance_mm: the distance up to which surfaces agree.
     """
     return score_labels(case.mask, reference.mask, groups=groups, tolerance_mm=tolerance_mm)
 
@@ -62,8 +62,8 @@ def draw_volume(case: Case, reference: Reference) -> bytes:
     """Agreement, misses and false alarms on three slices, as a JPEG."""
     found, truth = np.zeros_like(case.mask.array), np.zeros_like(case.mask.array)
     for value, name in case.mask.labels.items():
-        values = [other for other, said in reference.mask.labels.items() if said == name]
-        if value and values:  # what the reference does not know is no false alarm
+        values = [other for other, its_name in reference.mask.labels.items() if its_name == name]
+        if value and values:  # a label that the reference lacks is not a false alarm
             found[case.mask.array == value] = value
             truth[np.isin(reference.mask.array, values)] = value
     return encode_jpeg(

@@ -1,4 +1,4 @@
-"""How well a question about whole images is answered, over the cases of a split."""
+"""Image-level classification over the cases of a split: ROC area, calibration and an operating point."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from medseg.metrics.roc import operating_point, roc_area, roc_curve
 
 SENSITIVITY = 0.95  # of the operating point
 
-Row = Mapping[str, Any]  # a line of scores.csv
+Row = Mapping[str, Any]  # a row of scores.csv
 
 
 def summarise_question(rows: Sequence[Row], question: Question) -> dict[str, Any] | None:
-    """Ranking, calibration and an operating point; None without a case of known probability and truth.
+    """ROC area, calibration and an operating point; None if no case has both a probability and a truth.
 
     Args:
-        rows: subject, probability and truth of each case; cases without are left out.
-        question: names these columns.
+        rows: subject, probability and truth of each case; cases that lack one of them are left out.
+        question: names the columns of probability and truth.
 
     Returns:
-        cases, subjects, positive: how many.
-        roc_auc: see medseg.metrics.roc.roc_area; its interval takes the images of one subject together.
-        temperature: of all these cases; to divide the network's logit by. None with one class.
-        before, after: Brier score, expected calibration error and reliability bins without and with a
-            temperature, each case with that of other subjects (see cross_fitted). After is None where
-            there is none.
-        operating_point: see operating_point, of the probability before the temperature; None with
+        cases, subjects, positive: their numbers.
+        roc_auc: see medseg.metrics.roc.roc_area; its interval treats the images of a subject as a cluster.
+        temperature: fitted to all these cases; the network's logit is divided by it. None if there is only
             one class.
+        before, after: Brier score, expected calibration error and reliability bins without and with
+            temperature scaling, where the temperature of each case is fitted to other subjects (see
+            cross_fitted). `after` is None if no temperature can be fitted.
+        operating_point: see medseg.metrics.roc.operating_point, for the unscaled probability; None if there
+            is only one class.
     """
     probabilities, truths, subjects = _known(rows, question)
     if not probabilities:
@@ -59,7 +60,7 @@ def summarise_question(rows: Sequence[Row], question: Question) -> dict[str, Any
 
 
 def question_auc(rows: Sequence[Row], question: Question) -> dict[str, float | None]:
-    """Of a group of cases the area under the ROC curve; see medseg.metrics.roc.roc_area."""
+    """The area under the ROC curve of a group of cases; see medseg.metrics.roc.roc_area."""
     probabilities, truths, subjects = _known(rows, question)
     if not probabilities:
         return dict.fromkeys(("area", "standard_error", "low", "high"))
@@ -67,7 +68,7 @@ def question_auc(rows: Sequence[Row], question: Question) -> dict[str, float | N
 
 
 def question_figures(summary: Mapping[str, Any], name: str) -> dict[str, float]:
-    """The numbers to compare runs by: name to value, without those that are undefined."""
+    """The scores to compare runs by: name to value, without undefined ones."""
     point, after = summary["operating_point"] or {}, summary["after"] or {}
     figures = {
         f"{name}_roc_auc": summary["roc_auc"]["area"],
@@ -81,13 +82,13 @@ def question_figures(summary: Mapping[str, Any], name: str) -> dict[str, float]:
 
 
 def draw_reliability(summary: Mapping[str, Any], rows: Sequence[Row], question: Question, path: Path) -> None:
-    """A PNG of two plots: share of positive cases by probability, and the ROC curve.
+    """Draw a PNG of two plots: the share of positive cases by probability, and the ROC curve.
 
     Args:
-        summary: of summarise_question.
-        rows: those that it was made of.
-        question: that was asked.
-        path: of the PNG.
+        summary: the result of summarise_question.
+        rows: the rows that the summary was made from.
+        question: the question of the summary.
+        path: the file to write.
     """
     from matplotlib.figure import Figure
 
@@ -110,7 +111,7 @@ def _draw_bins(axis: Any, summary: Mapping[str, Any], question: Question) -> Non
         x, y, cases = ([b[key] for b in bins] for key in ("mean_probability", "share_positive", "cases"))
         label = f"{title}: calibration error {summary[name]['calibration_error']:.3f}"
         (line,) = axis.plot(x, y, label=label, linewidth=1)
-        # The area of a dot is its number of cases: a bin of three says little.
+        # A dot's area is proportional to its number of cases, since a bin of three cases proves little.
         axis.scatter(x, y, s=300 * np.array(cases) / max(cases), color=line.get_color(), alpha=0.6)
     axis.set(xlabel=f"probability of {question.name}", ylabel=f"share of {question.positive} cases")
     axis.legend(frameon=False, loc="upper left")

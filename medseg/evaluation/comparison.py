@@ -1,4 +1,4 @@
-"""Is run B better than run A? Paired case by case, with an interval, a test and a page to look at."""
+"""Is run B better than run A? A paired comparison with an interval, a test and a page for the reader."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ from medseg.reports.record import plain
 logger = logging.getLogger(__name__)
 
 COMPARISON_JSON, COMPARISON_CSV, COMPARISON_HTML = "comparison.json", "comparison.csv", "comparison.html"
-SHOWN_CASES = 3  # of each kind, with pictures
+SHOWN_CASES = (
+    3  # cases with pictures: so many with the largest losses, and so many with the worst scores in B
+)
 
 
 def compare_runs(first: str, second: str, output_dir: str | Path, score: str = "dice") -> Comparison:
-    """Compare two runs and write comparison.json, comparison.csv (a line a case) and comparison.html.
+    """Compare two runs and write comparison.json, comparison.csv (a row for each case) and comparison.html.
 
     Args:
-        first: A, as for `load_run`.
-        second: B, as for `load_run`.
-        output_dir: made when it is missing.
-        score: the one that decides.
+        first: run A, as for `load_run`.
+        second: run B, as for `load_run`.
+        output_dir: created if it is missing.
+        score: the score that decides.
 
     Raises:
-        UsageError, DataError, MedsegError: as `load_run` and `compare`.
+        UsageError, DataError, MedsegError: see `load_run` and `compare`.
     """
     runs = load_run(first), load_run(second)
     comparison = compare(*runs, score)
@@ -62,13 +64,13 @@ def compare(first: RunScores, second: RunScores, score: str = "dice") -> Compari
     """Compare B with A on the cases that both have.
 
     Args:
-        first: A.
-        second: B.
-        score: the one that decides; the others are for information.
+        first: run A.
+        second: run B.
+        score: the score that decides; the other scores are for information.
 
     Raises:
-        UsageError: no such score in both runs, or one that medseg can't tell good from bad.
-        DataError: no case in common, a case of two subjects, or no case with that score in both.
+        UsageError: a run lacks the score, or medseg does not know whether high or low values are good.
+        DataError: the runs have no case in common, a case has two subjects, or no case has the score in both.
     """
     pairs = _pairs(first, second)
     names = [name for name in pairs[0][0].scores if name in pairs[0][1].scores and not is_of_the_data(name)]
@@ -97,13 +99,13 @@ def compare(first: RunScores, second: RunScores, score: str = "dice") -> Compari
 
 
 def differing(first: RunScores, second: RunScores) -> dict[str, tuple[str | None, str | None]]:
-    """The parameters that are not the same in both runs, by name; None where a run has none."""
+    """The parameters that differ between the runs: name to values in A and B, None where a run lacks it."""
     a, b = first.parameters, second.parameters
     return {name: (a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
 
 
 def worst_cases(comparison: Comparison) -> dict[str, list[str]]:
-    """The cases to look at, and why each: the largest losses from A to B and the worst in B."""
+    """The cases to look at, with the reasons: the largest losses from A to B and the worst scores in B."""
     sign = comparison.directions[comparison.score] or 1
     gains = [
         (sign * case.difference, sign * case.b, case.case)
@@ -120,35 +122,31 @@ def worst_cases(comparison: Comparison) -> dict[str, list[str]]:
 
 
 def _pairs(first: RunScores, second: RunScores) -> list[tuple[CaseRow, CaseRow]]:
-    """The cases of both runs, in the order of A."""
+    """The cases that both runs have, in the order of A."""
     of_b = {row.case: row for row in second.rows}
     pairs = [(row, of_b[row.case]) for row in first.rows if row.case in of_b]
     if not pairs:
         got = f"none among the {len(first.rows)} of {first.name} and the {len(second.rows)} of {second.name}"
-        raise DataError("cases that both runs have", got=got, advice="Evaluate both on the same data.")
+        raise DataError("cases that both runs have", got=got, advice="Evaluate both runs on the same data.")
     for a, b in pairs:
         if a.subject != b.subject:
             raise DataError(
                 "the same subject for a case in both runs",
-                got=f"case {a.case} of {a.subject} in A and of {b.subject} in B",
-                advice="Evaluate both on the same data.",
+                got=f"case {a.case} with subject {a.subject} in A and {b.subject} in B",
+                advice="Evaluate both runs on the same data.",
             )
     return pairs
 
 
 def _direction(score: str, names: Sequence[str]) -> int:
     if score not in names:
-        advice = did_you_mean(score, names) if names else "Score both with the same version of medseg."
+        advice = did_you_mean(score, names) if names else "Score both runs with the same version of medseg."
         raise UsageError("a score that both runs have", got=score, advice=advice)
     sign = direction(score)
     if sign is None:  # a guess could call a loss a gain
         known = [name for name in names if direction(name)]
-        advice = (
-            f"Choose one of {', '.join(known)}, or give it a direction in medseg/metrics/significance.py."
-        )
-        raise UsageError(
-            "a score of which medseg knows whether high or low is good", got=score, advice=advice
-        )
+        advice = f"Choose one of {', '.join(known)}, or add its direction to medseg/metrics/significance.py."
+        raise UsageError("a score whose direction (high or low is good) is known", got=score, advice=advice)
     return sign
 
 
@@ -165,9 +163,9 @@ def _require_comparable(score: str, sign: int, cases: Sequence[CaseDifference]) 
     below = [case.case for case in cases if min(case.a or 0.0, case.b or 0.0) < 0]
     if sign < 0 and below:
         raise DataError(
-            f"{score} of 0 and more, since lower is better",
-            got=f"a negative one for {below[0]}",
-            advice="Score its magnitude: the lowest signed error is not the best.",
+            f"values of {score} that are not negative, since lower is better",
+            got=f"a negative value for {below[0]}",
+            advice="Use the magnitude of the error: the lowest signed error is not the best.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Scores and pictures of objects: the mask, which were found, and a question about the image."""
+"""Scores and error pictures of objects such as lesions: overlap, detection, image-level classification."""
 
 from __future__ import annotations
 
@@ -16,37 +16,40 @@ from medseg.metrics.surface import surface_scores
 from medseg.reports.picture_overlay import draw_picture_overlay
 from medseg.volume import Mask
 
-# The least overlap of an object that counts as found: as nnDetection (Baumgartner et al., MICCAI 2021) and
-# PI-CAI (Saha et al., Lancet Oncol. 25:879, 2024) have it.
+# The least IoU at which an object counts as detected, as in nnDetection (Baumgartner et al., MICCAI 2021) and
+# PI-CAI (Saha et al., Lancet Oncol. 25:879, 2024).
 HIT_IOU = 0.1
 PICTURE_PX = 1024
-# The numbers whose contours draw_overlay paints in the colours of draw_errors.
+# Labels for which draw_overlay has the same colours as draw_errors.
 MISSED, AGREED, FALSE_ALARM = 1, 2, 3
 
 
 def score_objects(
     case: Case, reference: Reference, *, name: str = "object", question: Mapping[str, str] | None = None
 ) -> Scores:
-    """Scores of the objects of one picture, on its own grid, all of it.
+    """Scores of the objects of one picture, over its whole grid.
 
-    dice and iou are 1.0 where prediction and reference are both empty and 0.0 where one of them is; hd95_px
-    (see medseg.metrics.surface) is then None. Objects are connected components, by edges or corners.
-    <name>_sensitivity is the share of the reference's that one predicted component overlaps by an IoU of at
-    least 0.1, None without any; false_positives is the number of predicted components that overlap none so
-    far. An object predicted in many small components is thus a miss; touched is 1 where any predicted pixel
-    lies in an object, else 0. has_<name> is 1 or 0, <name>_probability what the method says of it for the
-    whole picture. brier is the squared error of the question's probability.
+    dice and iou are 1.0 if prediction and reference are both empty and 0.0 if only one of them is; hd95_px
+    (see medseg.metrics.surface) is None in both cases. Objects are connected components (8 neighbours).
+
+    - <name>_sensitivity: the share of the reference's objects that a predicted component overlaps with an IoU
+      of at least 0.1; None if the reference has no object. An object that is predicted as many small
+      components is therefore missed.
+    - false_positives: the number of predicted components that overlap no object with that IoU.
+    - touched: 1 if any predicted pixel lies in an object, else 0; None if the reference has no object.
+    - has_<name>: 1 if the reference has an object, else 0; <name>_probability is the method's probability.
+    - brier: the squared error of the question's probability.
 
     Args:
-        case: its mask, (row, column), 0 or 1; among its extras perhaps <name>_probability, and the question's
-            probability by the question's name.
-        reference: the same; the question's entry where it is known.
-        name: of an object.
+        case: its mask, (row, column), is 0 or 1; its extras may hold <name>_probability, and the question's
+            probability under the question's name.
+        reference: its mask has the same form; `about` may hold the question's entry.
+        name: the name of an object, such as lesion.
         question: the fields of a medseg.evaluation.scoring.Question.
 
     Raises:
-        LabelError: masks of two shapes or with other values.
-        DataError: a probability outside [0, 1], or another answer than the question knows.
+        LabelError: the masks have different shapes or other values than 0 and 1.
+        DataError: a probability is outside [0, 1], or the question's entry has an unknown value.
     """
     prediction, truth = case.mask.array, reference.mask.array
     counts = confusion(prediction, truth)
@@ -63,11 +66,11 @@ def score_objects(
         f"{name}_probability": _probability(case, f"{name}_probability"),
     }
     if question is not None:
-        scores |= _answered(case, reference, Question(**question))
+        scores |= _classified(case, reference, Question(**question))
     return {"": scores}
 
 
-def _answered(case: Case, reference: Reference, question: Question) -> dict[str, float | None]:
+def _classified(case: Case, reference: Reference, question: Question) -> dict[str, float | None]:
     probability, truth = (
         _probability(case, question.name),
         _truth(reference.about.get(question.entry), question),
@@ -82,7 +85,7 @@ def _answered(case: Case, reference: Reference, question: Question) -> dict[str,
 def draw_objects(case: Case, reference: Reference) -> bytes:
     """Contours of agreement (pale yellow), misses (cyan) and false alarms (violet), as a JPEG.
 
-    The tissue itself stays visible, unlike in draw_picture's. The probability is not drawn.
+    Unlike draw_picture it leaves the tissue visible. The probability is not drawn.
     """
     predicted, truth = case.mask.array == 1, reference.mask.array == 1
     regions = np.zeros(truth.shape, np.uint8)
@@ -94,7 +97,7 @@ def draw_objects(case: Case, reference: Reference) -> bytes:
 
 
 def _found(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
-    """Objects of the reference that were hit, all of them, and predicted components that hit none."""
+    """The number of detected objects, of all objects, and of predicted components without an object."""
     from scipy.ndimage import label
 
     predicted, components = label(prediction, np.ones((3, 3)))
@@ -117,12 +120,12 @@ def _probability(case: Case, name: str) -> float | None:
     return value
 
 
-def _truth(said: str | None, question: Question) -> float | None:
-    """1 or 0; None where it is not known, or can't be asked."""
-    if said is None or said == question.neither:
+def _truth(value: str | None, question: Question) -> float | None:
+    """1 or 0; None if the class is unknown or the question does not apply."""
+    if value is None or value == question.neither:
         return None
-    if said not in (question.positive, question.negative):
+    if value not in (question.positive, question.negative):
         known = ", ".join(filter(None, (question.negative, question.positive, question.neither)))
-        advice = "Correct the manifest, or leave the entry out where it is not known."
-        raise DataError(f"a {question.entry} of {known}", got=str(said), advice=advice)
-    return float(said == question.positive)
+        advice = "Correct the manifest, or leave the entry out where it is unknown."
+        raise DataError(f"one of {known} as {question.entry}", got=str(value), advice=advice)
+    return float(value == question.positive)

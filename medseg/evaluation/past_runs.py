@@ -1,4 +1,4 @@
-"""What an earlier run scored: read from a folder, or from MLflow."""
+"""Read the scores of an earlier run from a folder or from MLflow."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from medseg.metrics.surface import MEAN
 
 SCORES_CSV, SCORES_JSON, PARAMETERS_JSON, PICTURES = "scores.csv", "scores.json", "parameters.json", "cases"
 ARTIFACT_FOLDER = "scores"
-TRAINED = "trained"  # the group that says whether a case has trained the weights
+TRAINED = "trained"  # the group that tells whether the weights were trained on the case
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _CONTEXT = "mlflow.data.context"
-# What a run was made by, as telling as its parameters.
+# Tags that name the code of a run; they are compared like parameters.
 _CODE_TAGS = ("mlflow.source.git.commit", "version.", "medseg.version")
 
 
@@ -34,10 +34,10 @@ class CaseRow(NamedTuple):
     """One case of scores.csv.
 
     Attributes:
-        case, subject: names.
-        by_label: label to score name to value, None where it is undefined; the label is "" where a task has
-            one, and MEAN of several together.
-        groups: column to text, of those that the case has.
+        case, subject: their names.
+        by_label: label to score name to value, None if undefined. The label is "" if the task has only one;
+            MEAN is the mean over several labels.
+        groups: name of a group to the case's value, where it has one.
     """
 
     case: str
@@ -47,7 +47,7 @@ class CaseRow(NamedTuple):
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """All of them by one name each: dice of the case, dice_left_lung of a label."""
+        """All scores under flat names: dice for the case, dice_left_lung for a label."""
         return {
             name if label in ("", MEAN) else f"{name}_{label}": value
             for label, found in self.by_label.items()
@@ -57,11 +57,17 @@ class CaseRow(NamedTuple):
 
 @dataclass(frozen=True)
 class RunScores:
-    """The scores of one run and where they came from.
+    """The scores of one run and their source.
 
-    `name` is for the reader, `source` says where the run is. `parameters` are text, as MLflow keeps
-    them. `pictures` is the folder of the overlays <case>.jpg; a run of MLflow has `run_id` instead and
-    fetches them one by one. `warnings` concern this run alone.
+    Attributes:
+        name: for the reader.
+        source: "folder", or the id of the MLflow run.
+        rows: one for each case.
+        parameters: name to text, as MLflow stores them.
+        dataset_digest: a digest of the scored data; None if unknown.
+        pictures: the folder of the overlays <case>.jpg; None for a run of MLflow, which has run_id instead.
+        run_id: MLflow's id of the run.
+        warnings: sentences about this run.
     """
 
     name: str
@@ -75,19 +81,19 @@ class RunScores:
 
 
 def load_run(reference: str) -> RunScores:
-    """Read what `reference` stands for.
+    """Read the scores of a run.
 
-    An existing folder is always read as a folder, without MLflow; anything else is the id, else the
-    name, of a run in the MLflow store that `tracking_uri` names.
+    An existing folder is read without MLflow. Anything else is the id or the name of a run in the MLflow
+    store of `tracking_uri`.
 
     Args:
-        reference: a folder with scores.csv and perhaps parameters.json (flat; its "dataset_digest" says
-            which data were scored) and cases/<case>.jpg; or an MLflow run id or name.
+        reference: a folder with scores.csv and, optionally, parameters.json (flat; its "dataset_digest"
+            identifies the scored data) and cases/<case>.jpg; or the id or name of an MLflow run.
 
     Raises:
-        UsageError: nothing or several runs are called that.
-        DataError: no scores, or scores that can't be trusted.
-        MedsegError: MLflow is missing or doesn't answer.
+        UsageError: no run or several runs have this name.
+        DataError: the run has no scores, or they are damaged.
+        MedsegError: MLflow is missing or doesn't respond.
     """
     if os.path.isdir(reference):  # as in `picture`, Path's own raises for a name that is too long
         return _from_folder(Path(reference))
@@ -95,12 +101,12 @@ def load_run(reference: str) -> RunScores:
 
 
 def picture(run: RunScores, case: str, scratch: Path) -> Path | None:
-    """The overlay of a case as a file, None if the run has none.
+    """The file of a case's overlay; None if the run has none.
 
     Args:
-        run: of which run.
-        case: as in its scores.
-        scratch: an existing folder for what has to be fetched.
+        run: the run.
+        case: the name of the case in the run's scores.
+        scratch: an existing folder for files that are downloaded.
     """
     name = f"{case}.jpg"
     if Path(name).name != name:  # a case name from a file must not lead to another folder
@@ -121,13 +127,13 @@ def picture(run: RunScores, case: str, scratch: Path) -> Path | None:
 
 
 def _from_folder(folder: Path) -> RunScores:
-    name = "/".join(folder.resolve().parts[-2:])  # more of the path may name a person
+    name = "/".join(folder.resolve().parts[-2:])  # the rest of the path might contain a person's name
     scores = folder / SCORES_CSV
     if not scores.is_file():
         raise DataError(
             f"a folder with {SCORES_CSV}",
             got=f"{name}, which has none",
-            advice="Run medseg evaluate with this output folder; for an MLflow run of this name pass its id.",
+            advice="Run `medseg evaluate` into this folder; for an MLflow run of this name, give its id.",
         )
     parameters = _read_parameters(folder / PARAMETERS_JSON)
     return RunScores(
@@ -141,7 +147,7 @@ def _from_folder(folder: Path) -> RunScores:
 
 
 def _read_parameters(path: Path) -> dict[str, str]:
-    """Parameters as text; none without the file."""
+    """Parameters as text; empty if the file is missing."""
     if not path.is_file():
         return {}
     try:
@@ -150,19 +156,19 @@ def _read_parameters(path: Path) -> dict[str, str]:
         raise _unreadable(path, "JSON", error) from error
     if not isinstance(content, dict):
         raise _unreadable(path, "a JSON object of names and values", f"a {type(content).__name__}")
-    # str, as MLflow does it: the same value must look the same from both.
+    # Text, as in MLflow, so that values from a folder and from MLflow compare equal.
     return {name: str(value) for name, value in content.items()}
 
 
 def read_rows(path: Path) -> tuple[CaseRow, ...]:
-    """The cases of scores.csv: a line each, or with a column `label` a line for each label.
+    """The cases of scores.csv: one row each or, with a column `label`, one row for each label.
 
-    Which columns are texts to group by says scores.json beside it; a score with a damaged number must not
-    pass for one.
+    scores.json beside it names the columns that hold groups. All other columns are scores, which must be
+    numbers, so that a damaged score is not mistaken for a group.
 
     Raises:
-        DataError: no case, a case or one of its labels twice, a missing column, or a cell that is neither
-            empty nor a number.
+        DataError: there is no case, a case or one of its labels occurs twice, a column is missing, or a score
+            is neither empty nor a finite number.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -191,7 +197,7 @@ def read_rows(path: Path) -> tuple[CaseRow, ...]:
 
 
 def _groups_beside(path: Path) -> set[str]:
-    """The columns of texts that scores.json names; before 0.2 it had only their summaries."""
+    """The group columns that scores.json names; before 0.2 it had only their summaries."""
     try:
         summary = json.loads(path.with_name(SCORES_JSON).read_text("utf-8"))
         return {TRAINED, *summary.get("groups", summary.get("by_group", ()))}
@@ -207,7 +213,7 @@ def _row(path: Path, line: Mapping[str | None, Any], scores: list[str], groups: 
     numbers = {name: _number(path, line["case"], name, line[name]) for name in scores}
     texts = {name: line[name] for name in sorted(groups) if line.get(name)}
     label = line.get("label") or ""
-    if label == MEAN:  # a distance has no mean over labels
+    if label == MEAN:  # distances are not averaged over labels, so their cells are empty
         numbers = {name: value for name, value in numbers.items() if value is not None}
     return CaseRow(line["case"], line["subject"], {label: numbers}, texts)
 
@@ -258,14 +264,14 @@ def _from_mlflow(reference: str) -> RunScores:
 
 
 def _fetch_summary(client: Any, run_id: str, scratch: str) -> None:
-    """Put scores.json where read_rows looks for it; runs of other programs have none."""
+    """Download scores.json to where read_rows expects it; runs of other programs have none."""
     artifact = f"{ARTIFACT_FOLDER}/{SCORES_JSON}"
     if artifact in {entry.path for entry in client.list_artifacts(run_id, ARTIFACT_FOLDER)}:
         client.download_artifacts(run_id, artifact, scratch)
 
 
 def _all_parameters(client: Any, run: Any, scratch: Path) -> dict[str, str]:
-    """A run's parameters, with those that only its artifact has."""
+    """A run's parameters, including those that only its artifact parameters.json has."""
     names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
     if PARAMETERS_JSON not in names:
         return dict(run.data.params)
@@ -274,27 +280,31 @@ def _all_parameters(client: Any, run: Any, scratch: Path) -> dict[str, str]:
 
 
 def _client() -> Any:
-    """MLflow's client of the store; never makes a store, as MLflow would."""
+    """MLflow's client of the store; unlike MLflow itself it never creates a store."""
     try:
         from mlflow import MlflowClient
     except ImportError as error:
         advice = "Check the path of the folder, or install MLflow with: pip install 'medseg[train]'"
-        raise UsageError("a folder, or MLflow to look up a run", got="neither", advice=advice) from error
+        raise UsageError(
+            "an existing folder, or an installed MLflow to look up a run", got="neither", advice=advice
+        ) from error
     from medseg.tracking.tracker import tracking_uri
 
     uri = tracking_uri()
     database = uri.removeprefix("sqlite:///").partition("?")[0]
     if uri.startswith("sqlite:///") and not os.path.exists(database):
-        advice = "Check the path of the folder, or name the store with MLFLOW_TRACKING_URI."
+        advice = "Check the path of the folder, or set MLFLOW_TRACKING_URI to the store."
         raise UsageError(
-            "a folder, or a run in an MLflow store", got=f"no folder, and no {database}", advice=advice
+            "a folder, or a run in an MLflow store",
+            got=f"neither a folder nor the store {database}",
+            advice=advice,
         )
     with _plain_errors():
         return MlflowClient(uri)
 
 
 def _find(client: Any, reference: str) -> Any:
-    """The run with this id, else the only one with this name."""
+    """The run with this id, else the only run with this name."""
     from mlflow.exceptions import MlflowException
 
     if _RUN_ID.fullmatch(reference):
@@ -317,12 +327,12 @@ def _find(client: Any, reference: str) -> Any:
         raise UsageError(expected, got=reference, advice=advice)
     lines = [f"{run.info.run_id} ({experiments[run.info.experiment_id]}, {_started(run)})" for run in runs]
     more = f" and {len(lines) - 10} more" if len(lines) > 10 else ""
-    advice = f"Pass the id of one: {', '.join(lines[:10])}{more}."
+    advice = f"Give the id of one: {', '.join(lines[:10])}{more}."
     raise UsageError(expected, got=f"{reference}, the name of {len(runs)} runs", advice=advice)
 
 
 def _all(search: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
-    """Every page of one of MLflow's searches."""
+    """The results on all pages of one of MLflow's searches."""
     token = None
     while True:
         page = search(*arguments, page_token=token, **options)
@@ -338,7 +348,7 @@ def _started(run: Any) -> str:
 
 
 def _digest(run: Any) -> str | None:
-    """The digests of the data that were scored: all inputs but those logged as training data."""
+    """The digests of the scored data: all inputs except those logged as training data."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     contexts = [{tag.key: tag.value for tag in entry.tags}.get(_CONTEXT) for entry in inputs]
     pairs = list(zip(contexts, (entry.dataset.digest for entry in inputs), strict=True))
@@ -348,12 +358,12 @@ def _digest(run: Any) -> str | None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """MLflow's errors as medseg's, without the password that an address may hold."""
+    """Turn MLflow's errors into medseg's, without the password that an address may contain."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
         got = re.sub(r"//[^/@\s]+@", "//", str(error).partition("\n")[0])
-        advice = "Check MLFLOW_TRACKING_URI, and that the server runs."
-        raise MedsegError("an MLflow store that answers", got=got, advice=advice) from error
+        advice = "Check MLFLOW_TRACKING_URI, and whether the server is running."
+        raise MedsegError("an MLflow store that responds", got=got, advice=advice) from error

@@ -1,4 +1,4 @@
-"""What a case is scored against: the files that a manifest's item names, read onto the image's grid."""
+"""The reference of a case: the label files of a manifest's item, read on the image's grid."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Reference:
     """The reference of one case.
 
     Attributes:
-        mask: on the image's grid, with the labels of its manifest.
-        second: (row, column), of a second observer; None without one.
-        field_of_view: bool, where scores are taken; None for everywhere.
-        about: the item's other entries, such as subject and pathology.
+        mask: (row, column) or (i, j, k), on the image's grid, with the labels of its manifest.
+        second: (row, column), the labels of a second observer; None if there is none.
+        field_of_view: bool, where masks are scored; None for everywhere.
+        about: all entries of the item, such as subject and pathology.
     """
 
     mask: Mask
@@ -32,16 +32,16 @@ class Reference:
 
 
 def read_reference(item: Mapping[str, Any], case: Case) -> Reference:
-    """Read what an item says of a case.
+    """Read the reference files of an item.
 
     Args:
-        item: of medseg.data.manifests.load_items: `label`, a file; `label_2nd` and `given_field` where
-            there are any; `labels`, value to name, where they are other than the case's own.
-        case: of the item's image.
+        item: an item of medseg.data.manifests.load_items: `label`, a file; optionally `label_2nd` and
+            `given_field`, files, and `labels`, value to name, if they differ from the case's own.
+        case: the case of the item's image.
 
     Raises:
-        UnreadableError: a file that can't be read.
-        LabelError: one with unknown values or of another size than the image.
+        UnreadableError: a file can't be read.
+        LabelError: a file has unknown values or another size than the image.
     """
     labels = item.get("labels", case.mask.labels)
     planes = {}
@@ -52,7 +52,7 @@ def read_reference(item: Mapping[str, Any], case: Case) -> Reference:
                 raise LabelError(
                     f"a {key} of the image's size {case.mask.array.shape}",
                     got=f"{mask.array.shape}",
-                    advice="Pair the image with its own.",
+                    advice=f"Pair the image with its own {key}.",
                 )
             planes[key] = mask
     second, given = planes.get("label_2nd"), planes.get("given_field")

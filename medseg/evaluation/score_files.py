@@ -1,4 +1,4 @@
-"""Scores of a split as files: scores.csv, a line a case and label, and scores.json, the summary."""
+"""Scores of a split as files: scores.csv, a row for each case and label, and scores.json, the summary."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def write_scores(
 ) -> None:
     """Write scores.csv and scores.json and log the summary as a table.
 
-    scores.csv has the columns case, subject, the groups that cases have, label where there are several, and
-    the scores by name. scores.json names the groups, and has the scores by group too (by_group); where cases
-    have the probability and the truth of the question, also how well it is answered (under its name, see
-    summarise_question) and the question itself.
+    scores.csv has the columns case, subject, the groups that any case has, label if there are several, and
+    the scores. scores.json has the mean scores, the names of the groups and the scores by group (by_group).
+    If cases have a probability and a truth, it also has the question and, under the question's name, the
+    result of summarise_question.
 
     Args:
-        rows: one a case.
+        rows: one for each case.
         folder: must exist.
         about: further entries of scores.json.
-        question: that the method answers besides the mask.
+        question: the image-level question that the method answers besides the mask.
     """
     named = dict.fromkeys(name for row in rows for name in row.groups)
     groups = sorted(named, key=lambda name: name == TRAINED)  # a data set's own first
     _write_csv(rows, folder / SCORES_CSV, groups)
     summary = {**about, "scores": _summary(rows), "groups": groups}
-    answered = summarise_question(_flat(rows), question) if question else None
-    if question and answered:
-        summary |= {question.name: answered, "question": asdict(question)}
+    classified = summarise_question(_flat(rows), question) if question else None
+    if question and classified:
+        summary |= {question.name: classified, "question": asdict(question)}
     if groups:
         summary["by_group"] = {name: _by_value(rows, name, question) for name in groups}
     write_json(folder / SCORES_JSON, summary)
@@ -106,7 +106,7 @@ def _summary(rows: Sequence[CaseRow]) -> dict[str, Any]:
 
 
 def _by_value(rows: Sequence[CaseRow], column: str, question: Question | None) -> dict[str, Any]:
-    """Value of a column to the summary of its cases; cases without a value are in none."""
+    """Each value of a column with the summary of its cases; cases without a value are left out."""
     groups: dict[str, Any] = {}
     for value in sorted({row.groups[column] for row in rows if row.groups.get(column)}):
         members = [row for row in rows if row.groups.get(column) == value]

@@ -1,4 +1,4 @@
-"""How a task is scored: what its bundle says of a case's scores, groups and second question."""
+"""How a task is scored: its score function, error picture, groups and image-level question."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ Draw = Callable[[Case, Reference], bytes]
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a whole image that a method answers besides the mask, such as benign or malignant.
+    """A binary classification of the whole image besides the mask, such as benign or malignant.
 
     Attributes:
-        name: of what is asked for; the score `<name>_probability` holds its probability.
-        entry: of a manifest's items, where the truth stands.
-        positive, negative: the entry's two values that answer it; the score `is_<positive>` holds 1, 0, or
-            None.
-        neither: the value of images of which it can't be asked.
+        name: the name of the property, such as malignancy; the score `<name>_probability` is its probability.
+        entry: the entry of a manifest's items that holds the truth.
+        positive, negative: the entry's values for the two classes; the score `is_<positive>` is 1, 0 or None.
+        neither: the entry's value for images to which the question does not apply.
     """
 
     name: str
@@ -41,14 +40,14 @@ class Question:
 
 
 class Scoring:
-    """What a bundle names as `scoring`.
+    """The `scoring` of a bundle.
 
     Args:
-        score: a case and its reference to label to score name to value. The label is "" where a task has one
-            label; of several, MEAN is their mean.
-        draw: a case and its reference to a picture of agreement, misses and false alarms, a JPEG.
-        groups: entries of a manifest's items by whose values scores are grouped too, such as device.
-        question: the fields of a Question; None where the task has none.
+        score: a function of a case and its reference that returns label to score name to value. The label is
+            "" if the task has only one; the label MEAN holds the mean over several.
+        draw: a function of the same that returns a JPEG of agreement, misses and false alarms.
+        groups: entries of a manifest's items by which scores are also summarised, such as device.
+        question: the fields of a Question; None if the task has none.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Scores of a method on a split: of the masks that it writes, case by case, as files."""
+"""Score a method on a split: each case's mask, as `medseg segment` would write it."""
 
 from __future__ import annotations
 
@@ -42,41 +42,41 @@ def evaluate(
     scoring: Scoring,
     parameters: Mapping[str, str] | None = None,
 ) -> list[CaseRow]:
-    """Score the masks that a segmenter makes of the items of a split.
+    """Score the masks that a segmenter makes for the items of a split.
 
-    output_dir gets scores.csv (a line a case and label), scores.json (mean and interval over subjects),
-    parameters.json and cases/<case>.jpg (agreement, misses and false alarms). Of the validation split of
-    photographs it also finds the threshold of the best mean Dice; never of the test split, where choosing
-    would be cheating. Cases that the weights have learnt from are marked (the column `trained`), and told.
-    Of several processes each scores its share, the first writes.
+    output_dir gets scores.csv (a row for each case and label), scores.json (mean and interval over subjects),
+    parameters.json and cases/<case>.jpg (agreement, misses and false alarms). On the validation split of
+    photographs it also finds the threshold with the best mean Dice, never on the test split, where a choice
+    would bias the score. Cases that the weights were trained on are marked in the column `trained`, with a
+    warning. Each of several processes scores its share; the first one writes.
 
     Args:
         segmenter: makes the masks.
-        items: of medseg.data.manifests.load_items.
-        output_dir: made when it is missing.
+        items: items of medseg.data.manifests.load_items.
+        output_dir: created if it is missing.
         split: training, validation or test.
-        scoring: of the task.
+        scoring: the scoring of the task.
         parameters: flattened configuration, for comparisons.
 
     Returns:
-        A row a case, by name.
+        A row for each case, sorted by name.
 
     Raises:
-        MedsegError: an image or a reference that can't be read, or an image that is refused: a case that
-            fails must not be left out of the mean.
+        MedsegError: an image or a reference can't be read, or an image is refused. A case that fails must not
+            be left out of the mean.
     """
     folder = Path(output_dir)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     names = case_names(sorted(str(item["image"]) for item in items))
     lineage = lineage_of(segmenter.weights)
-    marked = any(lineage.knows(item) for item in items)
+    marked = any(lineage.includes(item) for item in items)
     rows: list[CaseRow] = []
     for_threshold: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for item in share(items) if idist.get_world_size() > 1 else items:
         case, reference = _case(segmenter, item)
         name = names[str(item["image"])]
         groups = {key: str(item[key]) for key in scoring.groups if item.get(key)}
-        groups |= {TRAINED: "yes" if lineage.knows(item) else "no"} if marked else {}
+        groups |= {TRAINED: "yes" if lineage.includes(item) else "no"} if marked else {}
         scores = {label: dict(found) for label, found in scoring.score(case, reference).items()}
         rows.append(CaseRow(name, str(item.get("subject", name)), scores, groups))
         with atomic_path(folder / PICTURES / f"{name}.jpg") as temporary:
@@ -92,12 +92,12 @@ def evaluate(
             about["best_threshold"] = {"threshold": threshold, "mean_dice": dice}
         write_scores(rows, folder, about, scoring.question)
         write_json(folder / PARAMETERS_JSON, {**(parameters or {}), "dataset_digest": items_digest(items)})
-        _tell_of_training(rows, lineage.is_whole)
+        _warn_of_training_cases(rows, lineage.is_whole)
     return rows
 
 
 def ranked(rows: Sequence[CaseRow]) -> list[str]:
-    """The names of the cases from the lowest Dice to the highest; undefined ones count as lowest."""
+    """The names of the cases, from the lowest Dice to the highest; an undefined Dice counts as 0."""
     return [row.case for row in sorted(rows, key=lambda row: row.scores["dice"] or 0.0)]
 
 
@@ -134,7 +134,7 @@ def evaluated_segmenter(
 ) -> Segmenter:
     """The segmenter that evaluate.yaml scores; arguments as for Segmenter.
 
-    Options of the running workflow that inference.yaml has too, such as `threshold`, count for it.
+    Overrides of the running workflow whose keys inference.yaml has too, such as `threshold`, apply to it.
     """
     files = inference_files(open_bundle(str(bundle_root)), method)
     overrides = inference_overrides(bundle_root, files, inference)
@@ -146,14 +146,14 @@ def evaluated_segmenter(
 def trained_segmenter(
     bundle_root: str | Path, config_files: Sequence[str], method: str, device: Any, weights: str | Path
 ) -> Segmenter:
-    """The segmenter that a training ends in: its weights in the bundle's inference.yaml."""
+    """The segmenter of a finished training: the bundle's inference.yaml with the training's weights."""
     files = inference_files(open_bundle(str(bundle_root)), method)
     values = trained_values(bundle_root, config_files, files)
     return Segmenter(str(bundle_root), str(device), values, method, weights=weights)
 
 
 def items_digest(items: Sequence[Mapping[str, Any]]) -> str:
-    """A digest of the content of the items' files, whatever their order and number of appearances."""
+    """A digest of the content of the items' files, independent of their order and repetitions."""
     files = FileDigests()
     return combine(sorted({files.of_item(item) for item in items}))
 
@@ -169,15 +169,15 @@ def _for_threshold(case: Case, reference: Reference) -> tuple[np.ndarray, np.nda
     return case.extras["probability"], truth, np.ones(truth.shape, bool) if field is None else field
 
 
-def _tell_of_training(rows: Sequence[CaseRow], known: bool) -> None:
+def _warn_of_training_cases(rows: Sequence[CaseRow], known: bool) -> None:
     trained = sum(row.groups.get(TRAINED) == "yes" for row in rows)
     if trained:
         logger.warning(
-            "%d of %d cases trained these weights (column `trained`): their scores flatter",
+            "these weights were trained on %d of %d cases (column `trained`), whose scores are optimistic",
             trained,
             len(rows),
         )
     elif not known:
         logger.warning(
-            "which cases these weights have learnt from is not known: no *.lineage.json beside them"
+            "it is unknown which cases these weights were trained on: there is no *.lineage.json beside them"
         )

@@ -1,4 +1,4 @@
-"""Can this input be used? It is read as `segment` would read it, and shown to the gates of the tasks."""
+"""Check whether an input can be used: read it as `segment` would, and run the gates of the tasks on it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _RANK = {"pass": 0, "warn": 1, "reject": 2}
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one task says of an input.
+    """The verdict of one task's gate on an input.
 
     Attributes:
-        task: its name.
+        task: the name of the task.
         verdict: pass, warn or reject.
-        reasons: sentences; empty after pass.
+        reasons: sentences; empty if the verdict is pass.
     """
 
     task: str
@@ -38,16 +38,16 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file or a DICOM study holds, and whether it can be used.
+    """The content of a file or a DICOM study, and whether it can be used.
 
     Attributes:
-        verdict: pass, warn or reject; of several tasks the best one's.
-        reasons: sentences; empty after pass.
-        series: of a DICOM study, each with the reason why it was chosen or not.
-        shape: of the image, (row, column) or (i, j, k); empty without any.
-        spacing_mm: size of a voxel or pixel along each axis; empty where it is unknown.
-        orientation: directions to which i, j and k grow, such as LPS; empty for a picture.
-        tasks: the opinion of each task that takes such an image.
+        verdict: pass, warn or reject; the best verdict if several tasks were asked.
+        reasons: sentences; empty if the verdict is pass.
+        series: the series of a DICOM study, each with the reason why it was chosen or not.
+        shape: (row, column) or (i, j, k); empty if no image could be read.
+        spacing_mm: size of a voxel or pixel along each axis; empty if unknown.
+        orientation: the directions of increasing i, j and k, such as LPS; empty for a picture.
+        tasks: the verdict of each task that takes such an image.
     """
 
     verdict: str
@@ -59,7 +59,7 @@ class Inspection:
     tasks: list[Opinion] = field(default_factory=list)
 
     def record(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """The inspection as a dictionary for JSON."""
         from medseg.io import dicom
 
         return {**asdict(self), "series": dicom.to_json(self.series)}
@@ -80,57 +80,58 @@ class Inspection:
 
 
 def inspect(path: Input, task: str | None = None, modality: str | None = None) -> Inspection:
-    """Look at a picture, a volume or a DICOM study as `segment` would, and say what is odd.
+    """Read a picture, a volume or a DICOM study as `segment` would, and report its problems.
 
     Args:
         path: a file, a folder, a zip archive, or several DICOM files.
-        task: whose gate decides; None asks all tasks that take such an image, and the best opinion counts.
-        modality: DICOM's word for the kind of series to choose; None takes the tasks' own.
+        task: the task whose gate decides; None asks all tasks that take such an image, and the best verdict
+            counts.
+        modality: the DICOM modality of the series to choose; None for that of each task.
 
     Raises:
-        UsageError: an unknown task.
+        UsageError: the task is unknown.
     """
     gates = [_Gate(open_bundle(name)) for name in ([task] if task else tasks())]
     gates = [gate for gate in gates if modality in (None, gate.modality)]
     kinds = [modality] if modality else [gate.modality for gate in gates]
-    looks = {kind: _look(path, kind) for kind in dict.fromkeys(kinds)}
-    asked = [(gate, looks[gate.modality]) for gate in gates]
-    opinions = [
-        (gate.opinion(look.volume), look)
-        for gate, look in asked
-        if look.volume is not None and (task or look.volume.array.ndim - 1 == gate.spatial_dims)
+    readings = {kind: _read(path, kind) for kind in dict.fromkeys(kinds)}
+    asked = [(gate, readings[gate.modality]) for gate in gates]
+    pairs = [
+        (gate.opinion(reading.volume), reading)
+        for gate, reading in asked
+        if reading.volume is not None and (task or reading.volume.array.ndim - 1 == gate.spatial_dims)
     ]
-    if not opinions:
-        return _without_opinion(list(looks.values()), [gate.task for gate in gates])
-    best, look = min(opinions, key=lambda pair: _RANK[pair[0].verdict])
-    told = [opinion for opinion, _ in opinions]
-    if len(told) == 1:
-        return _inspection(best.verdict, best.reasons, look, [] if task else told)
-    same = [opinion for opinion in told if opinion.verdict == best.verdict]
+    if not pairs:
+        return _without_opinion(list(readings.values()), [gate.task for gate in gates])
+    best, reading = min(pairs, key=lambda pair: _RANK[pair[0].verdict])
+    opinions = [opinion for opinion, _ in pairs]
+    if len(opinions) == 1:
+        return _inspection(best.verdict, best.reasons, reading, [] if task else opinions)
+    same = [opinion for opinion in opinions if opinion.verdict == best.verdict]
     reasons = [f"{opinion.task}: {reason}" for opinion in same for reason in opinion.reasons]
-    return _inspection(best.verdict, reasons, look, told)
+    return _inspection(best.verdict, reasons, reading, opinions)
 
 
-def _without_opinion(looks: Sequence[_Look], names: Sequence[str]) -> Inspection:
-    """Of what can't be read, or what no task takes."""
-    read = next((look for look in looks if look.volume is not None), None)
+def _without_opinion(readings: Sequence[_Reading], names: Sequence[str]) -> Inspection:
+    """The inspection of an input that can't be read, or that no task takes."""
+    read = next((reading for reading in readings if reading.volume is not None), None)
     if read is None or read.volume is None:
-        errors = dict.fromkeys(str(look.error) for look in looks)
-        return Inspection("reject", list(errors), looks[-1].series)
-    if not names:  # the series of a modality that no task has: all that can be said is how it was read
+        errors = dict.fromkeys(str(reading.error) for reading in readings)
+        return Inspection("reject", list(errors), readings[-1].series)
+    if not names:  # no task takes this modality, so only the warnings of reading it are known
         verdict = judge(read.volume.warnings)
         return _inspection(verdict["verdict"], verdict["reasons"], read, [])
-    nobody = UnsuitableError(
-        f"an image that one of the tasks takes: {', '.join(names)}",
-        got=f"one with {read.volume.array.ndim - 1} axes",
-        advice="Name the task by --task.",
+    unsuitable = UnsuitableError(
+        f"an image for one of the tasks {', '.join(names)}",
+        got=f"an image with {read.volume.array.ndim - 1} axes",
+        advice="Choose the task with --task.",
     )
-    return _inspection("reject", [str(nobody)], read, [])
+    return _inspection("reject", [str(unsuitable)], read, [])
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """What was read by one modality."""
+class _Reading:
+    """What was read for one modality: a volume, or the error."""
 
     series: Sequence[Series]
     volume: Volume | None
@@ -138,7 +139,7 @@ class _Look:
 
 
 class _Gate:
-    """How a task reads an image, and the step `gate` of its preprocessing, where it has one."""
+    """The steps `load` and, if there is one, `gate` of a task's preprocessing."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.task = bundle.task
@@ -160,24 +161,24 @@ class _Gate:
         return Opinion(self.task, verdict["verdict"], verdict["reasons"])
 
 
-def _look(path: Input, modality: str | None) -> _Look:
+def _read(path: Input, modality: str | None) -> _Reading:
     from medseg.io import dicom, is_study, read_volume
 
     series: Sequence[Series] = ()
     try:
         series = dicom.inspect(path, modality) if is_study(path) else ()
-        return _Look(series, read_volume(path, modality), None)
+        return _Reading(series, read_volume(path, modality), None)
     except InputError as error:
-        return _Look(series, None, error)
+        return _Reading(series, None, error)
 
 
-def _inspection(verdict: str, reasons: list[str], look: _Look, opinions: list[Opinion]) -> Inspection:
-    volume = look.volume
+def _inspection(verdict: str, reasons: list[str], reading: _Reading, opinions: list[Opinion]) -> Inspection:
+    volume, series = reading.volume, reading.series
     if volume is None:
-        return Inspection(verdict, reasons, look.series, tasks=opinions)
+        return Inspection(verdict, reasons, series, tasks=opinions)
     shape = volume.array.shape[1:]
     if volume.affine is None:
         known = volume.pixel_spacing_mm or ()
-        return Inspection(verdict, reasons, look.series, shape, known, tasks=opinions)
+        return Inspection(verdict, reasons, series, shape, known, tasks=opinions)
     spacing = tuple(float(step) for step in np.linalg.norm(volume.affine[:3, :3], axis=0))
-    return Inspection(verdict, reasons, look.series, shape, spacing, orientation(volume.affine), opinions)
+    return Inspection(verdict, reasons, series, shape, spacing, orientation(volume.affine), opinions)

@@ -1,4 +1,4 @@
-"""What a person or a program reads afterwards: the overlay, the page and the record."""
+"""The reports of a result: overlay.png, report.html and measurements.json."""
 
 from medseg.reports.overlay import draw_overlay
 from medseg.reports.page import write_page

@@ -1,4 +1,4 @@
-"""comparison.html: whether run B is better than run A, on screen or on paper, without a network."""
+"""comparison.html: is run B better than run A? For screen or paper, without a network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from medseg.reports.picture_overlay import AGREED, FALSE_ALARM, MISSED, to_displ
 logger = logging.getLogger(__name__)
 
 PICTURE_PX = 900  # of an embedded picture: half the width of A4 at 250 dpi
-MAX_DOTS = 60  # cases in the dot plot; of more, those that changed most in either direction
+MAX_DOTS = 60  # cases in the dot plot; if there are more, those that changed most in either direction
 
 _BANNERS = {"better": ("pass", "✓"), "worse": ("fail", "✗"), "no difference shown": ("open", "○")}
-_DIRECTIONS = {1: "higher is better", -1: "lower is better", None: "unknown whether high is good"}
+_DIRECTIONS = {1: "higher is better", -1: "lower is better", None: "direction unknown"}
 _UNKNOWN, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 _MARGIN_PERCENT = 4  # of the dot plot's width, so that no dot is cut
 
@@ -37,8 +37,8 @@ def write_comparison_page(
     Args:
         path: the file; its folder must exist.
         record: the content of comparison.json, see `medseg.evaluation.comparison.Comparison`.
-        worst: cases to show in full, each with the reasons why.
-        pictures: case to its overlays in A and in B, None where there is none.
+        worst: the cases to show with pictures, each with the reasons.
+        pictures: case to its overlays in A and in B; None for a missing one.
     """
     name, sign = record["score"], record["directions"][record["score"]]
     kind, mark = _BANNERS[record["verdict"]]
@@ -72,7 +72,7 @@ def write_comparison_page(
 
 
 def _score(name: str, entry: Mapping[str, Any], sign: int | None, decides: bool) -> dict[str, Any]:
-    """One line of the table of scores, as text."""
+    """One row of the table of scores, as text."""
     p, low, high = entry["p"], entry["low"], entry["high"]
     return {
         "name": readable(name),
@@ -108,7 +108,7 @@ def _dots(cases: Sequence[Mapping[str, Any]], sign: int) -> dict[str, Any]:
 
 
 def _dot(case: Mapping[str, Any], sign: int, low: float, high: float) -> dict[str, Any]:
-    """One case: its texts, and where its dots are in percent of the width."""
+    """One case of the dot plot: its texts, and the positions of its dots in percent of the width."""
     width = 100 - 2 * _MARGIN_PERCENT
     at = {
         side: _MARGIN_PERCENT + width * (case[side] - low) / (high - low) if high > low else 50.0
@@ -144,14 +144,14 @@ def _worst_case(
 
 
 def _embedded(path: Path | None) -> str:
-    """A picture as a data URL; empty without one, or for a file that is none."""
+    """A picture as a data URL; empty if there is none or if the file is not a picture."""
     if path is None:
         return ""
     try:
-        # Encoded anew: only what is a picture gets into the page.
+        # Encoded again, so that only the content of a picture gets into the page.
         return data_url(to_display(read_volume(path).array), PICTURE_PX)
     except UnreadableError as error:
-        logger.warning("left out of the page: %s", error)
+        logger.warning("a picture is left out of the page: %s", error)
         return ""
 
 

@@ -1,4 +1,4 @@
-"""report.html: one file for a clinician to review a case, on screen or on paper, without a network."""
+"""report.html: one file in which a clinician reviews a case, on screen or on paper, without a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _UNITS = {
     "px2": "px²",
     "deg": "°",
 }
-_ACRONYMS = {word.lower(): word for word in ("CT", "HU", "LAA")}
+_ACRONYMS = {"ct": "CT", "hu": "HU", "laa": "LAA", "monai": "MONAI", "sha256": "SHA-256"}
+LISTED_NAMES = 5  # more measurements than this without a value are counted, their names folded away
 
 
 def write_page(
@@ -48,34 +49,35 @@ def write_page(
 ) -> None:
     """Write report.html, in full or not at all.
 
-    It names the case only by provenance["input"] and takes its title from provenance["task"], else from
-    provenance["bundle"]. The banner is green only without warnings and with no quality["verdict"] other
-    than pass.
+    The page names the case only by provenance["input"]. Its title is provenance["task"], else
+    provenance["bundle"]. The banner is green only if there are no warnings and quality["verdict"] is "pass"
+    or missing.
 
     Args:
         path: the file; its folder must exist.
         image: (C, row, column), C 1 or 3, a picture; or (1, i, j, k), a volume.
         mask: (row, column) or (i, j, k), the labels on its grid.
-        measurements: name to {"value": number, list, dict or None, "unit": str, "reason": str when None}.
-        quality: {"verdict": "pass" or "warn", ...}; empty when nothing was checked.
-        warnings: sentences for the reader; empty when nothing is odd.
+        measurements: name to {"value": number, list, dict or None, "unit": str}; a value of None has a
+            "reason" too.
+        quality: {"verdict": "pass" or "warn", ...}; empty if no check was made.
+        warnings: sentences for the reader; empty if there are none.
         provenance: bundle, weights, versions, input and date; may be nested.
         field_of_view: (row, column) bool, True where the picture was analysed; not for volumes.
-        window: which values of a volume are shown; None for all but the extremes.
+        window: the range of a volume's values that is shown; None for all but the extremes.
 
     Raises:
-        UnsuitableError: a shape that can't be shown, or a volume without an affine.
-        MedsegError: a mask or field of view on another grid.
+        UnsuitableError: the image has a shape that can't be shown, or a volume has no affine.
+        MedsegError: the mask or the field of view is on another grid than the image.
     """
-    made_by = dict(_flat(plain(provenance)))
+    origin = dict(_flat(plain(provenance)))
     numbers = plain(measurements)
     pictures = (
         volume_pictures(image, mask, window) if image.ndim == 4 else _picture(image, mask, field_of_view)
     )
     html = render(
         "volume.html.j2" if image.ndim == 4 else "page.html.j2",
-        title=readable(made_by.get("task") or made_by.get("bundle") or "Segmentation"),
-        case=made_by.get("input", ""),
+        title=readable(origin.get("task") or origin.get("bundle") or "Segmentation"),
+        case=origin.get("input", ""),
         concerns=_concerns(quality, warnings),
         legend=_legend(mask, pictures["found"]),
         measurements=[
@@ -85,9 +87,10 @@ def write_page(
         ],
         tables=[_table(name, entry["value"]) for name, entry in numbers.items() if _is_table(entry["value"])],
         unknown=_unknown(numbers),
+        listed_names=LISTED_NAMES,
         checked=bool(quality),
         empty=not mask.array.any(),
-        provenance=made_by,
+        provenance={name: _provenance_text(value) for name, value in origin.items()},
         readable=readable,
         **pictures,
     )
@@ -96,11 +99,11 @@ def write_page(
 
 
 def render(template: str, **values: Any) -> str:
-    """A page from a template beside this file; all values are escaped.
+    """Fill a template that lies beside this file; all values are escaped.
 
     Args:
-        template: its file name.
-        values: what the template names; one that is missing is an error.
+        template: the template's file name.
+        values: the variables of the template; a missing one is an error.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -115,7 +118,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def readable(name: str) -> str:
-    """A key as a reader would write it: vessel_density becomes Vessel density, lung_ct Lung CT."""
+    """A key as words: vessel_density becomes "Vessel density", lung_ct "Lung CT"."""
     words = _words(name)
     return words[:1].upper() + words[1:]
 
@@ -126,7 +129,7 @@ def _words(name: str) -> str:
 
 
 def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
-    """What the banner lists, in words; empty when all is well."""
+    """The sentences that the banner lists; empty if there are no warnings and the verdict is pass."""
     concerns = plain(list(warnings))
     verdict = quality.get("verdict", "pass")
     if verdict != "pass" and not concerns:
@@ -135,7 +138,7 @@ def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
 
 
 def _picture(image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None) -> dict[str, Any]:
-    """What page.html.j2 names besides the values of every page, and which labels were found."""
+    """The variables that page.html.j2 needs for a picture, and the set of labels that occur in the mask."""
     overlay = draw_picture_overlay(image, mask, field_of_view)
     return {
         "picture": data_url(to_display(image)),
@@ -148,7 +151,7 @@ def _picture(image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None) ->
 
 
 def _legend(mask: Mask, found: set[int]) -> list[dict[str, Any]]:
-    """Name, colour and presence of each label but the background."""
+    """Name, colour and presence of each label except the background."""
     names = mask.labels or {int(value): f"label {value}" for value in sorted(found)}
     return [
         {"name": readable(name), "colour": colour_of(value), "found": value in found}
@@ -158,12 +161,12 @@ def _legend(mask: Mask, found: set[int]) -> list[dict[str, Any]]:
 
 
 def data_url(picture: np.ndarray, long_side: int = LONG_SIDE) -> str:
-    """A (row, column, 3) uint8 picture as a JPEG data URL, made smaller to `long_side` px."""
+    """A (row, column, 3) uint8 picture as a JPEG data URL, reduced to at most `long_side` px."""
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, long_side)).decode("ascii")
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of the table: a readable name and its text, or its histogram."""
+    """One row of the table of measurements: a readable name and its text, or its histogram."""
     value, unit = entry["value"], str(entry["unit"])
     histogram = _histogram(value)
     text = "" if histogram else _text(value, _UNITS.get(unit, unit))
@@ -177,29 +180,36 @@ def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_table(value: Any) -> bool:
-    """Whether it is a list of things, each with its measures, such as lesions."""
+    """Whether a value is a list of objects, each with its measurements, such as lesions."""
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
-def _table(name: str, things: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A column for each thing, a row for each measure that any of them has."""
-    measures = [key for key in things[0] if any(thing.get(key) is not None for thing in things)]
-    rows = [(readable(key), [_text(thing.get(key), "") for thing in things]) for key in measures]
-    return {"name": readable(name), "count": len(things), "rows": rows}
+def _table(name: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A column for each object, a row for each measurement that any of them has."""
+    keys = [key for key in objects[0] if any(each.get(key) is not None for each in objects)]
+    rows = [(readable(key), [_text(each.get(key), "") for each in objects]) for key in keys]
+    return {"name": readable(name), "count": len(objects), "rows": rows}
 
 
 def _unknown(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Reason to the readable names of what could not be measured for it."""
+    """Each reason for a missing value, with the readable names of the measurements that lack it."""
     unknown: dict[str, list[str]] = {}
     for name, entry in measurements.items():
         if entry["value"] is None:
-            named = f"{_words(_without_unit(name, entry['unit']).lower())} ({entry['unit']})"
-            unknown.setdefault(entry.get("reason") or "no reason was given", []).append(named)
+            text = f"{_words(_without_unit(name, entry['unit']).lower())} ({entry['unit']})"
+            unknown.setdefault(entry.get("reason") or "no reason was given", []).append(text)
     return unknown
 
 
+def _provenance_text(value: Any) -> str:
+    """A leaf of the provenance as text: lists joined, "none" for nothing."""
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
 def _without_unit(name: str, unit: str) -> str:
-    """The name without the unit that stands beside the value anyway."""
+    """The name without its unit, which is shown beside the value."""
     if _UNITS.get(unit, unit) == "":
         return name
     if unit.startswith("%"):
@@ -225,7 +235,7 @@ def _text(value: Any, unit: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Four significant digits, a whole number in full, never an exponent for what a reader can take in."""
+    """Four significant digits; whole numbers in full; an exponent only below 0.0001 and from a million on."""
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
         return f"{int(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     if not 1e-4 <= abs(value) < 1e6:
@@ -234,7 +244,7 @@ def _number(value: float) -> str:
 
 
 def _histogram(value: Any) -> dict[str, Any] | None:
-    """Bars (0 to 1) and axis of {"edges", "counts"}; None for any other value."""
+    """Bars (heights 0 to 1) and axis of a value {"edges", "counts"}; None for any other value."""
     if not (isinstance(value, dict) and value.get("counts") and value.get("edges")):
         return None
     counts, edges = value["counts"], value["edges"]
@@ -243,12 +253,12 @@ def _histogram(value: Any) -> dict[str, Any] | None:
         "bars": [count / top for count in counts],
         "low": _number(edges[0]),
         "high": _number(edges[-1]),
-        "said": f"{_number(sum(counts))} counted",
+        "total": f"{_number(sum(counts))} counted",
     }
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """The leaves of nested mappings, with dotted keys."""
+    """The leaves of nested mappings, their keys joined by dots."""
     leaves: list[tuple[str, Any]] = []
     for key, value in mapping.items():
         name = f"{prefix}.{key}" if prefix else str(key)

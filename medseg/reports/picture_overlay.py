@@ -1,4 +1,4 @@
-"""A picture with the mask's contour on it, on its own pixels."""
+"""A picture with the mask's contours, on its own pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLOURS = np.array(COLOURS_RGB, np.uint8)
 MISSED, AGREED, FALSE_ALARM = COLOURS[:3]
 FIELD_COLOUR = np.array((200, 200, 200), np.uint8)
 
-# One pixel of line per this many on the long side: a line stays visible when the picture fills a screen.
+# A line is one pixel wide for so many pixels on the long side, so that it is visible in a full-screen view.
 PIXELS_PER_LINE = 1600
 
 
@@ -21,7 +21,7 @@ def draw_picture_overlay(
 ) -> np.ndarray:
     """Draw the contour of each label on a picture, and the border of the field of view that was analysed.
 
-    Arguments, what it returns and errors: see `medseg.reports.overlay.draw_overlay`.
+    For arguments, result and errors see `medseg.reports.overlay.draw_overlay`.
     """
     picture = to_display(image)
     _check_grid("a mask", mask.array, picture)
@@ -69,24 +69,27 @@ def colour_of(label: int) -> str:
 
 
 def to_display(image: np.ndarray) -> np.ndarray:
-    """Turn any picture into one for a screen.
+    """Convert any picture to 8-bit RGB for display.
 
-    uint8 stays as it is; bool and floats within [0, 1] are multiplied by 255. Anything else, 16-bit above
-    all, is stretched between its own 0.1 and 99.9 percentiles, the same for all channels: a 12-bit camera
-    in a 16-bit file would be black by its type's range, and a hot pixel would darken the rest. A stretched
-    picture shows structure, not exact values. Values that aren't finite count as 0.
+    uint8 values are kept; bool and floats within [0, 1] are multiplied by 255. All others, such as 16-bit
+    values, are stretched between their 0.1 and 99.9 percentiles, the same for all channels. Scaled by the
+    type's range instead, the 12 bits of a camera in a 16-bit file would look black, and scaled by the
+    maximum, a hot pixel would darken the rest. Values that are not finite count as 0.
 
     Args:
         image: (C, row, column), C 1 (grey) or 3 (RGB), any real dtype.
 
     Returns:
         (row, column, 3) uint8, a copy.
+
+    Raises:
+        UnsuitableError: the image has another shape.
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise UnsuitableError(
             "a picture of shape (1 or 3, row, column)",
             got=f"shape {image.shape}",
-            advice="Choose one channel, or convert the picture to grey or RGB.",
+            advice="Choose one channel, or convert the picture to greyscale or RGB.",
         )
     pixels = image if image.dtype == np.uint8 else _stretch(image)
     return (
@@ -95,7 +98,7 @@ def to_display(image: np.ndarray) -> np.ndarray:
 
 
 def _stretch(image: np.ndarray) -> np.ndarray:
-    """Values to 0 to 255 by the rule of `to_display`; same shape, uint8."""
+    """Scale values to 0 to 255 as `to_display` describes; same shape, uint8."""
     values = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = 0.0, 1.0
     if np.issubdtype(image.dtype, np.integer) or values.min() < 0 or values.max() > 1:
@@ -107,8 +110,8 @@ def _stretch(image: np.ndarray) -> np.ndarray:
 
 
 def grow(labels: np.ndarray, width: int) -> np.ndarray:
-    """Each pixel's largest label within `width` pixels; (row, column), same dtype."""
-    # By hand: scipy's maximum_filter goes through float64.
+    """The largest label within `width` pixels of each pixel; (row, column), same dtype."""
+    # Not by scipy's maximum_filter, which converts to float64.
     for _ in range(width):
         rows = labels.copy()
         np.maximum(rows[1:], labels[:-1], out=rows[1:])
@@ -122,8 +125,8 @@ def grow(labels: np.ndarray, width: int) -> np.ndarray:
 def _dotted(field_of_view: np.ndarray, width: int) -> np.ndarray:
     """Dashes on the pixels just outside the field of view; (row, column) bool.
 
-    The dashes follow the angle around its centre, which is even for the round fields of
-    view of fundus cameras and good enough for others.
+    The dashes follow the angle around the centre, so they are even for the round field of view of a fundus
+    camera and nearly so for other shapes.
     """
     inside = np.ascontiguousarray(field_of_view, dtype=bool).view(np.uint8)
     rows, columns = np.nonzero(grow(inside, width) != inside)

@@ -26,19 +26,19 @@ def write_record(
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write measurements.json: strict JSON, UTF-8, keys in the order given, in full or not at all.
+    """Write measurements.json: strict JSON in UTF-8, keys in the given order, in full or not at all.
 
     Args:
         path: the file; its folder must exist.
         task: the name of the task.
         labels: label value to name, background included.
-        measurements: name to {"value", "unit", "reason" when the value is null}.
-        quality: what the quality checks found.
-        warnings: what the user should know; empty when nothing is odd.
+        measurements: name to {"value", "unit"}, and "reason" if the value is null.
+        quality: the result of the quality checks.
+        warnings: sentences for the user; empty if there are none.
         provenance: bundle, weights, versions, input and date.
 
     Raises:
-        MedsegError: a value that JSON can't hold and that `plain` can't explain.
+        MedsegError: JSON can't hold a value; see `plain`.
     """
     record = {
         "task": task,
@@ -54,17 +54,17 @@ def write_record(
 
 
 def plain(value: Any, where: str = "") -> Any:
-    """Turn a value into what strict JSON holds: dict, list, str, int, float, bool and None.
+    """Convert a value to the types of strict JSON: dict, list, str, int, float, bool and None.
 
-    Numbers of numpy become Python's, paths and dates become text. An entry {"value": ...} with numbers
-    that are NaN or infinite gets null for each and says so in its "reason".
+    NumPy numbers become Python numbers, paths and dates become text. In an entry {"value": ...}, numbers that
+    are NaN or infinite become null, and its "reason" tells so.
 
     Args:
-        value: anything nested; arrays of any shape become lists.
-        where: the keys that led here, for the message.
+        value: any nested value; arrays of any shape become lists.
+        where: the keys that lead to the value, for the message.
 
     Raises:
-        MedsegError: NaN or infinity outside such an entry, where no reason could stand, or an unknown type.
+        MedsegError: a number is NaN or infinite outside such an entry, or a type is unknown.
     """
     if isinstance(value, Mapping):
         entry = _explained(value) if "value" in value else value
@@ -82,12 +82,12 @@ def plain(value: Any, where: str = "") -> Any:
     raise MedsegError(
         f"a finite number, text, list or mapping for {where}",
         got=repr(value) if isinstance(value, float) else f"a {type(value).__name__}",
-        advice='Give {"value": null, "unit": ..., "reason": why} for what can\'t be known.',
+        advice='Give {"value": null, "unit": ..., "reason": ...} for a value that can\'t be known.',
     )
 
 
 def _text(value: str) -> str:
-    """The text with a mark for each byte of a file name that is none: UTF-8 has no surrogates."""
+    """The text with a replacement character for each byte of a file name that is not valid UTF-8."""
     try:
         content = value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # other surrogates, as names on Windows may hold
@@ -96,7 +96,7 @@ def _text(value: str) -> str:
 
 
 def _explained(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The measurement with null for each number that isn't finite, and the reason."""
+    """The measurement with null for each number that is not finite, and a reason."""
     value, lost = _without_nan(entry["value"])
     explained = {**entry, "value": value}
     if lost:
@@ -108,7 +108,7 @@ def _explained(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_nan(value: Any) -> tuple[Any, int]:
-    """The value with None for NaN and infinity, and how many there were."""
+    """The value with None in place of NaN and infinity, and the number of replacements."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if isinstance(value, float):

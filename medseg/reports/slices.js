@@ -1,4 +1,5 @@
-// One slice at a time, by slider, arrow keys or wheel. Without this script the page shows them all in a column.
+// Shows one slice at a time, chosen by slider, arrow keys or mouse wheel. Without this script the page shows all
+// slices in a column.
 "use strict";
 const film = document.getElementById("film");
 const slider = document.getElementById("slider");
@@ -14,14 +15,14 @@ function show(number) {
 const steps = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -5, PageDown: 5,
                 Home: -Infinity, End: Infinity };
 
-function step(event) {
+function onKey(event) {
   if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   show(Number(slider.value) + steps[event.key]);
 }
 
-function turn(event) {
-  // Only after a click on the slices: the wheel must not be caught on its way down the page.
+function onWheel(event) {
+  // Only after a click on the slices, so that scrolling down the page is not interrupted.
   if (event.ctrlKey || !event.deltaY || document.activeElement !== film) return;
   event.preventDefault();
   show(Number(slider.value) + Math.sign(event.deltaY));
@@ -30,7 +31,7 @@ function turn(event) {
 document.documentElement.classList.add("scripted");
 document.getElementById("controls").hidden = false;
 slider.addEventListener("input", () => show(Number(slider.value)));
-slider.addEventListener("keydown", step);
-film.addEventListener("keydown", step);
-film.addEventListener("wheel", turn, { passive: false });
+slider.addEventListener("keydown", onKey);
+film.addEventListener("keydown", onKey);
+film.addEventListener("wheel", onWheel, { passive: false });
 show(Number(slider.value));

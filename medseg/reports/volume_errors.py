@@ -1,4 +1,4 @@
-"""Where a volume's mask and its reference differ: three orthogonal slices with the errors painted on."""
+"""Differences between a volume's mask and its reference, painted on three orthogonal slices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from medseg.reports.volume_overlay import note, side_by_side, three_views
 from medseg.reports.volume_views import View, label_profiles, to_displayed
 from medseg.volume import Mask, Window
 
-MISSED, AGREED, FALSE_ALARM = 1, 2, 3  # as labels they get the colours that overlay has for them
+MISSED, AGREED, FALSE_ALARM = 1, 2, 3  # labels for which the overlay has the same colours as draw_errors
 _NAMES = {MISSED: "missed", AGREED: "agreed", FALSE_ALARM: "false_alarm"}
 _DIM, _TINT = 0.7, 0.25
 
@@ -24,23 +24,22 @@ def draw_volume_errors(
 ) -> np.ndarray:
     """Paint agreement (pale yellow), misses (cyan) and false alarms (violet) on three darkened slices.
 
-    The slices are those that show most of the errors; without any, of the agreement. A voxel with one label
-    in the reference and another in the mask counts as missed. Agreement is a tint, so that the anatomy
-    stays visible.
+    The slices show most of the errors or, if there are none, of the agreement. A voxel with one label in the
+    reference and another in the mask counts as missed. Agreement is tinted, so that the anatomy is visible.
 
     Args:
         image: (1, i, j, k).
         prediction: (i, j, k) uint8, labels.
         truth: (i, j, k) uint8, labels of the reference.
         affine: 4x4, voxel index to RAS+ mm.
-        window: which values are shown; None for all but the extremes.
+        window: the range of values that is shown; None for all but the extremes.
 
     Returns:
         (row, column, 3) uint8, RGB: see `medseg.reports.volume_overlay.draw_volume_overlay`.
 
     Raises:
-        UnsuitableError: more than one channel.
-        MedsegError: prediction, reference and image are not on one grid.
+        UnsuitableError: the image has more than one channel.
+        MedsegError: prediction, reference and image are not on the same grid.
     """
     if prediction.shape != truth.shape:
         raise MedsegError(
@@ -56,7 +55,7 @@ def draw_volume_errors(
 
 
 def compared(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """MISSED, AGREED, FALSE_ALARM or 0 (background in both) of each voxel; uint8."""
+    """MISSED, AGREED, FALSE_ALARM or 0 (background in both) for each voxel; (i, j, k) uint8."""
     outcome = np.zeros(truth.shape, np.uint8)
     outcome[prediction > 0] = FALSE_ALARM
     outcome[truth > 0] = MISSED
@@ -65,7 +64,7 @@ def compared(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _paint(view: View) -> np.ndarray:
-    """(row, column, 3) uint8: the slice, dark, with its errors solid and its agreement tinted."""
+    """The darkened slice with solid errors and tinted agreement; (row, column, 3) uint8."""
     picture = np.repeat(view.grey[..., None], 3, axis=2) * _DIM
     agreed = view.labels == AGREED
     picture[agreed] = (1 - _TINT) * picture[agreed] + _TINT * COLOURS[AGREED - 1]

@@ -1,4 +1,4 @@
-"""overlay.png of a volume: three orthogonal slices with the mask's contours on them."""
+"""overlay.png of a volume: three orthogonal slices with the mask's contours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medseg.reports.volume_views import (
     View,
     cut,
     label_profiles,
-    telling_slices,
+    slices_with_most_labels,
     to_displayed,
 )
 from medseg.volume import Mask, Window
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-AXIAL_PX, HEIGHT_PX = 640, 1280  # at most, of the axial slice's sides and of the volume's height
+AXIAL_PX, HEIGHT_PX = 640, 1280  # upper limits of the axial slice's sides and of the volume's height
 LINE_PX, CASING_PX = 2, 1
-CASING = len(COLOURS) + 1  # its number in a drawing of contours
+CASING = len(COLOURS) + 1  # the number of the casing in a drawing of contours
 CASING_COLOUR = np.array((0, 0, 0), np.uint8)
 
 _INK, _SOFT = (255, 255, 255), (200, 200, 200)
-_MARGIN_PX = 32  # around each slice, for the letters
-_CELL_PX = 460  # at least, for each slice's caption and scale bar
+_MARGIN_PX = 32  # around each slice, for the letters of the directions
+_CELL_PX = 460  # least width of a slice's caption and scale bar
 _TEXT_PX, _LETTER_PX = 17, 22
 _BAR_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 
@@ -43,14 +43,14 @@ def draw_volume_overlay(image: np.ndarray, mask: Mask, window: Window | None = N
     Args:
         image: (1, i, j, k).
         mask: (i, j, k), the labels on its grid, with the affine.
-        window: which values are shown; None for all but the extremes.
+        window: the range of values that is shown; None for all but the extremes.
 
     Returns:
-        (row, column, 3) uint8, RGB: an axial, a coronal and a sagittal slice in the window with the
-        letters of the directions, the numbers of the slices, a scale bar each and the names of the labels.
+        (row, column, 3) uint8, RGB: an axial, a coronal and a sagittal slice in the window, with the letters
+        of the directions, the numbers of the slices, scale bars and the names of the labels.
 
     Raises:
-        UnsuitableError: more than one channel, or no affine.
+        UnsuitableError: the image has more than one channel, or the mask has no affine.
         MedsegError: the mask is on another grid.
     """
     volume = to_displayed(image, mask, window)
@@ -61,19 +61,19 @@ def draw_volume_overlay(image: np.ndarray, mask: Mask, window: Window | None = N
 def three_views(
     volume: Displayed, profiles: Mapping[int, tuple[np.ndarray, ...]], axial_px: int = AXIAL_PX
 ) -> list[View]:
-    """The axial, coronal and sagittal slice that show most of the labels, in one scale of millimetres."""
+    """The axial, coronal and sagittal slice that show most of the labels, all with the same mm per pixel."""
     height_mm, depth_mm, width_mm = volume.extent_mm.tolist()
     mm_per_px = max(max(depth_mm, width_mm) / axial_px, height_mm / HEIGHT_PX)
-    slices = telling_slices(profiles, volume.labels.shape)
+    slices = slices_with_most_labels(profiles, volume.labels.shape)
     return [cut(volume, plane, index, mm_per_px) for plane, index in zip(PLANES, slices, strict=True)]
 
 
 def contours(labels: np.ndarray, line_px: int = LINE_PX) -> np.ndarray:
     """The lines just outside each label as numbers, (row, column) uint8.
 
-    0 is no line, n the line in COLOURS[n - 1], CASING a dark rim around the lines: a pale line on the
-    white of soft tissue could not be seen. Only where labels touch does a line lie on the one with the
-    smaller number; a rim never lies on a label.
+    0 is no line, n a line in COLOURS[n - 1], CASING a dark rim around the lines, without which a pale line on
+    bright soft tissue would be invisible. Only where labels touch, a line lies on the label with the smaller
+    number; a rim never lies on a label.
     """
     grown = grow(labels, line_px)
     line = grown != labels
@@ -84,19 +84,19 @@ def contours(labels: np.ndarray, line_px: int = LINE_PX) -> np.ndarray:
 
 
 def bar_mm(width_mm: float) -> int:
-    """The length of a scale bar: a round number of up to a third of a picture's width."""
+    """The length of a scale bar: a round number of at most a third of a picture's width."""
     return next((length for length in _BAR_MM if length <= width_mm / 3), _BAR_MM[-1])
 
 
 def note(volume: Displayed) -> str:
-    """What the reader should know of an oblique array; empty for any other."""
+    """A note on an oblique array for the reader; empty for any other array."""
     if volume.tilt_degrees < OBLIQUE_DEGREES:
         return ""
     return f"Oblique by {volume.tilt_degrees:.0f} degrees: the letters name the nearest direction."
 
 
 def paint_contours(view: View) -> np.ndarray:
-    """(row, column, 3) uint8: the slice with its contours."""
+    """The slice with its contours; (row, column, 3) uint8."""
     colours = np.vstack([COLOURS, CASING_COLOUR])
     drawing = contours(view.labels)
     picture = np.repeat(view.grey[..., None], 3, axis=2)
@@ -110,13 +110,13 @@ def side_by_side(
     head: str,
     paint: Callable[[View], np.ndarray] = paint_contours,
 ) -> np.ndarray:
-    """Slices on a sheet, (row, column, 3) uint8, with their captions, letters and scale bars.
+    """Lay slices side by side on a sheet, (row, column, 3) uint8, with captions, letters and scale bars.
 
     Args:
-        views: in one scale of millimetres.
-        names: label to its name in the legend; 0 has none.
-        head: the line above.
-        paint: a slice to (row, column, 3) uint8 on its pixels.
+        views: slices with the same mm per pixel.
+        names: label to its name in the legend; 0 is left out.
+        head: the text above the slices.
+        paint: a function from a slice to (row, column, 3) uint8 on its pixels.
     """
     from PIL import Image, ImageDraw
 
@@ -141,7 +141,7 @@ def _cell_px(view: View) -> int:
 
 
 def _write_around(draw: ImageDraw, view: View, left: int, top: int) -> None:
-    """The letters on the borders; the caption and the scale bar below."""
+    """Write the letters around a slice, and the caption and scale bar below it."""
     rows, columns = view.grey.shape
     half = _MARGIN_PX // 2
     middle, centre = top + rows // 2, left + columns // 2
@@ -158,7 +158,7 @@ def _write_around(draw: ImageDraw, view: View, left: int, top: int) -> None:
 
 
 def _write_legend(draw: ImageDraw, right: int, names: Mapping[int, str]) -> None:
-    """The labels' names from the right, each after a line in its colour."""
+    """Write the labels' names from the right, each after a line in its colour."""
     for value, name in sorted(names.items(), reverse=True):
         if value == 0:
             continue

@@ -1,4 +1,4 @@
-"""The pictures of a volume's report.html: three views, and a scroll through axial slices."""
+"""The pictures of a volume's report.html: three views and a series of axial slices."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from medseg.reports.volume_overlay import (
 from medseg.reports.volume_views import Displayed, View, cut, label_profiles, to_displayed, values_in
 from medseg.volume import Mask, Window
 
-MAX_SLICES = 60  # in the scroll
-VIEW_PX = 640  # of the axial view's longer side: three of them fill a wide screen
-# Longer side in px and JPEG quality of a slice in the scroll: the first that fits, the last in any case.
+MAX_SLICES = 60  # axial slices in the page
+VIEW_PX = 640  # longer side of the axial view: three views fill a wide screen
+# Longer side in px and JPEG quality of an axial slice: the first pair that fits, else the last.
 _STEPS = ((512, 80), (512, 60), (384, 60), (320, 40), (256, 40))
-SCROLL_CHARACTERS = 3_000_000  # of the slices' pictures; with all else the page stays under 4 MB
+SCROLL_CHARACTERS = 3_000_000  # limit for the slices' pictures, with which the page stays under 4 MB
 _VIEW_QUALITY = 85
 _SIDES = {"R": "the patient's right", "A": "the front", "S": "the head"}
 _MINUS = "\N{MINUS SIGN}"
 
 
 def volume_pictures(image: np.ndarray, mask: Mask, window: Window | None) -> dict[str, Any]:
-    """What volume.html.j2 names besides the values of every page.
+    """The variables that volume.html.j2 needs for a volume.
 
     Args:
         image: (1, i, j, k).
         mask: (i, j, k), the labels on its grid, with the affine.
-        window: which values are shown; None for all but the extremes.
+        window: the range of values that is shown; None for all but the extremes.
 
     Returns:
-        views and slices as pictures, start (which slice stands there first), texts, the script with its hash
-        for the Content-Security-Policy, and found: the labels that occur.
+        views and slices as pictures; start, the index of the slice that is shown first; texts; the script
+        with its hash for the Content-Security-Policy; found, the labels that occur in the mask.
 
     Raises:
-        UnsuitableError: more than one channel, or no affine.
+        UnsuitableError: the image has more than one channel, or the mask has no affine.
         MedsegError: the mask is on another grid.
     """
     volume = to_displayed(image, mask, window)
@@ -71,13 +71,13 @@ def volume_pictures(image: np.ndarray, mask: Mask, window: Window | None) -> dic
 
 
 def _evenly(count: int, through: int) -> range:
-    """Up to MAX_SLICES of `count` slices, equally far apart, one of them `through`."""
+    """At most MAX_SLICES of `count` slices, equally spaced, among them `through`."""
     step = -(-count // MAX_SLICES)
     return range(through % step, count, step)
 
 
 def _slices(volume: Displayed, mask: Mask, shown: Sequence[int]) -> list[dict[str, Any]]:
-    """The axial slices as pictures, in the largest of the sizes in which they fit."""
+    """The axial slices as pictures, in the largest size in which they fit into the page."""
     side_mm = float(volume.extent_mm[1:].max())
     sample = shown[:: max(1, len(shown) // 5)]
     for long_side, quality in _STEPS:
@@ -95,7 +95,7 @@ def _slices(volume: Displayed, mask: Mask, shown: Sequence[int]) -> list[dict[st
 
 
 def _picture(view: View, mask: Mask, quality: int, line_px: int) -> dict[str, Any]:
-    """One slice for the template: two layers, so that the contours can be hidden, and its texts."""
+    """The variables of one slice: two layers, so that the contours can be hidden, and its texts."""
     rows, columns = view.grey.shape
     width_mm = columns * view.mm_per_px
     length_mm = bar_mm(width_mm)
@@ -125,7 +125,7 @@ def _jpeg(grey: np.ndarray, quality: int) -> bytes:
 
 
 def _png(drawing: np.ndarray) -> bytes:
-    """Numbers of contours as a PNG with a palette, transparent where there is no line."""
+    """A drawing of contours as a PNG with a palette, transparent where there is no line."""
     from PIL import Image
 
     picture = Image.fromarray(drawing).convert("P")

@@ -1,8 +1,8 @@
-"""Slices of a volume as a radiologist looks at them, whatever the order of its array.
+"""Slices of a volume in radiological convention, for any orientation of its array.
 
-Radiological convention: the patient's right on the left of an axial or coronal picture, the front on top of
-an axial and on the left of a sagittal one, the head on top of a coronal and a sagittal one. Pictures are in
-true proportions of millimetres along the array's own axes; an oblique array is shown along its nearest axes.
+The patient's right is on the left of an axial or coronal slice; the front is at the top of an axial slice and
+on the left of a sagittal one; the head is at the top of a coronal or sagittal one. Proportions are true in mm
+along the array's own axes. An oblique array is shown along its nearest axes.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from medseg.errors import MedsegError, UnsuitableError
 from medseg.volume import Mask, Window, nearest_axes
 
 PLANES = ("axial", "coronal", "sagittal")
-OBLIQUE_DEGREES = 5.0  # from here on the letters are only roughly right, which the reader should know
+OBLIQUE_DEGREES = 5.0  # from this angle on, a note tells that the letters are only approximate
 
-EXTREMES = (0.5, 99.5)  # percent of the values, where a task names no window
+EXTREMES = (0.5, 99.5)  # percentiles of the values, used if a task defines no window
 
-_BLOCK = 255  # planes that are counted in a byte
-_FEW = 8  # up to which labels are looked for one by one
-# Towards feet, back and left: axes of a displayed volume, as an axis of RAS+ and its direction.
+_BLOCK = 255  # number of planes whose counts fit into a byte
+_FEW = 8  # labels below this are searched one by one
+# The axes of a displayed volume run towards feet, back and left; each is an axis of RAS+ and its direction.
 _TOWARDS = ((2, -1), (1, -1), (0, -1))
-# What stands on the left, right, top and bottom border of each plane.
+# The letters at the left, right, top and bottom border of each plane.
 _LETTERS = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
 
 
 @dataclass(frozen=True, eq=False)
 class Displayed:
-    """A volume turned to the display convention; views of the given arrays, no copies.
+    """A volume reoriented for display; its arrays are views of the originals.
 
     Attributes:
-        image: (head to feet, front to back, right to left), the values of the volume.
+        image: the values; axes run from head to feet, front to back, right to left.
         labels: the mask on the same grid.
         affine: 4x4, displayed index to RAS+ mm.
-        flipped: for each displayed axis whether it runs against the array's own.
-        window: which values are shown.
+        flipped: for each displayed axis, whether it runs against the array's own axis.
+        window: the range of values that is shown.
     """
 
     image: np.ndarray
@@ -63,17 +63,17 @@ class Displayed:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One slice, ready for a screen.
+    """One slice, ready for display.
 
     Attributes:
         plane: axial, coronal or sagittal.
         grey: (row, column) uint8, the values in the window.
         labels: (row, column), the labels on the same pixels.
         mm_per_px: the size of a pixel, the same in both directions.
-        letters: what lies towards the left, right, top and bottom border.
-        number: which slice of the array it is, from 1 in the order of the array.
-        count: how many slices the array has along this axis.
-        z_mm: the height of an axial slice's centre in RAS+; None for other planes.
+        letters: the directions at the left, right, top and bottom border.
+        number: the number of the slice, from 1, in the order of the array.
+        count: the number of slices along this axis.
+        z_mm: z of an axial slice's centre in RAS+; None for other planes.
     """
 
     plane: str
@@ -92,15 +92,15 @@ class View:
 
 
 def to_displayed(image: np.ndarray, mask: Mask, window: Window | None = None) -> Displayed:
-    """Turn a volume and its mask to the display convention.
+    """Reorient a volume and its mask for display.
 
     Args:
         image: (1, i, j, k).
         mask: (i, j, k), the labels on its grid, with the affine.
-        window: which values are shown; None for all but the extremes.
+        window: the range of values that is shown; None for all but the extremes.
 
     Raises:
-        UnsuitableError: more than one channel, or no affine.
+        UnsuitableError: the image has more than one channel, or the mask has no affine.
         MedsegError: the mask is on another grid.
     """
     if image.ndim != 4 or image.shape[0] != 1 or mask.affine is None:
@@ -116,7 +116,7 @@ def to_displayed(image: np.ndarray, mask: Mask, window: Window | None = None) ->
             advice="Pass the mask that belongs to this volume.",
         )
     axes, backwards = nearest_axes(mask.affine)
-    # Displayed from the head down, from the front backwards, from right to left.
+    # The displayed axes run from the head down, from the front backwards and from right to left.
     order, flipped = axes[::-1], tuple(not down for down in backwards[::-1])
     labels = mask.array.view(np.uint8) if mask.array.dtype == bool else mask.array
     turn = np.eye(4)
@@ -135,22 +135,22 @@ def to_displayed(image: np.ndarray, mask: Mask, window: Window | None = None) ->
 
 
 def _window_of(image: np.ndarray) -> Window:
-    """Nearly all values of an image; those beyond the percentiles are mostly noise, or padding."""
+    """A window over the percentiles EXTREMES; values beyond them are mostly noise or padding."""
     values = image[0, ::4, ::4, ::4]
     low, high = np.percentile(values[np.isfinite(values)] if np.isfinite(values).any() else [0, 1], EXTREMES)
     return Window("Window", (low + high) / 2, max(high - low, 1e-6))
 
 
 def label_profiles(labels: np.ndarray) -> dict[int, tuple[np.ndarray, ...]]:
-    """Label to its number of voxels in each slice along each axis; labels that don't occur are left out.
+    """The number of voxels of each label in each slice along each axis; absent labels are left out.
 
-    Plane by plane in the order of the memory: a CT of 600 slices takes a tenth of a second.
+    Counted plane by plane in the order of the memory: a CT of 600 slices takes a tenth of a second.
     """
     order = sorted(range(3), key=lambda axis: -abs(labels.strides[axis]))
     planes = labels.transpose(order)
     profiles: dict[int, tuple[np.ndarray, ...]] = {}
     for start in range(0, len(planes), _BLOCK):
-        seen: dict[int, np.ndarray] = {}  # label to the number of the block's planes that have it in a pixel
+        seen: dict[int, np.ndarray] = {}  # label to the number of planes in the block that have it at a pixel
         for n, plane in enumerate(planes[start : start + _BLOCK], start):
             for value in values_in(plane):
                 here = plane == value
@@ -164,30 +164,32 @@ def label_profiles(labels: np.ndarray) -> dict[int, tuple[np.ndarray, ...]]:
 
 
 def values_in(labels: np.ndarray) -> list[int]:
-    """The labels in an array of whole numbers, in their order, without 0."""
+    """The labels that occur in an integer array, in ascending order, without 0."""
     highest = int(labels.max(initial=0))
-    if highest < _FEW:  # counting all values takes a copy of 8 bytes a voxel
+    if highest < _FEW:  # counting all values makes a copy with 8 bytes per voxel
         return [value for value in range(1, highest + 1) if (labels == value).any()]
     return (np.flatnonzero(np.bincount(labels.ravel(order="K"))[1:]) + 1).tolist()
 
 
-def telling_slices(profiles: Mapping[int, tuple[np.ndarray, ...]], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """For each axis the slice that shows most of the labels; the middle one without labels.
+def slices_with_most_labels(
+    profiles: Mapping[int, tuple[np.ndarray, ...]], shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    """For each axis, the slice that shows most of the labels; the middle slice if there are no labels.
 
-    A label counts by its area relative to the root of its own largest: an airway moves the choice among
-    slices that show the lungs well, and does not outweigh them.
+    The area of a label is divided by the square root of its largest area, so that a small label, such as an
+    airway, influences the choice but does not outweigh the large ones.
     """
-    telling = []
+    chosen = []
     for axis, length in enumerate(shape):
         areas = [profile[axis] for profile in profiles.values()]
         shown = sum((area / np.sqrt(area.max()) for area in areas), np.zeros(length))
         best = np.flatnonzero(shown == shown.max())
-        telling.append(int(best[len(best) // 2]))  # the middle one of equals
-    return tuple(telling)
+        chosen.append(int(best[len(best) // 2]))  # the middle one of equals
+    return tuple(chosen)
 
 
 def cut(volume: Displayed, plane: str, index: int, mm_per_px: float) -> View:
-    """One slice in its window, resampled to square pixels: values smoothly, labels to the nearest.
+    """One slice in its window, resampled to square pixels: values linearly, labels to the nearest pixel.
 
     Args:
         volume: the displayed volume.
@@ -215,7 +217,7 @@ def cut(volume: Displayed, plane: str, index: int, mm_per_px: float) -> View:
 
 
 def to_grey(values: np.ndarray, window: Window) -> np.ndarray:
-    """Values to 0 to 255, black at the low end of the window; NaN is black."""
+    """Scale values in the window to 0 to 255; NaN becomes 0."""
     scaled = (values.astype(np.float32) - (window.centre - window.width / 2)) * (255 / window.width)
     if not np.issubdtype(values.dtype, np.integer):
         scaled = np.nan_to_num(scaled, nan=0.0)
@@ -226,12 +228,12 @@ def _resize(grey: np.ndarray, rows: int, columns: int) -> np.ndarray:
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(grey))
-    # Linear: cubic filters overshoot, which draws a bright rim along the lungs that isn't there.
+    # Linear, because cubic filters overshoot and draw a false bright rim along the lungs.
     return np.asarray(picture.resize((columns, rows), Image.Resampling.BILINEAR))
 
 
 def _nearest(labels: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Labels at the centres of rows x columns pixels, with Pillow's idea of where pixels lie."""
+    """Labels at the centres of rows x columns pixels, at the pixel positions that Pillow uses."""
     row = ((np.arange(rows) + 0.5) * labels.shape[0] / rows).astype(int)
     column = ((np.arange(columns) + 0.5) * labels.shape[1] / columns).astype(int)
     return np.ascontiguousarray(labels).take(row, axis=0).take(column, axis=1)

@@ -2,5 +2,5 @@
 
 import os
 
-# A hospital's machine tells nobody what it does. MLflow reads this when it is imported.
+# No telemetry from a hospital's machine. MLflow reads this variable when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,4 +1,4 @@
-"""What a journal holds, brought to MLflow in order: sent as often as need be, there but once."""
+"""Deliver a journal to MLflow in order; what is sent repeatedly is stored only once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HOST_TAG = "medseg.host"
 PROCESS_TAG = "medseg.process"
 
 _ITEMS_PER_REQUEST = 1000
-_DIGEST_LENGTH = 36  # MLflow takes no more
-# A server may need long to pass a large file on.
+_DIGEST_LENGTH = 36  # MLflow's limit
+# A server may take long to forward a large file.
 _UPLOADS = {"artifact", "picture", "model"}
 _UPLOAD_SECONDS = 120
 _AT_ONCE_SECONDS = 1.0
@@ -29,13 +29,13 @@ _logger = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Sends one journal. Everything it does may be done twice: a kill can come between any two lines."""
+    """Sends one journal. Each step can be repeated, because the process may be killed between any two."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.run_id: str | None = journal.delivered()[0]
         self._client: Any = None
-        # Metric to steps that this MLflow run has from epochs that a resumed training does again.
+        # Metric to the steps that MLflow already has of epochs that a resumed training repeats.
         self._there: dict[str, set[int]] = {}
         self._single: dict[str, Callable[[Entry], None]] = {
             "resume": self._resume,
@@ -47,11 +47,11 @@ class Delivery:
         }
 
     def deliver(self) -> None:
-        """Send all that is final and not yet sent.
+        """Send all final entries that were not sent yet.
 
         Raises:
-            StoreUnavailable: not all was sent.
-            MedsegError: nothing can be sent before the user does something.
+            StoreUnavailable: not all entries were sent.
+            MedsegError: nothing can be sent until the user corrects something.
         """
         begin = time.monotonic()
         try:
@@ -59,7 +59,7 @@ class Delivery:
         except StoreUnavailable:
             if time.monotonic() - begin > _AT_ONCE_SECONDS:
                 raise
-            # So fast fails a connection that has been idle for too long.
+            # A connection that was idle for too long fails this fast; a new one may work.
             self._try()
 
     def _try(self) -> None:
@@ -75,7 +75,7 @@ class Delivery:
             raise StoreUnavailable(f"{type(error).__name__}: {brief(error)}") from error
 
     def _open(self) -> None:
-        """Connect, and find the run: by its number, by its key, else make it."""
+        """Connect, and find the run by its id or its key; else create it."""
         start = self.journal.start()
         if self._client or start is None:
             return
@@ -86,7 +86,7 @@ class Delivery:
             run_id = run_id or _create_run(client, experiment, start)
             self._there = _steps_there(client, run_id, self.journal)
         if run_id != self.run_id:
-            # A store that didn't know the run gets all of it.
+            # This store did not have the run, so it gets the whole journal.
             self.journal.set_delivered(run_id, 0)
         self._client, self.run_id = client, run_id
 
@@ -96,7 +96,7 @@ class Delivery:
             first = batch[0]
             upload = first.kind in _UPLOADS
             if upload:
-                # Long waits are for a server that lives.
+                # Check that the server responds before a request with a long timeout.
                 with impatience():
                     self._require_active()
             with impatience(_UPLOAD_SECONDS) if upload else impatience():
@@ -114,7 +114,7 @@ class Delivery:
             _leave_out(entry.kind, error)
 
     def _send_items(self, items: list[Any]) -> None:
-        """Send metrics, parameters and tags; of a batch that is refused, all but the bad ones."""
+        """Send metrics, parameters and tags; of a refused batch, all except the refused items."""
         try:
             self._log(items)
         except Exception as error:
@@ -131,7 +131,7 @@ class Delivery:
 
         metrics = [item for item in items if isinstance(item, Metric)]
         params = [item for item in items if isinstance(item, Param)]
-        # The last value of a tag counts.
+        # The last value of a tag is kept.
         tags = {item.key: item for item in items if isinstance(item, RunTag)}
         self._client.log_batch(self.run_id, metrics, params, list(tags.values()), synchronous=True)
 
@@ -144,12 +144,12 @@ class Delivery:
             elif entry.kind == "tags":
                 yield RunTag(name, value)
             elif entry.content["step"] not in self._there.get(name, ()):
-                # MLflow draws the infinite as 1.8e308, and nothing else of the curve can be seen.
+                # MLflow draws infinity as 1.8e308, which flattens the rest of the curve.
                 number = value if math.isfinite(value) else math.nan
                 yield Metric(name, number, entry.time_ms, entry.content["step"])
 
     def _require_refusal(self, error: Exception) -> None:
-        """Tell an entry that is refused for good from a store, or its proxy, that takes nothing now."""
+        """Raise unless the store refuses this entry for good; it, or a proxy, may only be unavailable."""
         if not is_refusal(error):
             raise error
         self._require_active()
@@ -174,7 +174,7 @@ class Delivery:
 
         name, digest, split = (entry.content[key] for key in ("name", "digest", "split"))
         dataset = Dataset(
-            # MLflow takes a second split of the same name and digest for the first.
+            # MLflow merges two splits that have the same name and digest.
             name=f"{name}/{split}",
             digest=digest[:_DIGEST_LENGTH],
             source_type="manifest",
@@ -188,7 +188,7 @@ class Delivery:
             self._client.log_artifact(self.run_id, str(path), entry.content["folder"] or None)
 
     def _picture(self, entry: Entry) -> None:
-        # MLflow names every copy anew, and only the time in it tells one again.
+        # MLflow gives every copy a new name, in which only the time identifies the picture.
         logged = self._client.list_artifacts(self.run_id, "images")
         if any(str(entry.time_ms) in file.path and file.path.endswith(".webp") for file in logged):
             return
@@ -219,7 +219,7 @@ class Delivery:
         path = self.journal.path.parent / entry.content["path"]
         if path.exists():
             return path
-        _logger.warning("%s was gone before MLflow got it.", path)
+        _logger.warning("%s was deleted before it could be sent to MLflow.", path)
         return None
 
 
@@ -228,7 +228,7 @@ def process_tags(process: dict[str, Any]) -> dict[str, str]:
 
 
 def run_of(client: Any, key: str, experiments: list[str]) -> str | None:
-    """The MLflow run of a key, the deleted ones included."""
+    """The id of the MLflow run with a key, deleted runs included; None if there is none."""
     from mlflow.entities import ViewType
 
     query = f"tags.`{KEY_TAG}` = '{key}'"
@@ -254,7 +254,7 @@ def _create_run(client: Any, experiment: str, start: Entry) -> str:
         everywhere = [found.experiment_id for found in client.search_experiments()]
         parent = run_of(client, content["parent"], everywhere)
         if parent is None:
-            raise StoreUnavailable("the run that this one is a part of is not there yet")
+            raise StoreUnavailable("MLflow does not have the parent run yet")
         tags["mlflow.parentRunId"] = parent
     run = client.create_run(experiment, start_time=start.time_ms, tags=tags, run_name=content["run_name"])
     return str(run.info.run_id)
@@ -289,12 +289,12 @@ def _image(path: Path) -> Any:
         image = Image(str(path))
         image.to_pil().load()
     except OSError as error:
-        raise ValueError(f"{path.name} is no picture") from error
+        raise ValueError(f"{path.name} is not a picture") from error
     return image
 
 
 def _batches(entries: Iterator[Entry]) -> Iterator[Sequence[Entry]]:
-    """Neighbours that one request takes; what moves a file or changes the run goes alone."""
+    """Group neighbouring entries into requests; an entry that sends a file or changes the run is alone."""
     batch: list[Entry] = []
     size = 0
     for entry in entries:

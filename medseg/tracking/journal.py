@@ -1,8 +1,8 @@
-"""What a training notes about itself, on disk before any of it goes to a server.
+"""The journal: a training's events on disk, before they are sent to MLflow.
 
-journal.jsonl holds one JSON line for each event, in order. Lines are final once a commit, a resume or
-the end FINISHED follows them; lines that only FAILED or KILLED follows are redone by a resumed
-training, so they are never sent. delivered.json says which MLflow run took how many bytes.
+journal.jsonl holds one JSON line for each event, in order. Lines become final when a commit, a resume or the
+end FINISHED follows them. Lines that are followed only by FAILED or KILLED are never sent, because a resumed
+training repeats them. delivered.json names the MLflow run and the number of bytes that it has received.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """One run's journal; it holds no open file, so processes may fork while it is in use."""
+    """The journal of one run. It keeps no file open, so that processes can fork while it is in use."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,19 +42,19 @@ class Journal:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def note(self, kind: str, **content: Any) -> None:
-        """Append an event, under a time that no other event has."""
+        """Append an event with a time that no other event has."""
         self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
         line = json.dumps({"kind": kind, "time_ms": self._last_ms, **content})
         with self.path.open("ab", buffering=0) as file:
             file.write(line.encode() + b"\n")
 
     def flush(self) -> None:
-        """Wait until the disk holds what was noted."""
+        """Wait until all events are on the disk."""
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
 
     def final(self, begin: int = 0) -> Iterator[Entry]:
-        """The entries that no resumed training will redo, from an offset that ends an entry."""
+        """The entries that no resumed training will repeat, from an offset at the end of an entry."""
         pending: list[Entry] = []
         for entry in self._lines(begin):
             if entry.kind not in _CLOSING:
@@ -66,12 +66,12 @@ class Journal:
             yield entry
 
     def start(self) -> Entry | None:
-        """The first entry; None for a journal that is missing or that begins in the middle."""
+        """The first entry; None if the journal is missing or its beginning is lost."""
         first = next(self._lines(0), None)
         return first if first and first.kind == "start" else None
 
     def owner(self) -> dict[str, Any] | None:
-        """The process that began or resumed the run, None once the run has ended."""
+        """The process that started or resumed the run; None if the run has ended."""
         last = None
         for entry in self._lines(0):
             if entry.kind in {"start", "resume"}:
@@ -81,10 +81,10 @@ class Journal:
         return last
 
     def cut(self, position: int) -> dict[str, list[int]]:
-        """Forget what came after a position, a line in its middle included.
+        """Delete everything after a position, including a line that the position divides.
 
         Returns:
-            The steps of each metric that a store may have of it all the same.
+            Metric to the steps among the deleted ones that a store may already have.
         """
         redone: dict[str, set[int]] = {}
         kept = 0
@@ -97,7 +97,7 @@ class Journal:
         self._truncate(position)
         run_id, delivered = self.delivered()
         if run_id:
-            # Lines up to the position that were not final become so, and are still to be sent.
+            # Lines before the position become final even if they were not, and must still be sent.
             self.set_delivered(run_id, min(delivered, kept))
         return {name: sorted(steps) for name, steps in redone.items()}
 
@@ -107,7 +107,7 @@ class Journal:
             content = json.loads(self._delivered.read_text())
             return content["run_id"], content["bytes"]
         except (OSError, ValueError, KeyError, TypeError):
-            # Whatever is sent a second time does nothing there.
+            # Sending everything again is harmless.
             return None, 0
 
     def set_delivered(self, run_id: str, size: int) -> None:
@@ -115,7 +115,7 @@ class Journal:
             path.write_text(json.dumps({"run_id": run_id, "bytes": size}))
 
     def set_aside(self) -> None:
-        """Make room for a new run: the old journal is kept as long as it holds what no store has."""
+        """Make room for a new run; an old journal is renamed if it has entries that were never sent."""
         start = self.start()
         _, delivered = self.delivered()
         if start is None or all(entry.end <= delivered or entry.kind == "start" for entry in self.final()):
@@ -176,7 +176,7 @@ def _steps(entry: Entry) -> Iterator[tuple[str, list[int]]]:
 
 
 def this_process() -> dict[str, Any]:
-    """What tells this process from every other one, also from a later one with the same number."""
+    """What identifies this process, also against a later process with the same number."""
     import psutil
 
     return {"host": socket.gethostname(), "pid": os.getpid(), "created": psutil.Process().create_time()}
@@ -190,7 +190,7 @@ def is_gone(process: dict[str, Any]) -> bool:
         found = psutil.Process(process["pid"])
         if found.status() == psutil.STATUS_ZOMBIE:
             return True
-        # Clocks are set: the same process may seem to have begun a moment earlier or later.
+        # The clock may have been adjusted, which moves the start of the same process by a moment.
         return abs(found.create_time() - process["created"]) > 2
     except psutil.NoSuchProcess:
         return True

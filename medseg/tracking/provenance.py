@@ -1,4 +1,4 @@
-"""Where a run comes from: the machine, the versions, the commit; and how busy the machine was."""
+"""Provenance of a run: the machine, the versions and the commit; and the load of the machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 def tags() -> dict[str, str]:
-    """Everything of this module that describes a run, under the names of MLflow tags."""
+    """Machine, versions, program and commit under the names of MLflow tags."""
     found = {f"machine.{name}": value for name, value in host_facts().items()}
     found |= {f"version.{name}": value for name, value in versions().items()}
     found |= {"mlflow.source.name": program(), "mlflow.source.type": "LOCAL"}
@@ -31,7 +31,7 @@ def tags() -> dict[str, str]:
 
 
 def program() -> str:
-    """What started the training, without its arguments: they may hold paths and names."""
+    """The program that started the training, without its arguments, which may hold paths and names."""
     started = Path(sys.argv[0] if sys.argv else "")
     if started.parts[-3:] == ("medseg", "cli", "__main__.py"):  # python -m medseg.cli
         return "medseg"
@@ -41,7 +41,7 @@ def program() -> str:
 
 
 def host_facts() -> dict[str, str]:
-    """The machine: platform, processor, cores, memory in GiB and, where there is one, GPU."""
+    """The machine: platform, processor, cores, memory in GiB and, if there is one, the GPU."""
     import psutil
     import torch
 
@@ -66,7 +66,7 @@ def _cpu_model() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that a result depends on."""
+    """The versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -77,12 +77,12 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that medseg runs from, with "+dirty" when tracked files are changed.
+    """The commit of the checkout that medseg runs from, with "+dirty" if tracked files are changed.
 
-    None for an installed package, and where git is missing.
+    None for an installed package, or if git is missing.
     """
     package = Path(__file__).resolve().parents[1]
-    # A package may lie in a checkout that doesn't hold it, such as a virtual environment in a project.
+    # A package may lie in a checkout that does not track it, such as a virtual environment in a project.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     commit = _git(package, "rev-parse", "HEAD")
@@ -104,9 +104,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 class SystemMetrics:
-    """Samples how busy the machine is, in a thread that ends with the process.
+    """Samples the load of the machine, in a thread that ends with the process.
 
-    Use it as a context manager. Forked workers inherit no thread, and must not call it.
+    Use it as a context manager. Forked workers do not inherit the thread and must not call this.
     """
 
     def __init__(self) -> None:
@@ -125,9 +125,9 @@ class SystemMetrics:
         self._thread.join()
 
     def collect(self) -> dict[str, float]:
-        """Means since the last call, under the names by which MLflow shows system metrics.
+        """Means since the last call, under the names that MLflow uses for system metrics.
 
-        Of the process's memory it is the maximum, of network traffic all since the start.
+        The process's memory is the maximum since the last call, network traffic the total since the start.
         """
         self._sample()
         found: dict[str, float] = {}
@@ -148,12 +148,12 @@ class SystemMetrics:
                 try:
                     monitor.collect_metrics()
                 except Exception as error:
-                    # A driver may fail for a moment; training doesn't depend on it.
+                    # A driver may fail for a moment, which must not end the training.
                     _logger.debug("no sample of %s: %s", type(monitor).__name__, error)
 
 
 class _ProcessMonitor:
-    """Memory of this process and its workers; what they share counts for each."""
+    """Memory of this process and its workers; shared memory is counted for each of them."""
 
     def __init__(self) -> None:
         import psutil
@@ -166,7 +166,7 @@ class _ProcessMonitor:
 
         total = self._process.memory_info().rss
         for worker in self._process.children(recursive=True):
-            with suppress(psutil.Error):  # ended meanwhile
+            with suppress(psutil.Error):  # the worker has ended meanwhile
                 total += worker.memory_info().rss
         self._megabytes.append(total / 1e6)
 
@@ -178,7 +178,7 @@ class _ProcessMonitor:
 
 
 def _begin_cpu_time() -> None:
-    """Begin what psutil measures in each thread from call to call: the first result means nothing."""
+    """Start psutil's measurement in this thread; it measures from call to call, and the first is invalid."""
     import psutil
 
     psutil.cpu_percent()
@@ -190,7 +190,7 @@ def _monitors() -> list[Any]:
         from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
         from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
         from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
-    except ImportError:  # a bare machine trains too: the journal keeps the run for `medseg sync` elsewhere
+    except ImportError:  # without MLflow the journal keeps the run for `medseg sync` on another machine
         return [_ProcessMonitor()]
 
     monitors: list[Any] = []
@@ -198,6 +198,6 @@ def _monitors() -> list[Any]:
         try:
             monitors.append(kind())
         except Exception as error:
-            # GPUMonitor without a GPU, or without the package nvidia-ml-py; the others in a bare container.
+            # GPUMonitor fails without a GPU or the package nvidia-ml-py, the others in some containers.
             _logger.debug("no %s: %s", kind.__name__, error)
     return monitors

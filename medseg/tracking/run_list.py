@@ -1,4 +1,4 @@
-"""What MLflow's list of runs and its compare page show of a run: name, note, the parameters that matter."""
+"""What MLflow's list of runs and its compare page show: name, note and the parameters of interest."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# Where a run computes, not what: no part of its name, and free to change before a resume.
+# These do not change the result: they are not part of a run's name and may change before a resume.
 FREE_TO_CHANGE = {"device", "num_workers"}
 _NAME_LENGTH, _VALUE_LENGTH = 120, 40
 _HEADLINE_SCORES = 4
-# First in a name, because a list shows its beginning; what is nested comes last.
+# These come first in a name, because a list shows its beginning; nested parameters come last.
 _FIRST = ("learning_rate", "fold", "seed", "epochs", "batch_size")
-# Which data it is, not a setting: never left out.
+# The prefix of the data digests, which are always shown.
 _DATA = "data."
 
 
 def name_of(changed: Mapping[str, str]) -> str:
-    """The name of a run: the parameters that differ from the bundle's own, as learning_rate=0.01, epochs=50.
+    """The name of a run: the parameters that differ from the bundle's, such as learning_rate=0.01, epochs=50.
 
-    A run that changed nothing is called baseline and the time, which tells repeats apart. Where it computes
-    (device, num_workers) is no part of a name.
+    A run without changes is named "baseline" and the time, which distinguishes repeated runs. device and
+    num_workers are not part of a name.
     """
-    told = sorted((name for name in changed if name not in FREE_TO_CHANGE), key=_place)
-    parts = [f"{name}={_brief(changed[name])}" for name in told]
+    names = sorted((name for name in changed if name not in FREE_TO_CHANGE), key=_place)
+    parts = [f"{name}={_brief(changed[name])}" for name in names]
     if not parts:
         return f"baseline {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     shown = parts[:1]
@@ -37,10 +37,9 @@ def name_of(changed: Mapping[str, str]) -> str:
 
 
 def of_interest(parameters: Mapping[str, str], changed: Mapping[str, str]) -> dict[str, str]:
-    """Of hundreds of parameters those to compare runs by: the changed ones, and the plain values on top.
+    """The parameters to compare runs by, out of hundreds: changed ones and plain top-level values.
 
-    Values that say how others are put together (expressions, references and all that is nested) are left
-    out unless they were changed; parameters.json has them.
+    Expressions, references and nested values are left out unless they were changed; parameters.json has them.
     """
     return {
         name: value
@@ -50,10 +49,10 @@ def of_interest(parameters: Mapping[str, str], changed: Mapping[str, str]) -> di
 
 
 def note_of(summary: Mapping[str, Any], figures: Mapping[str, float], changed: Mapping[str, str]) -> str:
-    """The headline scores with their 95% intervals, the number of cases, and what was changed.
+    """A note with the main scores, their 95% intervals, the number of cases and the changed parameters.
 
     Args:
-        summary: content of scores.json.
+        summary: the content of scores.json.
         figures: further scores without an interval, such as the area under the ROC curve.
         changed: as for name_of.
     """
@@ -76,7 +75,7 @@ def _place(name: str) -> tuple[int, bool]:
 
 
 def _brief(value: str) -> str:
-    """A value in few characters; of a path the file's name without its ending."""
+    """A value shortened to a few characters; a path becomes the file's name without .json."""
     text = re.sub(r"[^\s'\"\[\],]*/([^/\s'\"\[\],]*?)(?:\.json)?(?=$|['\"\],])", r"\1", value)
     text = re.sub(r"['\"]", "", text)
     return text if len(text) <= _VALUE_LENGTH else f"{text[: _VALUE_LENGTH - 1]}…"

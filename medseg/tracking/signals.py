@@ -1,4 +1,4 @@
-"""Signals that end a program: SIGTERM as an exception, and none while something must not be cut short."""
+"""Signals that end a program: SIGTERM becomes an exception, and both can be held back for a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a program as Ctrl-C does."""
+    """SIGTERM was received; it ends a program as Ctrl-C does."""
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def terminable() -> Iterator[None]:
     def on_signal(number: int, frame: Any) -> None:
         if os.getpid() == owner:
             raise Terminated
-        # Forked workers inherit the handler; they die as if there were none.
+        # Forked workers inherit the handler; they end as they would without it.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
@@ -32,7 +32,7 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[list[int]]:
-    """Hold SIGTERM and Ctrl-C back; yields the list of those that came."""
+    """Hold back SIGTERM and Ctrl-C; yields the list of the signals that were received."""
     received: list[int] = []
     with _handling(lambda number, frame: received.append(number), signal.SIGTERM, signal.SIGINT):
         yield received
@@ -48,5 +48,5 @@ def _handling(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
         yield
     finally:
         for number, old in before.items():
-            # None is a handler that Python didn't install and can't bring back.
+            # None stands for a handler that Python did not install and can't restore.
             signal.signal(number, signal.SIG_DFL if old is None else old)

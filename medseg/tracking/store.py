@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, a client of it, and what an error of it means."""
+"""The MLflow store: its address, a client for it, and the meaning of its errors."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from medseg.errors import MedsegError, UsageError
 DEFAULT_STORE = Path("experiments") / "mlflow.db"
 
 _SETTINGS = {
-    # MLflow would try for minutes; and a request whose answer got lost would make a second run.
+    # MLflow would retry for minutes, and a request whose response was lost would create a second run.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _NAME_LENGTH = 250
-# Without it MLflow opens an experiment in its view for language models.
+# Without this tag MLflow opens an experiment in its view for language models.
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-# Unauthorised, forbidden, request timeout, conflict, too many requests: may be mended.
+# Unauthorised, forbidden, request timeout, conflict and too many requests may be temporary.
 _MAY_PASS = {401, 403, 408, 409, 429}
 
 
 class StoreUnavailable(Exception):
-    """The store can't be reached, or takes nothing now; what was to be sent is kept."""
+    """The store can't be reached or accepts nothing at the moment; the journal keeps the entries."""
 
 
 def tracking_uri() -> str:
-    """Where runs go: MLFLOW_TRACKING_URI, else experiments/mlflow.db under the working directory."""
+    """The address of the store: MLFLOW_TRACKING_URI, else experiments/mlflow.db in the working directory."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_STORE}"
 
 
 def database() -> Path | None:
-    """The file of a SQLite store."""
+    """The file of a SQLite store; None for a server."""
     uri = tracking_uri()
     if not uri.startswith("sqlite:///"):
         return None
@@ -46,7 +46,7 @@ def database() -> Path | None:
 
 @contextmanager
 def impatience(seconds: int = 10) -> Iterator[None]:
-    """Let MLflow give up soon; what the user has set in the environment stays as it is."""
+    """Use short timeouts for MLflow; variables that the user has set in the environment are kept."""
     settings = _SETTINGS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
     added = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(added)
@@ -58,11 +58,11 @@ def impatience(seconds: int = 10) -> Iterator[None]:
 
 
 def connect() -> Any:
-    """A client of the store that `tracking_uri` names, made when it is a new SQLite file.
+    """A client for the store of `tracking_uri`; a new SQLite file is created.
 
     Raises:
-        UsageError: MLflow can't use what MLFLOW_TRACKING_URI names.
-        StoreUnavailable: it might work later.
+        UsageError: MLflow can't use the address in MLFLOW_TRACKING_URI.
+        StoreUnavailable: the store is not available at the moment.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -72,7 +72,7 @@ def connect() -> Any:
     if file:
         _require_database(file)
     elif re.match("https?:", uri) and not re.match(r"https?://[^/]", uri):
-        raise _unusable("no host in it")
+        raise _unusable("it has no host")
     try:
         with alone():
             return MlflowClient(uri)
@@ -83,10 +83,10 @@ def connect() -> Any:
 
 
 def experiment_id(client: Any, name: str) -> str:
-    """The experiment's number; it is made when it is new, its artifacts beside a SQLite store.
+    """The experiment's id; a new experiment is created, with its artifacts beside a SQLite store.
 
     Raises:
-        UsageError: MLflow doesn't take the name.
+        UsageError: MLflow does not accept the name.
         MedsegError: the experiment is deleted.
     """
     from mlflow.exceptions import MlflowException
@@ -101,7 +101,7 @@ def experiment_id(client: Any, name: str) -> str:
             "or choose another experiment.",
         )
     if KIND_TAG not in found.tags:
-        with suppress(MlflowException):  # of somebody else's experiment it may not be ours to set
+        with suppress(MlflowException):  # another user's experiment may be read-only
             client.set_experiment_tag(found.experiment_id, KIND_TAG, KIND)
     return str(found.experiment_id)
 
@@ -118,18 +118,18 @@ def _create_experiment(client: Any, name: str) -> Any:
     except MlflowException as error:
         if error.error_code == "INVALID_PARAMETER_VALUE":
             raise UsageError(
-                "a name of an experiment that MLflow takes",
+                "a name of an experiment that MLflow accepts",
                 got=f"{name[:100]!r} ({brief(error)})",
                 advice="Choose another name.",
             ) from error
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # made by another process, a moment ago
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process has just created it
             raise
     return client.get_experiment_by_name(name)
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold a SQLite store against processes that start at the same moment: each would make its tables."""
+    """Lock a SQLite store against processes that start at the same moment: each would create its tables."""
     import fcntl
 
     file = database()
@@ -143,7 +143,7 @@ def alone() -> Iterator[None]:
 
 
 def _require_database(file: Path) -> None:
-    # MLflow would try ten times, for two minutes.
+    # MLflow would retry ten times, for two minutes.
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(file, timeout=1)) as connection:
@@ -158,12 +158,12 @@ def _unusable(reason: str) -> UsageError:
     return UsageError(
         "an MLflow store in MLFLOW_TRACKING_URI",
         got=f"{without_password(tracking_uri())} ({brief(reason)})",
-        advice="Give a server like http://127.0.0.1:5000 or a file like sqlite:///experiments/mlflow.db.",
+        advice="Set it to a server like http://127.0.0.1:5000 or a file like sqlite:///experiments/mlflow.db.",
     )
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the store, or MLflow's client, has read a request and will never take it."""
+    """Whether the store or MLflow's client rejects a request for good."""
     if isinstance(error, ValueError | TypeError):
         return True
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -173,7 +173,7 @@ def is_refusal(error: Exception) -> bool:
 
 
 def brief(error: object) -> str:
-    """A message in one line and without a password, of a long one the ends."""
+    """A message in one line without passwords; a long one is shortened in its middle."""
     text = " ".join(without_password(str(error)).split())
     return text if len(text) <= 240 else f"{text[:100]} ... {text[-140:]}"
 
@@ -183,7 +183,7 @@ def without_password(text: str) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested values side by side, their names joined by a dot."""
+    """Flatten nested values, their names joined by dots."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -195,20 +195,20 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def valid_name(name: str) -> str:
-    """The nearest name that MLflow takes for a metric, parameter or tag; slashes make groups."""
+    """The nearest name that MLflow accepts for a metric, parameter or tag; slashes make groups."""
     parts = re.sub(r"[^/\w.\- :]", "_", name)[:_NAME_LENGTH].split("/")
     kept = ["_" if part == ".." else part for part in parts if part not in {"", "."}]
     return re.sub(r"^\.\.", "__", "/".join(kept)) or "_"
 
 
 def shortened(value: object, length: int) -> str:
-    """A value as MLflow takes it; the user's name, which the home folder may tell, is left out."""
+    """A value that MLflow accepts, with ~ for the home folder, which may contain the user's name."""
     text = without_home({"": value})[""]
     return text if len(text) <= length else f"{text[: length - 40]}... ({len(text)} characters)"
 
 
 def without_home(values: Mapping[str, object]) -> dict[str, str]:
-    """Values as text, in which ~ stands for the home folder."""
+    """Values as text, with ~ for the home folder."""
     home = str(Path.home())
     return {
         name: str(value) if home in {"", "/"} else str(value).replace(home, "~")

@@ -1,7 +1,7 @@
-"""One MLflow run for one training: medseg starts it, fills it, goes on with it after a kill, and ends it.
+"""One MLflow run for one training: starts it, fills it, resumes it after a kill, and ends it.
 
-Every call notes an event in a journal on disk first. What is committed goes to MLflow when the store
-answers; when it doesn't, training goes on and the journal waits.
+Every call first writes an event to a journal on disk. Committed events are sent to MLflow when the store
+responds. When it does not, the training continues and the journal keeps them.
 """
 
 from __future__ import annotations
@@ -52,24 +52,24 @@ __all__ = [
 ]
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 300.0
-# MLflow's limits, or lower.
+# At or below MLflow's limits.
 _PARAMETER_LENGTH, _TAG_LENGTH = 6000, 5000
 _logger = logging.getLogger(__name__)
 
 
 class Tracker:
-    """One MLflow run, which no other run is ever taken for.
+    """One MLflow run, identified by a unique key.
 
     Args:
-        folder: where the journal lies; one run's alone.
-        experiment: MLflow experiment, made when it is new.
-        run_name: shown by MLflow; None takes the time.
-        parent: `key` of the run that this one is a part of.
-        resume_at: `position` at the checkpoint that training goes on from; None begins a new run.
+        folder: the folder of the journal, used by one run only.
+        experiment: MLflow experiment, created if it is new.
+        run_name: shown by MLflow; None for the time.
+        parent: the `key` of the parent run.
+        resume_at: the `position` at the checkpoint from which the training resumes; None starts a new run.
 
     Raises:
-        UsageError: MLflow can't use what MLFLOW_TRACKING_URI names, or doesn't take the experiment's name;
-            another process tracks into folder.
+        UsageError: MLflow can't use the address in MLFLOW_TRACKING_URI or the experiment's name, or another
+            process tracks into the folder.
         MedsegError: the experiment is deleted.
     """
 
@@ -90,7 +90,7 @@ class Tracker:
             raise UsageError(
                 "a folder that no other process tracks into",
                 got=str(folder),
-                advice="Wait for its end, or choose another folder.",
+                advice="Wait until that process ends, or choose another folder.",
             )
         self._require_store(experiment)
         self.key = self._resume(resume_at) or self._start(experiment, run_name, parent)
@@ -99,17 +99,17 @@ class Tracker:
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's name of the run; None until the store has answered."""
+        """MLflow's id of the run; None until the store has responded."""
         return self._delivery.run_id
 
     @property
     def position(self) -> int:
-        """Bytes of the journal, which the disk then holds."""
+        """The size of the journal in bytes, after it was flushed to disk."""
         self._journal.flush()
         return self._journal.size
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        """What to compare runs by; names of nested values are joined by a dot."""
+        """Track parameters to compare runs by; names of nested values are joined by dots."""
         flat = {
             valid_name(name): shortened(value, _PARAMETER_LENGTH) for name, value in flatten(values).items()
         }
@@ -121,11 +121,11 @@ class Tracker:
         )
 
     def dataset(self, name: str, digest: str, split: str) -> None:
-        """A data set that this run uses, and which split of it."""
+        """Track a data set that this run uses, and the split."""
         self._journal.note("dataset", name=name, digest=digest, split=split)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers at one step; MLflow shows the infinite as no number."""
+        """Track numbers at one step; infinite values become NaN in MLflow."""
         self._journal.note(
             "metrics",
             values={valid_name(name): float(value) for name, value in values.items()},
@@ -133,32 +133,32 @@ class Tracker:
         )
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """A file or a whole directory, as it is when it is delivered.
+        """Track a file or a whole directory, in its state at the time of delivery.
 
         Args:
-            path: keeps its name.
-            folder: of the run's artifacts; "" for the top one.
+            path: the file or directory, whose name is kept.
+            folder: the folder among the run's artifacts; "" for the top.
         """
         self._journal.note("artifact", path=self._relative(path), folder=folder)
 
     def picture(self, path: Path, key: str, step: int) -> None:
-        """An image file that MLflow shows in its grid, by key and step."""
+        """Track an image file, which MLflow shows in its grid by key and step."""
         key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", key) or "_"
         self._journal.note("picture", path=self._relative(path), key=key, step=int(step))
 
     def model(self, path: Path, name: str) -> None:
-        """A new version in MLflow's model registry.
+        """Register a new version in MLflow's model registry.
 
         Args:
-            path: directory that mlflow.pytorch.save_model has written.
-            name: of the registered model, made when it is new.
+            path: a directory that mlflow.pytorch.save_model has written.
+            name: the name of the registered model, which is created if it is new.
         """
         digests = "\n".join(f"{sha256(file)}  data/{file.name}" for file in sorted(path.glob("data/*.pt*")))
         name = re.sub(r"[/:'\"]", "_", name)
         self._journal.note("model", path=self._relative(path), name=name, sha256=digests)
 
     def commit(self) -> None:
-        """What was noted so far is final: it goes to MLflow, now or when the store answers again."""
+        """Make the events so far final; they are sent to MLflow now or when the store responds again."""
         self._journal.note("commit")
         self._journal.flush()
         self._deliver()
@@ -167,8 +167,8 @@ class Tracker:
         """End the run.
 
         Args:
-            status: FINISHED, FAILED or KILLED. After the last two, what wasn't committed stays unsent:
-                a resumed training does it again.
+            status: FINISHED, FAILED or KILLED. After the last two, uncommitted events are not sent, because
+                a resumed training repeats them.
         """
         self._journal.note("finish", status=status)
         self._journal.flush()
@@ -176,13 +176,13 @@ class Tracker:
         self._deliver()
         if self._is_away:
             _logger.warning(
-                "MLflow doesn't have all of this run. %s keeps it; `medseg sync %s` sends it.",
+                "MLflow does not have all of this run. %s keeps the rest; `medseg sync %s` sends it.",
                 self._journal.path,
                 self.folder.parent,
             )
 
     def _require_store(self, experiment: str) -> None:
-        """Raise now what the user can mend; a store that doesn't answer may come back."""
+        """Raise errors that the user can correct; a store that does not respond may come back."""
         try:
             with impatience():
                 experiment_id(connect(), experiment)
@@ -197,7 +197,7 @@ class Tracker:
         redone = self._journal.cut(position)
         start = self._journal.start()
         if start is None:
-            _logger.warning("%s is lost: what follows is a new MLflow run.", self._journal.path)
+            _logger.warning("%s is lost: the training continues in a new MLflow run.", self._journal.path)
             return None
         self._journal.note("resume", process=this_process(), redone=redone)
         return str(start.content["key"])
@@ -224,7 +224,7 @@ class Tracker:
             self._postpone(error)
             return
         if self._is_away:
-            _logger.info("MLflow answers again and has everything.")
+            _logger.info("MLflow responds again and has received everything.")
         self._next_try, self._pause, self._is_away = 0.0, _FIRST_PAUSE_SECONDS, False
 
     def _postpone(self, error: Exception) -> None:
@@ -233,19 +233,19 @@ class Tracker:
         level = logging.DEBUG if self._is_away else logging.WARNING
         self._is_away = True
         where, path = without_password(tracking_uri()), self._journal.path
-        _logger.log(level, "MLflow at %s: %s. Training goes on; %s keeps it.", where, brief(error), path)
+        _logger.log(level, "MLflow at %s: %s. Training goes on; %s keeps the run.", where, brief(error), path)
 
     def _relative(self, path: Path) -> str:
-        """A path that stays true when the folder is moved, where that is possible."""
+        """A path relative to the folder, so that both can be moved; absolute if it lies elsewhere."""
         path = Path(path).absolute()
         return os.path.relpath(path, self.folder) if path.is_relative_to(self.folder.parent) else str(path)
 
 
 @contextmanager
 def tracked(tracker: Tracker) -> Iterator[Tracker]:
-    """End the run with the block: FINISHED, FAILED on an exception, KILLED on Ctrl-C and SIGTERM.
+    """End the run at the end of the block: FINISHED, FAILED on an exception, KILLED on Ctrl-C or SIGTERM.
 
-    The exception goes on. SIGTERM becomes a KeyboardInterrupt in the main thread of this process.
+    The exception is re-raised. SIGTERM becomes a KeyboardInterrupt in the main thread of this process.
     """
     with terminable():
         try:
@@ -256,7 +256,7 @@ def tracked(tracker: Tracker) -> Iterator[Tracker]:
                 try:
                     tracker.finish(status)
                 except OSError:
-                    _logger.exception("The journal doesn't hold that the run has %s.", status)
+                    _logger.exception("The end of the run (%s) could not be written to the journal.", status)
             raise
         with undisturbed() as signals:
             tracker.finish("FINISHED")
@@ -271,7 +271,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def mark_killed_runs() -> list[str]:
-    """Set runs of this machine whose process is gone from RUNNING to KILLED; returns their run_id."""
+    """Set RUNNING runs of this machine to KILLED if their process has ended; return their ids."""
     if (file := database()) and not file.exists():
         return []
     try:
@@ -280,12 +280,12 @@ def mark_killed_runs() -> list[str]:
     except MedsegError:
         raise
     except Exception as error:
-        _logger.info("MLflow doesn't answer; which runs were killed stays open: %s", brief(error))
+        _logger.info("MLflow does not respond, so killed runs are not marked: %s", brief(error))
         return []
 
 
 def experiment_pages(address: str) -> dict[str, str]:
-    """Experiment to the page of its runs at an address; none when the store doesn't answer.
+    """The page of each experiment's runs on MLflow's server at an address; empty if it does not respond.
 
     MLflow's own start page leads to its view for language models, whatever the experiments are.
     """
@@ -295,7 +295,7 @@ def experiment_pages(address: str) -> dict[str, str]:
         with impatience():
             found = connect().search_experiments()
     except Exception as error:
-        _logger.info("MLflow doesn't answer: %s", brief(error))
+        _logger.info("MLflow does not respond: %s", brief(error))
         return {}
     named = ((entry.name, entry.experiment_id) for entry in found if KIND_TAG in entry.tags)
     return {name: f"{address}/#/experiments/{number}?workflowType=machine_learning" for name, number in named}
@@ -310,20 +310,20 @@ def _mark_killed_runs(client: Any) -> Iterator[str]:
         pid, _, created = run.data.tags.get(PROCESS_TAG, "").partition(" ")
         if not pid or not is_gone({"pid": int(pid), "created": float(created)}):
             continue
-        # It may have ended its run since the search; from now on it can't.
+        # The process may have ended its run since the search; it is gone now, so this state is final.
         if client.get_run(run_id).info.status == "RUNNING":
             client.set_terminated(run_id, "KILLED")
             yield run_id
 
 
 def deliver(folder: Path) -> bool:
-    """Send what journals in a folder, and in folders in it, still hold.
+    """Send the unsent entries of all journals in a folder and its subfolders.
 
     Returns:
         Whether MLflow now has everything.
 
     Raises:
-        UsageError: no journal is there; MLflow can't use what MLFLOW_TRACKING_URI names.
+        UsageError: there is no journal, or MLflow can't use the address in MLFLOW_TRACKING_URI.
         MedsegError: an experiment is deleted.
     """
     found = map(Journal, Path(folder).rglob("journal*.jsonl"))
@@ -334,19 +334,19 @@ def deliver(folder: Path) -> bool:
             got=f"{folder} without {NAME}",
             advice="Give the training's output_dir.",
         )
-    # A run needs its parent's, which began before it.
+    # A parent run started earlier and must be sent before its children.
     delivered = [_deliver(journal) for _, journal in sorted(journals, key=itemgetter(0))]
     return all(delivered)
 
 
 def _deliver(journal: Journal) -> bool:
     if _in_use(journal):
-        _logger.warning("%s is in use; its training sends it.", journal.path)
+        _logger.warning("%s is in use; its own training sends it.", journal.path)
         return False
     try:
         Delivery(journal).deliver()
     except StoreUnavailable as error:
-        _logger.warning("%s stays: %s", journal.path, error)
+        _logger.warning("%s is kept: %s", journal.path, error)
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Everything that a training needs to go on after a kill, in one file that is whole or not there."""
+"""The checkpoint: all state that a killed training needs to resume, in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MODEL_NAME = "model.pt"
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint, in full or not at all; objects with a state are saved by it.
+    """Write a checkpoint, in full or not at all; objects with a state_dict are saved as that.
 
     Raises:
-        MedsegError: it can't be written; an earlier one stays as it was.
+        MedsegError: it can't be written; an earlier checkpoint is kept.
     """
     stored = {name: _state(value) for name, value in content.items()}
     try:
@@ -30,16 +30,16 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         # Through a file object: torch would write the temporary name into the file.
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             torch.save(stored, file)
-    except (OSError, RuntimeError) as error:  # torch's own for a full disk
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
         raise MedsegError(
             "a checkpoint that can be written",
             got=f"{path} ({str(error)[:100]})",
-            advice="Make room in its folder, then go on by --resume.",
+            advice="Make room in its folder, then continue with --resume.",
         ) from error
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint: tensors and plain values alone.
+    """Read a checkpoint, which may hold only tensors and plain values.
 
     Raises:
         WeightsError: the file can't be read.
@@ -56,10 +56,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def require_same(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Refuse to go on with other parameters: the result would be neither's.
+    """Check that a training is resumed with the parameters that it was started with.
 
     Raises:
-        UsageError: with the parameters that differ.
+        UsageError: parameters differ; the message names the first of them.
     """
     names = {*saved, *now} - FREE_TO_CHANGE
     changed = sorted(name for name in names if saved.get(name) != now.get(name))
@@ -68,13 +68,13 @@ def require_same(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
         raise UsageError(
             "the parameters that the training began with",
             got=f"{len(changed)} that differ: {got}",
-            advice="Give the same parameters, or train anew in another output_dir.",
+            advice="Give the same parameters, or start a new training in another output_dir.",
         )
 
 
 def generators() -> dict[str, Any]:
-    """The state of every global random generator, as torch.load takes it back with weights_only."""
-    # NumPy's are the global ones on purpose: code that medseg calls may draw from them.
+    """The states of all global random generators, in a form that torch.load accepts with weights_only."""
+    # NumPy's global generator is included because libraries may draw from it.
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
@@ -85,7 +85,7 @@ def generators() -> dict[str, Any]:
 
 
 def restore_generators(state: Mapping[str, Any]) -> None:
-    """Put the generators where `generators` found them."""
+    """Restore the states that `generators` returned."""
     torch.set_rng_state(state["torch"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

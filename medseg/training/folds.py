@@ -1,4 +1,4 @@
-"""Cross-validation by subject: every case is scored by a network that never saw its subject."""
+"""Cross-validation by subject: every case is scored by a network that was not trained on its subject."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ def fold_items(
     fold: Sequence[int] | None,
     keys: Sequence[str] = ("image", "label"),
 ) -> list[dict[str, Any]]:
-    """The items of a split: the manifests' own, or those of one fold of a cross-validation.
+    """The items of a split, either as the manifests define it or in one fold of a cross-validation.
 
-    Folds divide the subjects of training and validation together, each data set evenly; the test split
-    is never touched. The fold's subjects are its validation, all others its training. Where every item
-    has an entry `fold`, the folds are those of the data's publisher, in the order of their numbers.
+    Folds divide the subjects of training and validation together, each data set evenly; the test split is
+    not used. The fold's subjects are its validation split, all others its training split. If every item has
+    an entry `fold`, these published folds are used, in the order of their numbers.
 
     Args:
         manifests: names or paths, one or several.
         split: training or validation.
-        fold: (number from 0, number of folds); None for the manifests' own split.
+        fold: (number from 0, number of folds); None for the split that the manifests define.
         keys: entries to keep; see load_items.
 
     Raises:
-        UsageError: an impossible fold, fewer subjects than folds, or another number than the publisher's.
+        UsageError: there is no such fold, there are fewer subjects than folds, or the number of folds differs
+            from that of the published folds.
     """
     if fold is None:
         return load_items(manifests, split, keys)
@@ -68,22 +69,22 @@ def fold_items(
 
 
 def cross_validate(bundle: Bundle, files: Sequence[str], folds: int, overrides: Mapping[str, Any]) -> None:
-    """Train a network a fold, and pool the scores of the cases that each had not seen.
+    """Train one network for each fold, and pool the scores of the held-out cases.
 
     One MLflow run holds the pooled scores and is the parent of the folds' runs. output_dir gets
-    fold_<number>/ and the pooled scores.csv and scores.json. With `resume` finished folds are kept.
+    fold_<number>/ and the pooled scores.csv and scores.json. With `resume`, finished folds are kept.
 
     Args:
-        bundle: to train.
-        files: its configuration files that train; see medseg.bundle.training_files.
-        folds: at least 2.
+        bundle: the bundle to train.
+        files: its training configuration; see medseg.bundle.training_files.
+        folds: the number of folds, at least 2.
         overrides: see medseg.bundle.parse.
 
     Raises:
         UsageError: see fold_items and medseg.training.run.train.
     """
     config = parse(bundle, *files, overrides=overrides)
-    for number in range(folds or 1):  # before the first training
+    for number in range(folds or 1):  # raises before the first training starts
         fold_items(config["manifests"], "validation", [number, folds])
     output_dir, resume = Path(config["output_dir"]), bool(config["resume"])
     state = output_dir / STATE
@@ -106,19 +107,19 @@ def cross_validate(bundle: Bundle, files: Sequence[str], folds: int, overrides: 
                 "parent_run": tracker.key,
             }
             run_workflow(bundle, *files, overrides={**overrides, **own})
-            gc.collect()  # ends the fold's workers, which wait in a ring of references
+            gc.collect()  # ends the fold's workers, which a reference cycle keeps alive
         _pool(output_dir, folds, config.get_parsed_content("validate::scoring"))
         log_scores(tracker, output_dir, flatten(overrides))
 
 
 def _published(folds: Sequence[int], number: int, count: int) -> list[bool]:
-    """Whether each item is in that fold of its publisher's."""
+    """Whether each item is in a published fold."""
     found = sorted(set(folds))
     if count != len(found) or not 0 <= number < count:
         raise UsageError(
-            f"the {len(found)} folds of the data's publisher, and one of them counted from 0",
+            f"one of the {len(found)} folds of the data's publisher, counted from 0",
             got=f"fold {number} of {count}",
-            advice=f"Choose {len(found)} folds, or take `fold` out of the manifest to deal subjects out.",
+            advice=f"Choose {len(found)} folds, or remove `fold` from the manifest to use folds of your own.",
         )
     return [fold == found[number] for fold in folds]
 
@@ -135,7 +136,7 @@ def _dealt_out(subjects: set[Owner], number: int, count: int) -> set[Owner]:
 
 
 def _dealt(subjects: Iterable[Owner], count: int) -> list[set[Owner]]:
-    """Subjects of each fold: dealt out in turn, data set by data set, each shuffled by one seed."""
+    """The subjects of each fold: dealt out in turn, data set by data set, each shuffled with one seed."""
     folds: list[set[Owner]] = [set() for _ in range(count)]
     turn = itertools.cycle(folds)
     for _, of_one_set in itertools.groupby(sorted(subjects), key=lambda owner: owner[0]):
@@ -152,7 +153,7 @@ def _saved_position(state: Path, folds: int, resume: bool) -> int | None:
         raise UsageError(
             "an output_dir without another cross-validation",
             got=f"{state.parent} with {saved['folds']} folds",
-            advice="Go on with it by --resume and the same --folds, or choose another --output_dir.",
+            advice="Continue it with --resume and the same --folds, or choose another --output_dir.",
         )
     return int(saved["position"])
 
@@ -162,7 +163,7 @@ def _pool(output_dir: Path, folds: int, scoring: Scoring) -> None:
     rows: dict[str, CaseRow] = {}
     for number, file in enumerate(files):
         for row in read_rows(file):
-            # Two data sets may have a file of one name, in two folds.
+            # Two data sets may have files of the same name, in two folds.
             case = f"{row.case} (fold {number})" if row.case in rows else row.case
             rows[case] = row._replace(case=case)
     write_scores(list(rows.values()), output_dir, {"split": f"held out in {folds} folds"}, scoring.question)

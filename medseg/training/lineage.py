@@ -1,4 +1,4 @@
-"""Whom a training learns from: its items, with what their manifests know of them."""
+"""The lineage of a training: the subjects of its items, as their manifests name them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medseg.bundle import Lineage, learnt_from, lineage_of
+from medseg.bundle import Lineage, lineage_of, lineage_of_items
 from medseg.data.manifests import SPLITS, load_items
 from medseg.errors import DataError
 
@@ -14,13 +14,13 @@ from medseg.errors import DataError
 def training_lineage(
     items: Sequence[Mapping[str, Any]], manifests: Sequence[str], start_from: str | Path | None = None
 ) -> Lineage:
-    """The subjects and images of a training, and those of the weights that it began with.
+    """The lineage of a training: its subjects and images, and those of its initial weights.
 
     Args:
-        items: of its data set, `image` among their entries; an item may come several times.
-        manifests: names or paths of the data sets, which name the items' subjects. Items that are in none of
-            them are known by the content of their images alone.
-        start_from: weights.
+        items: items of the training's data set, with an entry `image`; an item may occur several times.
+        manifests: names or paths of the data sets, which name the items' subjects. An item that no manifest
+            lists is identified by the content of its image alone.
+        start_from: the initial weights; None for random ones.
     """
     images = {str(item["image"]) for item in items}
     known: dict[str, dict[str, Any]] = {image: {"image": image} for image in images}
@@ -30,4 +30,4 @@ def training_lineage(
         except DataError:  # an empty split
             continue
         known |= {item["image"]: item for item in listed if item["image"] in images}
-    return learnt_from(known.values()) | lineage_of([start_from] if start_from else [])
+    return lineage_of_items(known.values()) | lineage_of([start_from] if start_from else [])

@@ -1,4 +1,4 @@
-"""Weights after a fine-tuning and before it, mixed."""
+"""Average the weights before and after a fine-tuning."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ignite.engine import Engine, Events
 
 
 class MixWithStart:
-    """At the end of the last epoch the network becomes a mean of its weights and those it began with.
+    """At the end of the last epoch, replaces the weights by a mean of them and the initial weights.
 
-    A short fine-tuning gains on what it shows and loses on what it does not; their mean keeps both. Source:
-    Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022. Before the handler that validates, so
-    that the mean is what is scored and kept.
+    A short fine-tuning improves a network on the new data and worsens it on other data; the mean keeps most
+    of both. Source: Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022. The handler must
+    precede the one that validates, so that the mean is scored and kept.
 
     Args:
-        network: the one that is trained.
-        share: of the weights at the start, 0 to 1; 0 leaves the network alone.
+        network: the network that is trained.
+        share: the share of the initial weights in the mean, 0 to 1; 0 does not change the network.
     """
 
     def __init__(self, network: torch.nn.Module, share: float) -> None:
@@ -26,7 +26,7 @@ class MixWithStart:
         self.start = {name: value.cpu().clone() for name, value in network.state_dict().items()}
 
     def attach(self, engine: Engine) -> None:
-        """MONAI's trainer calls this."""
+        """Register the handler; MONAI's trainer calls this."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -37,7 +37,7 @@ class MixWithStart:
 def mixed(
     first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor], share: float
 ) -> dict[str, Any]:
-    """Weights of two networks of one make: `share` of the first; counts (integers) are the second's."""
+    """The mean of two state dictionaries, `share` of the first; integer buffers are taken from the second."""
     return {
         name: value if not value.is_floating_point() else torch.lerp(value, first[name].to(value), share)
         for name, value in second.items()

@@ -1,4 +1,4 @@
-"""Where a training writes: where its user says, or in the bundle for a program that gives the data."""
+"""Where a training writes: to the user's folders, or into the bundle if another program provides the data."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from medseg.training import checkpoint
 
 @dataclass(frozen=True)
 class Place:
-    """Where a training writes, and what it is called after.
+    """Where a training writes, and the data sets that it is named after.
 
     Attributes:
         output_dir, ckpt_dir: see medseg.training.run.train.
-        data_sets: their names.
-        delivered: a further file that gets the best weights, once they are scored.
-        begun_with: weights that the program which gives the data may have begun with.
-        parameters: those that it has set.
+        data_sets: names of the data sets.
+        delivered: a further file to write the best weights to, after they are scored.
+        initial_weights: weights that the program which provides the data may have started from.
+        parameters: parameters that this program has set.
     """
 
     output_dir: Path
     ckpt_dir: Path
     data_sets: Sequence[str]
     delivered: Path | None = None
-    begun_with: Sequence[Path] = ()
+    initial_weights: Sequence[Path] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -45,23 +45,23 @@ class Place:
 def place_of(
     trainer: Any, manifests: Sequence[str], bundle_root: str | Path, output_dir: Path, ckpt_dir: Path
 ) -> Place:
-    """The user's folders; or the bundle, where a program gives the data and leaves output_dir as it was.
+    """The user's folders; or folders in the bundle, if a program provides the data and keeps output_dir.
 
-    Such a program, as MONAI Label, trains again and again and looks for the weights in the bundle. So each
-    training gets a folder of its own there, and what it ends in takes the place of the bundle's weights;
-    one that fails or is stopped leaves them as they are.
+    Such a program, for example MONAI Label, trains repeatedly and reads the weights from the bundle. Each
+    training therefore gets a folder of its own there, and its final weights replace the bundle's. A training
+    that fails or is stopped does not change them.
     """
     items = trainer.data_loader.dataset.data
     own: Any = parse(open_bundle(str(bundle_root)), "train.yaml").config
     if len(given_items(manifests, items)) < len(items) or str(output_dir) != own["output_dir"]:
         return Place(output_dir, ckpt_dir, manifests)
-    now = gather([f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"])[0]  # the first process's
+    now = gather([f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"])[0]  # the time of the first process, for all
     folder, models = Path(bundle_root) / "trainings" / now, Path(bundle_root) / "models"
     return Place(
         folder,
         folder / "models",
         ["given"],
         delivered=models / checkpoint.MODEL_NAME,
-        begun_with=sorted(models.glob("*.pt")),
+        initial_weights=sorted(models.glob("*.pt")),
         parameters={"manifests": "given", "epochs": str(trainer.state.max_epochs)},
     )

@@ -1,4 +1,4 @@
-"""How a training goes along: seconds by stage, a bar with the time left, a line an epoch."""
+"""The progress of a training: seconds by stage, a progress bar, a log line for each epoch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ logger = logging.getLogger(__name__)
 class Stages:
     """Seconds of the current epoch by stage.
 
-    load and transform are what the samples cost wherever they were made, summed over workers; wait is
-    how long the network stood still for them; step is the network with loss, backward pass and training
-    scores; validate is the validation.
+    load and transform: time spent on the samples, summed over workers. wait: time that the network waited for
+    samples. step: forward and backward pass, loss and training scores. validate: validation.
     """
 
     def __init__(self, trainer: Engine, validator: Engine) -> None:
@@ -58,10 +57,10 @@ class Stages:
 
 @contextmanager
 def bar(trainer: Any) -> Iterator[None]:
-    """A bar over the whole training with the time left; only where somebody watches (a terminal).
+    """Show a progress bar over the whole training with the time left, in a terminal only.
 
-    Of several processes the first alone draws it. It counts from where a resumed training goes on, so
-    that the time left is right at once.
+    Only the first of several processes draws it. A resumed training starts it at the resumed epoch, so that
+    the estimate of the time left is right from the start.
     """
     state = trainer.state
     total, done = state.max_epochs * state.epoch_length, state.epoch * state.epoch_length
@@ -73,7 +72,7 @@ def bar(trainer: Any) -> Iterator[None]:
 
 
 def log_epoch(epoch: int, epochs: int, values: Mapping[str, float], seconds: Mapping[str, float]) -> None:
-    """One line: losses and scores, and where the time went."""
+    """Log one line with losses, scores and the seconds of each stage."""
     figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if value)
     logger.info("epoch %d of %d: %s | seconds: %s", epoch, epochs, figures, stages)

@@ -1,4 +1,4 @@
-"""What a training's MLflow run holds besides its curves: origin, data, weights, scores, pictures."""
+"""What a training's MLflow run holds besides its curves: provenance, data, weights, scores, pictures."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def describe(
     manifests: Sequence[str],
     changed: Mapping[str, str],
 ) -> None:
-    """Note what is trained, on which data, by which code and machine.
+    """Track the parameters, the data, the versions of the code and the machine.
 
-    MLflow's pages show the parameters of interest; the artifact parameters.json has all.
+    MLflow's pages show the parameters of interest; the artifact parameters.json has all of them.
     """
     tracker.parameters(of_interest(parameters, changed))
     file = tracker.folder / PARAMETERS_JSON
@@ -56,20 +56,20 @@ def log_results(
     model: Path,
     changed: Mapping[str, str],
 ) -> None:
-    """Note weights, case scores, pictures and learning curves.
+    """Track weights, case scores, pictures and learning curves.
 
     Args:
-        tracker: of the training's run.
-        folder: holds the files of the scores.
+        tracker: the tracker of the training's run.
+        folder: the folder with the files of the scores.
         ranked: names of the cases, the worst first.
         history: name to (epoch, value), all epochs.
-        model: file of the best weights; without a valid score there is none.
+        model: the file of the best weights, which may be missing.
         changed: parameters that differ from the bundle's own.
     """
     log_scores(tracker, folder, changed)
     tracker.artifact(folder / PICTURES)
     for key, case in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
-        # At the top under a common name: of two runs MLflow shows only such files side by side.
+        # MLflow shows pictures of two runs side by side only if they lie at the top under the same name.
         picture = folder / f"{key}.jpg"
         shutil.copyfile(folder / PICTURES / f"{case}.jpg", picture)
         tracker.artifact(picture)
@@ -84,10 +84,10 @@ def log_results(
 
 
 def log_scores(tracker: Tracker, folder: Path, changed: Mapping[str, str]) -> None:
-    """Note the summary of a folder's scores as metrics and in words, and its tables.
+    """Track the mean scores of a folder as metrics and as a note, and its tables as artifacts.
 
-    At step 0 alone, a metric is a bar in MLflow's charts, side by side with those of other runs. Where
-    a question was answered the folder gets reliability.png too.
+    The metrics have step 0 only, so that MLflow draws them as bars beside those of other runs. If the summary
+    has an image-level question, reliability.png is written to the folder too.
     """
     summary = json.loads((folder / SCORES_JSON).read_text(encoding="utf-8"))
     means = {name: entry["mean"] for name, entry in summary["scores"].items() if entry["mean"] is not None}
@@ -106,7 +106,7 @@ def log_scores(tracker: Tracker, folder: Path, changed: Mapping[str, str]) -> No
 
 
 def draw_curves(history: History, path: Path) -> None:
-    """Losses, scores and the learning rate against the epoch, one below the other, as a PNG."""
+    """Draw losses, scores and the learning rate against the epoch, one plot below the other, as a PNG."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -130,14 +130,14 @@ def draw_curves(history: History, path: Path) -> None:
 
 
 def save_mlflow_model(network: torch.nn.Module, validator: Any, folder: Path) -> Path:
-    """The network in MLflow's format with its signature, in which all axes but the channels are free."""
+    """Save the network in MLflow's format, with a signature whose axes, except the channels, are free."""
     import mlflow.pytorch
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     _, channels, *axes = next(iter(validator.data_loader))["image"].shape
-    # MLflow traces the network with it; an axis of one element would not stay free.
+    # MLflow traces the network with this input; an axis of length 1 would become fixed.
     probe = torch.zeros(2, channels, *[PROBE_PX] * len(axes), device=next(network.parameters()).device)
     with torch.no_grad():
         output = network.eval()(probe)
@@ -146,7 +146,7 @@ def save_mlflow_model(network: torch.nn.Module, validator: Any, folder: Path) ->
         for count in (channels, output.shape[1])
     )
     path = folder / "mlflow_model"
-    shutil.rmtree(path, ignore_errors=True)  # of a training that was killed here
+    shutil.rmtree(path, ignore_errors=True)  # left by a training that was killed
     mlflow.pytorch.save_model(
         network, path, signature=ModelSignature(inputs=inputs, outputs=outputs), input_example=(probe,)
     )

@@ -57,30 +57,30 @@ def train(
 ) -> None:
     """Train, keep the weights of the best validation, and score every validation case with them.
 
-    After each epoch ckpt_dir/checkpoint.pt holds all that is needed to go on, ckpt_dir/model.pt the best
-    weights. output_dir gets case scores, pictures and learning curves. One MLflow run holds all of it; only
-    the first of several processes writes. See medseg.training.place for data that another program gives.
+    After each epoch ckpt_dir/checkpoint.pt holds the state from which the training can be resumed, and
+    ckpt_dir/model.pt the best weights. output_dir gets scores, pictures and learning curves, and one MLflow
+    run holds all. Only the first process writes. See medseg.training.place for data from another program.
 
     Args:
-        trainer: MONAI's, over a PreparedDataset in EpochBatches.
-        validator: MONAI's, run by the trainer's ValidationHandler; its key metric chooses the best weights.
-        lr_scheduler: what the trainer's LrScheduleHandler steps.
+        trainer: MONAI's trainer, over a PreparedDataset in EpochBatches.
+        validator: MONAI's evaluator, run by the ValidationHandler; its key metric chooses the best weights.
+        lr_scheduler: the scheduler of the trainer's LrScheduleHandler.
         parameters: flattened configuration (medseg.bundle.configuration).
-        changed: those of them that differ from the bundle's own (changed_configuration).
+        changed: the parameters that differ from the bundle's own (changed_configuration).
         manifests: names of the data sets.
         bundle_root, output_dir, ckpt_dir: folders of the bundle, of the results and of the weights.
-        experiment, run_name, parent_run: see medseg.tracking.tracker.Tracker; no run_name takes what was
-            changed (medseg.tracking.run_list).
-        resume: go on from the checkpoint, where there is one.
-        patience: validations without a better score after which the training ends; None for never.
+        experiment, run_name, parent_run: see medseg.tracking.tracker.Tracker; without run_name the run is
+            named after the changed parameters (medseg.tracking.run_list).
+        resume: whether to continue from the checkpoint, if there is one.
+        patience: the training ends after so many validations without a better score; None for never.
         register: name in MLflow's model registry; None registers nothing.
-        start_from: weights that it began with; whom they have learnt from counts too.
-        segmenter: from the weights to what makes the masks that are scored at the end.
-        scoring: of the validation cases at the end.
+        start_from: the initial weights; their lineage becomes part of that of the new weights.
+        segmenter: a function from a file of weights to the segmenter that is scored at the end.
+        scoring: how the validation cases are scored at the end.
 
     Raises:
-        UsageError: output_dir holds a training and resume is not set; other parameters than it began with.
-        MedsegError: the loss is infinite or no number; another training writes to output_dir.
+        UsageError: output_dir holds a training, and resume is not set or the parameters differ.
+        MedsegError: the loss is infinite or NaN, or another training writes to output_dir.
     """
     place = place_of(trainer, manifests, bundle_root, Path(output_dir), Path(ckpt_dir))
     digests = _digests(trainer, validator)
@@ -88,12 +88,12 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(_only_training_in(place.output_dir))
         saved = _saved(place.checkpoint, resume, parameters)
-        idist.barrier()  # before the first process writes a checkpoint that another would take for an old one
+        idist.barrier()  # else another process could read the first one's new checkpoint as an old one
         training = _Training(trainer, validator, lr_scheduler, place.checkpoint, parameters, patience)
-        training.learn_from(manifests, [*place.begun_with, *([start_from] if start_from else [])])
+        training.set_lineage(manifests, [*place.initial_weights, *([start_from] if start_from else [])])
         position = training.restore(saved) if saved else None
         if training.standing.finished and is_finished(place.tracking):
-            logger.info("%s: this training is finished", place.output_dir)
+            logger.info("%s: this training is already finished", place.output_dir)
             return
         if idist.get_rank() == 0:
             name = run_name or name_of(changed)
@@ -101,27 +101,27 @@ def train(
             training.note_in(run, stack)
             if not saved:
                 describe(run, digests, parameters, place.data_sets, changed)
-        if not training.standing.finished:  # else a kill came before its end was noted
+        if not training.standing.finished:  # else the training was killed before the journal had its end
             training.run()
             training.finish(place, register, segmenter, scoring, changed)
 
 
 @dataclass
 class Standing:
-    """How far a training has come, as its checkpoint holds it."""
+    """The progress of a training, as the checkpoint stores it."""
 
     epoch: int = 0
     best_score: float = -math.inf
     best_epoch: int = 0
     validations_since_best: int = 0
-    over: bool = False  # all epochs, or stopped early
-    finished: bool = False  # scored and tracked too
+    over: bool = False  # all epochs are done, or it was stopped early
+    finished: bool = False  # the scores are written and tracked too
     # Name to (epoch, value), for the learning curves.
     history: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
 
 class _Training:
-    """The handlers that make a trainer's epochs tracked, saved and resumable."""
+    """The handlers that track and save a trainer's epochs and let it resume."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Training:
         self.trainer, self.validator, self.lr_scheduler = trainer, validator, lr_scheduler
         self.file, self.parameters, self.patience = file, dict(parameters), patience
         self.model_file = file.with_name(checkpoint.MODEL_NAME)
-        # Without what spreads it over processes.
+        # Unwrapped from DistributedDataParallel.
         self.network = getattr(trainer.network, "module", trainer.network)
         self.standing = Standing()
         self.best_model: dict[str, torch.Tensor] = {}
@@ -147,22 +147,22 @@ class _Training:
         self.figures: dict[str, float] = {}
         self.stages = Stages(trainer, validator)
         for engine in (trainer, validator):
-            # A loader draws a seed for its workers whenever it starts, thus once more after a resume. From
-            # a generator of its own, that leaves the network's dropout alone.
+            # A loader draws a seed for its workers whenever it starts, thus once more after a resume. With a
+            # generator of its own, this does not change the random numbers of the network's dropout.
             engine.data_loader.generator = torch.Generator()
 
-    def learn_from(self, manifests: Sequence[str], begun_with: Sequence[str | Path]) -> None:
-        """Note whom the weights will have learnt from: see training_lineage."""
+    def set_lineage(self, manifests: Sequence[str], initial_weights: Sequence[str | Path]) -> None:
+        """Set the lineage of the new weights: the training items, and the lineage of the initial weights."""
         items = self.trainer.data_loader.dataset.data
-        self.lineage = training_lineage(items, manifests) | lineage_of(begun_with)
+        self.lineage = training_lineage(items, manifests) | lineage_of(initial_weights)
 
     def note_in(self, run: Tracker, stack: ExitStack) -> None:
-        """Note all that follows in a run, and how busy the machine is, until the stack is closed."""
+        """Track in this run, system metrics included, until the stack is closed."""
         self.tracker, self.load = run, stack.enter_context(SystemMetrics())
         stack.enter_context(tracked(run))
 
     def restore(self, saved: Mapping[str, Any]) -> int:
-        """Take everything over from a checkpoint; returns the tracker's position."""
+        """Restore the state from a checkpoint; return the tracker's position."""
         self.standing = Standing(**saved["standing"])
         self.best_model = saved["best_model"]
         self.scaler = saved["scaler"]
@@ -174,11 +174,11 @@ class _Training:
         state.iteration = state.epoch * state.epoch_length
         checkpoint.restore_generators(saved["generators"])
         self.write_model(self.model_file)
-        logger.info("goes on after epoch %d of %d", state.epoch, state.max_epochs)
+        logger.info("resuming after epoch %d of %d", state.epoch, state.max_epochs)
         return int(saved["tracking"])
 
     def save(self) -> None:
-        """Write the checkpoint; what was noted for tracking until now is final with it."""
+        """Write the checkpoint, then commit what was tracked so far."""
         if not self.tracker:
             return
         content = {
@@ -201,7 +201,7 @@ class _Training:
         self.trainer.add_event_handler(Events.STARTED, self._on_start)
         self.trainer.add_event_handler(Events.EPOCH_STARTED, self._on_start_of_epoch)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
-        # After the trainer's own handlers: the schedule's step and the validation are over.
+        # Added last, so that it runs after the scheduler's step and the validation.
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
         self.validator.add_event_handler(Events.STARTED, lambda: take_buffers_of_first(self.network))
         with self.validator.add_event_handler(Events.COMPLETED, self._on_validation):
@@ -219,9 +219,9 @@ class _Training:
         scoring: Scoring,
         changed: Mapping[str, str],
     ) -> None:
-        """Score the masks of the validation cases by the best weights; log it all.
+        """Score the masks of the validation cases with the best weights, and track the scores.
 
-        Without a valid score the best weights are the last.
+        If no validation had a valid score, the last weights are the best.
         """
         if not self.best_model:
             self.best_model = _copied(self.network)
@@ -252,12 +252,12 @@ class _Training:
                 self.write_model(place.delivered)
 
     def _on_start(self) -> None:
-        if self.scaler and self.trainer.scaler:  # which MONAI makes anew at every start
+        if self.scaler and self.trainer.scaler:  # MONAI creates a new scaler at every start
             self.trainer.scaler.load_state_dict(self.scaler)
 
     def _on_start_of_epoch(self) -> None:
         self.trainer.data_loader.batch_sampler.set_epoch(self.trainer.state.epoch)
-        # At the end of the epoch the schedule has already set the next one's.
+        # Read at the start: at the end of the epoch, the scheduler has already set the next learning rate.
         self.figures = {"learning_rate": self.trainer.optimizer.param_groups[0]["lr"]}
         self.losses = []
 
@@ -292,20 +292,20 @@ class _Training:
             standing.history.setdefault(name, []).append((state.epoch, value))
         standing.epoch = state.epoch
         if self.patience and standing.validations_since_best >= self.patience:
-            logger.info("stops: no better score in %d validations", self.patience)
+            logger.info("stopping early: no better score in %d validations", self.patience)
             self.trainer.terminate()
             last = True
         standing.over = last
         if self.tracker and self.load:
             log_epoch(state.epoch, state.max_epochs, self.figures, self.stages.seconds)
             seconds = {f"seconds/{stage}": value for stage, value in self.stages.seconds.items()}
-            # MLflow's compare page begins with the metric that came first: a loss or a score tells more.
+            # MLflow's compare page starts with the first metric, so the learning rate comes after the losses.
             figures = dict(sorted(self.figures.items(), key=lambda item: item[0] == "learning_rate"))
             self.tracker.metrics({**figures, **seconds, **self.load.collect()}, state.epoch)
         self.save()
 
     def write_model(self, file: Path) -> None:
-        """Write the best weights, where there are some, and whom they have learnt from."""
+        """Write the best weights, if there are any, and their lineage."""
         if self.best_model:
             checkpoint.save(file, self.best_model)
             write_lineage(file, self.lineage)
@@ -316,7 +316,7 @@ def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _digests(trainer: Any, validator: Any) -> dict[str, str]:
-    """Split to the digest of its data."""
+    """The digests of the data of each split."""
     engines = {"training": trainer, "validation": validator}
     return {split: data_digest(engine.data_loader.dataset) for split, engine in engines.items()}
 
@@ -326,20 +326,20 @@ def _by_split(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def _tracker(folder: Path, experiment: str, name: str, parent: str | None, position: int | None) -> Tracker:
-    """After the runs of trainings that were killed are marked."""
+    """The tracker of this training; first the runs of killed trainings are marked."""
     mark_killed_runs()
     return Tracker(folder, experiment=experiment, run_name=name, parent=parent, resume_at=position)
 
 
 def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str, Any] | None:
-    """The checkpoint to go on from; None to begin."""
+    """The checkpoint to resume from; None to start a new training."""
     if not file.is_file():
         return None
     if not resume:
         raise UsageError(
             "an output_dir without an earlier training",
             got=str(file),
-            advice="Go on with it by --resume, or choose another --output_dir.",
+            advice="Continue it with --resume, or choose another --output_dir.",
         )
     saved = checkpoint.load(file)
     checkpoint.require_same(saved["parameters"], parameters)
@@ -348,19 +348,19 @@ def _saved(file: Path, resume: bool, parameters: Mapping[str, str]) -> dict[str,
 
 @contextmanager
 def _only_training_in(folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends; of several processes the first holds it."""
+    """Hold a lock that the system releases when the process ends; only the first process holds it."""
     if idist.get_rank():
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
-            # lockf's, unlike flock's, is not inherited by workers, which outlive a kill by some seconds.
+            # Workers, which outlive a killed process by some seconds, inherit a lock of flock, not of lockf.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             raise MedsegError(
                 "an output_dir that no other training writes to",
-                got=f"{folder} in use",
-                advice="Choose another --output_dir, or wait.",
+                got=f"{folder}, which is in use",
+                advice="Choose another --output_dir, or wait until that training ends.",
             ) from error
         yield

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fundus_pictures import write_png
 
-from medseg.bundle import learnt_from, lineage_of, weights_files, write_lineage
+from medseg.bundle import lineage_of, lineage_of_items, weights_files, write_lineage
 from medseg.case import Case
 from medseg.data.manifests import load_items
 from medseg.errors import WeightsError
@@ -41,7 +41,7 @@ def weights(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
         if items or lineage:
-            write_lineage(path, lineage or learnt_from(items))
+            write_lineage(path, lineage or lineage_of_items(items))
         return path
 
     return make
@@ -54,27 +54,27 @@ def test_it_knows_its_subjects(item, weights):
     """By another image of them too; neither other subjects, nor those of one name in another data set."""
     known = lineage_of([weights(item(1, "anna"), item(2, "ben"))])
     assert known.is_whole
-    assert known.knows(item(1, "anna"))
-    assert known.knows(item(3, "anna"))
-    assert not known.knows(item(4, "cleo"))
-    assert not known.knows(item(5, "anna", "two"))
+    assert known.includes(item(1, "anna"))
+    assert known.includes(item(3, "anna"))
+    assert not known.includes(item(4, "cleo"))
+    assert not known.includes(item(5, "anna", "two"))
 
 
 def test_it_knows_an_image_under_another_name(item, weights):
     """The same content in another data set, of a subject that is called otherwise."""
     known = lineage_of([weights(item(1, "anna"))])
     again = item(1, "0001", "two", name="copy")
-    assert known.knows(again)
-    assert known.knows({"image": again["image"]})
-    assert not known.knows(item(2, "0001", "two"))
+    assert known.includes(again)
+    assert known.includes({"image": again["image"]})
+    assert not known.includes(item(2, "0001", "two"))
 
 
 def test_an_item_without_a_subject_is_known_by_its_image(item, weights):
     nameless = {"image": item(1)["image"]}
     known = lineage_of([weights(nameless)])
     assert not known.subjects
-    assert known.knows(item(1))
-    assert not known.knows({"image": item(2)["image"]})
+    assert known.includes(item(1))
+    assert not known.includes({"image": item(2)["image"]})
 
 
 def test_it_names_nobody(item, weights):
@@ -88,13 +88,13 @@ def test_it_names_nobody(item, weights):
 def test_without_a_record_nothing_is_known(item, weights):
     known = lineage_of([weights()])
     assert not known.is_whole
-    assert not known.knows(item(1))
+    assert not known.includes(item(1))
 
 
 def test_a_method_without_weights_has_learnt_from_nobody(item):
     known = lineage_of([])
     assert known.is_whole
-    assert not known.knows(item(1))
+    assert not known.includes(item(1))
 
 
 def test_the_record_of_another_file(item, weights):
@@ -103,7 +103,7 @@ def test_the_record_of_another_file(item, weights):
     path.write_bytes(b"others")
     known = lineage_of([path])
     assert not known.is_whole
-    assert not known.knows(item(1))
+    assert not known.includes(item(1))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"weights_sha256": 1}', "null"])
@@ -118,10 +118,10 @@ def test_several_weights_know_what_each_knows(item, weights):
     files = [weights(item(number), name=f"fold_{number}/models/model") for number in range(3)]
     known = lineage_of(files)
     assert known.is_whole
-    assert [known.knows(item(number)) for number in range(4)] == [True, True, True, False]
+    assert [known.includes(item(number)) for number in range(4)] == [True, True, True, False]
     files.append(weights(name="fold_3/models/model"))
     assert not lineage_of(files).is_whole
-    assert lineage_of(files).knows(item(0))
+    assert lineage_of(files).includes(item(0))
 
 
 def test_one_fold_knows_its_own_subjects(item, weights, tmp_path):
@@ -129,7 +129,7 @@ def test_one_fold_knows_its_own_subjects(item, weights, tmp_path):
         weights(item(number), name=f"fold_{number}/models/model")
     for number in range(2):
         known = lineage_of(weights_files(tmp_path, number))
-        assert [known.knows(item(n)) for n in range(2)] == [n == number for n in range(2)]
+        assert [known.includes(item(n)) for n in range(2)] == [n == number for n in range(2)]
 
 
 # --- a training's ---
@@ -148,15 +148,15 @@ def test_a_training_learns_from_its_items(phantoms, phantom_data):
     known = training_lineage([*items[:2], items[0]], manifests)
     assert (len(known.subjects), len(known.images), known.is_whole) == (2, 2, True)
     training = load_items(phantom_data.manifest, "training")
-    assert [known.knows(item) for item in training] == [True, True, False]
+    assert [known.includes(item) for item in training] == [True, True, False]
     assert not any(
-        known.knows(item) for split in ("validation", "test") for item in load_items(manifests, split)
+        known.includes(item) for split in ("validation", "test") for item in load_items(manifests, split)
     )
 
 
 def test_items_of_no_manifest_are_known_by_their_images(phantoms, item):
     known = training_lineage([{"image": item(9)["image"]}], phantoms[1])
-    assert known.knows(item(9))
+    assert known.includes(item(9))
     assert not known.subjects
 
 
@@ -166,11 +166,11 @@ def test_the_weights_that_it_began_with_count(phantoms, item, weights):
     first = weights(item(1, "anna"), name="first")
     known = training_lineage(items, manifests, first)
     assert known.is_whole
-    assert known.knows(item(2, "anna"))
+    assert known.includes(item(2, "anna"))
     second = weights(name="second", lineage=known)
     of_third = training_lineage(items[:1], manifests, str(second))
-    assert of_third.knows(item(2, "anna"))
-    assert of_third.knows(load_items(manifests, "training")[2])
+    assert of_third.includes(item(2, "anna"))
+    assert of_third.includes(load_items(manifests, "training")[2])
     unknown = training_lineage(items, manifests, weights(name="unknown"))
     assert not unknown.is_whole
     assert len(unknown.subjects) == 3
@@ -203,7 +203,7 @@ def test_cases_that_trained_are_marked(item, weights, marks, tmp_path, caplog):
     file = weights(item(1), item(2))
     items = [item(1), item(3), item(2, "s9", "two", name="copy")]
     assert marks(items, [file]) == {"s1": "yes", "s3": "no", "s9": "yes"}
-    assert "2 of 3 cases trained these weights (column `trained`): their scores flatter" in caplog.text
+    assert "trained on 2 of 3 cases (column `trained`), whose scores are optimistic" in caplog.text
     summary = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert {value: group["cases"] for value, group in summary["by_group"]["trained"].items()} == {
         "no": 1, "yes": 2,
@@ -218,7 +218,7 @@ def test_held_out_cases_are_not(item, weights, marks, caplog):
 
 def test_unknown_is_told(item, weights, marks, caplog):
     assert marks([item(3)], [weights()]) == {"s3": None}
-    assert "which cases these weights have learnt from is not known" in caplog.text
+    assert "unknown which cases these weights were trained on" in caplog.text
 
 
 def test_a_rule_is_not_asked(item, marks, caplog):

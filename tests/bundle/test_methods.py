@@ -85,7 +85,7 @@ def test_a_rule_and_a_network():
 
 @pytest.mark.parametrize("key", ["summary", "kind", "dimensions", "weights", "algorithm_family"])
 def test_a_declaration_that_is_not_whole(copy, key):
-    with pytest.raises(BundleError, match=f"got none of {key}"):
+    with pytest.raises(BundleError, match=f"got one without {key}"):
         read_method(declare(copy, **{key: "nothing"}), "classical")
 
 
@@ -95,6 +95,7 @@ def test_a_declaration_of_what_there_is_not(copy, key, value):
         read_method(declare(copy, **{key: value}), "classical")
 
 
+@pytest.mark.seconds
 def test_a_method_without_a_declaration(copy, run_medseg, lung_data, monkeypatch, tmp_path, capsys):
     path = copy / "configs" / "methods" / "classical.yaml"
     content = yaml.safe_load(path.read_text())
@@ -109,7 +110,7 @@ def test_a_method_without_a_declaration(copy, run_medseg, lung_data, monkeypatch
     for command in (["segment", LUNG, image, "-o", tmp_path / "out"], ["info", LUNG], evaluation):
         assert run_medseg(*command, "--method", "classical") == BundleError.exit_code
         said = capsys.readouterr().err
-        assert "a declaration of summary, kind" in said
+        assert "a declaration with summary, kind" in said
         assert "Traceback" not in said
 
 
@@ -227,7 +228,7 @@ def test_training_a_rule_is_refused(run_medseg, lung_data, tmp_path, capsys):
     for more in ([], ["--folds", 2]):
         assert run_medseg("train", LUNG, *options, *more) == 2
         said = capsys.readouterr().err
-        assert "classical, which is of the kind rule" in said
+        assert "classical, whose kind is rule" in said
         assert "Train residual_unet." in said
     assert not (tmp_path / "out").exists()
 
@@ -272,6 +273,7 @@ def study(chest_phantom, tmp_path_factory):
         ("residual_unet", ("123110", "DCM", "Artificial Intelligence")),
     ],
 )
+@pytest.mark.seconds
 def test_the_dicom_seg_names_its_algorithm(study, name, family, tmp_path):
     """Family and name by the declaration, in the record too."""
     result = package.Segmenter(LUNG, "cpu", method=name)(study)
@@ -289,6 +291,7 @@ def test_the_dicom_seg_names_its_algorithm(study, name, family, tmp_path):
     assert record["algorithm_family"] == read_method(open_bundle(LUNG), name).algorithm_family
 
 
+@pytest.mark.seconds
 def test_a_family_of_ones_own(copy, lung_folder, chest_phantom, study, tmp_path):
     """What is declared is what is written, whatever the bundle."""
     bundle = declare(copy, algorithm_family="edge_detection")

@@ -17,6 +17,8 @@ from PIL import Image
 
 from medseg.phantoms import chest, dicom_series
 
+pytestmark = pytest.mark.seconds
+
 AFFINE = np.diag([-2.0, -2.0, 2.0, 1.0])
 FAILING = "dicom_cases/failing"
 
@@ -191,7 +193,7 @@ def without_affine():
         (lambda hu: volume(np.stack([hu] * 3, axis=-1)), "three axes"),
         (lambda hu: volume(np.where(hu > 100, np.nan, hu).astype(np.float32)), "finite values"),
         (lambda hu: volume(np.zeros_like(hu)), "a blank volume"),
-        (lambda hu: without_affine(), "affine"),
+        (lambda hu: without_affine(), "linearly dependent axes"),
         (lambda hu: volume((hu > 0).astype(np.uint8)), "a mask (2 different values)"),
         (lambda hu: volume(hu[:, :, :1]), "a volume large enough for a lung"),
     ],
@@ -346,7 +348,7 @@ def test_a_folder_that_may_not_be_opened(segment, good, tmp_path, monkeypatch):
 def test_files_that_may_not_be_read(segment, tmp_path, monkeypatch, name):
     (tmp_path / name).write_text("dear reader")
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.R_OK)
-    assert rejected(segment(tmp_path / name), f"an image file that may be read; got {name}")
+    assert rejected(segment(tmp_path / name), f"an image file with the right to read it; got {name}")
 
 
 def test_a_slice_that_may_not_be_read(segment, good, monkeypatch):

@@ -14,6 +14,8 @@ from medseg import phantoms
 from medseg.cli import main
 from medseg.cli.options import overrides_of
 
+pytestmark = pytest.mark.seconds
+
 TASK = "retinal_vessel"
 
 
@@ -123,6 +125,7 @@ def test_a_pattern_without_a_match_does_not_stop_the_rest(medseg, photograph, tm
         ("眼底.jpg".encode(), {"PYTHONIOENCODING": "ascii:strict"}),
     ],
 )
+@pytest.mark.seconds
 def test_printing_never_fails(photograph, tmp_path, name, environment):
     for file in (name, b"bad_" + name):
         with open(os.path.join(os.fsencode(tmp_path), file), "wb") as copy:
@@ -163,7 +166,7 @@ def test_a_cat(medseg, tmp_path, capsys):
         (["segment", "retinal_vesel", "PHOTO", "-o", "OUT"], "Did you mean retinal_vessel?"),
         (["segment", TASK, "PHOTO", "-o", "OUT", "--set", "treshold=0.4"], "Did you mean threshold?"),
         (["segment", TASK, "PHOTO", "-o", "OUT", "--set", "threshold"], "--set KEY=VALUE"),
-        (["segment", TASK, "PHOTO", "-o", "OUT", "--device", "gpu"], "a device: auto, cpu, cuda or cuda:N"),
+        (["segment", TASK, "PHOTO", "-o", "OUT", "--device", "gpu"], "a device (auto, cpu, cuda or cuda:N)"),
         (["evaluate", TASK, "--set", "splitt=test"], "Did you mean split?"),
         (["train", TASK, "--set", "learning_rat=1"], "Did you mean learning_rate?"),
         (["check-data", "chase_db"], "Did you mean chase_db1?"),

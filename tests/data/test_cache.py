@@ -230,6 +230,7 @@ def test_what_defies_description_is_not_cached(item, folder, caplog):
     assert "no cache: a transform can't be described" in caplog.text
 
 
+@pytest.mark.seconds
 def test_every_process_describes_alike(item, folder):
     """With other addresses, another seed of hashes and another order of imports."""
     code = (
@@ -588,6 +589,7 @@ def test_nothing_that_a_random_transform_writes_does_either(item, folder):
 # --- several processes, and a folder that grows old ---
 
 
+@pytest.mark.seconds
 def test_processes_that_write_the_same_entry_at_once(folder):
     spawn = multiprocessing.get_context("spawn")  # other tests leave threads behind, which a fork could break
     start = spawn.Barrier(3)

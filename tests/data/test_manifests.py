@@ -257,7 +257,7 @@ def test_unknown_manifest(name, meant):
 @pytest.mark.parametrize("text", ["", "{", '{"name": "phantoms",}', "\xff"])
 def test_damaged_json(phantom_data, text):
     phantom_data.manifest.write_bytes(text.encode("latin-1"))
-    with pytest.raises(DataError, match=r"a manifest in JSON; got phantoms\.json"):
+    with pytest.raises(DataError, match=r"a manifest in JSON; got phantoms\.json, which is not JSON"):
         read_manifest(phantom_data.manifest)
 
 
@@ -294,7 +294,7 @@ def test_required_entry(phantom_data, key):
 def test_entry_of_the_wrong_kind(phantom_data, key, value):
     phantom_data.content[key] = value
     phantom_data.save()
-    with pytest.raises(DataError, match=f"another kind of {key} in phantoms.json"):
+    with pytest.raises(DataError, match=f"phantoms.json, where {key} has another form"):
         check_manifest(phantom_data.manifest)
 
 
@@ -420,7 +420,7 @@ def test_pattern_with_no_or_several_labels(patterns, labels, got):
 
 
 def test_pattern_from_elsewhere(patterns, tmp_path):
-    with pytest.raises(DataError, match="starts from MEDSEG_DATA"):
+    with pytest.raises(DataError, match="relative to MEDSEG_DATA"):
         patterns(["images/1.png"], image=f"{tmp_path}/images/*.png", label="labels/*.png")
 
 

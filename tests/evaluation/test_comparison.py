@@ -144,7 +144,7 @@ class TestCompare:
         other = RunScores("b", "folder", tuple(row._replace(case=f"x{row.case}") for row in a.rows))
         with pytest.raises(DataError, match="none among the 8 of a and the 8 of b"):
             compare(a, other)
-        with pytest.raises(DataError, match="case c0 of s0 in A and of t0 in B"):
+        with pytest.raises(DataError, match="case c0 with subject s0 in A and t0 in B"):
             compare(a, run_of([0.5], ["t0"]))
         with pytest.raises(DataError, match="a case with dice in both runs; got none of 2"):
             compare(run_of([None, 0.5]), run_of([0.5, None]))
@@ -159,9 +159,11 @@ class TestCompare:
         )
         with pytest.raises(UsageError, match=r"Did you mean dice\?"):
             compare(a, b, "dise")
-        with pytest.raises(UsageError, match=r"whether high or low is good; got loss. Choose one of dice"):
+        with pytest.raises(
+            UsageError, match=r"\(high or low is good\) is known; got loss. Choose one of dice"
+        ):
             compare(a, b, "loss")
-        with pytest.raises(DataError, match="a negative one for c0"):
+        with pytest.raises(DataError, match="a negative value for c0"):
             compare(a, b, "volume_error_ml")
         assert compare(a, b).directions == {"dice": 1, "loss": None, "volume_error_ml": -1}
 
@@ -333,6 +335,7 @@ class TestFolder:
             (place / "secret.jpg").write_text("x")
         assert picture(load_run(str(folder)), case, tmp_path) is None
 
+    @pytest.mark.seconds
     def test_works_without_mlflow(self, tmp_path):
         for name, dice in (("a", 0.5), ("b", 0.6)):
             folder_of(tmp_path / name, rows_of([dice] * 8), {}, {"c0": "red"})
@@ -437,14 +440,14 @@ class TestMlflow:
 
     def test_no_store_is_made(self, tmp_path, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
-        with pytest.raises(UsageError, match=r"no folder, and no .*none\.db"):
+        with pytest.raises(UsageError, match=r"neither a folder nor the store .*none\.db"):
             load_run("out/bse")
         assert not list(tmp_path.iterdir())
 
     def test_a_store_that_fails_is_said_without_its_password(self, tmp_path, monkeypatch):
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:secret@127.0.0.1:9")
-        with pytest.raises(MedsegError, match="an MLflow store that answers") as caught:
+        with pytest.raises(MedsegError, match="an MLflow store that responds") as caught:
             load_run("base")
         assert "secret" not in str(caught.value)
 
@@ -612,7 +615,7 @@ class TestPage:
         assert "With 8 subjects the interval is likely too narrow." in page.text
 
     def test_no_parameters(self, written):
-        assert "None that were recorded." in self.read(written([0.5] * 3, [0.6] * 3)).text
+        assert "No recorded parameter differs." in self.read(written([0.5] * 3, [0.6] * 3)).text
 
     def test_dots_lie_where_the_scores_are(self, written):
         page = self.read(written([0.2, 0.4, 0.4], [0.4, 0.3, 0.4]))
@@ -650,7 +653,7 @@ class TestPage:
         rising = [0.5 + 0.001 * i for i in range(100)]
         page = self.read(written([0.55] * 100, rising))
         assert page.html.count('class="strip"><svg') == 60
-        assert "Shown are the 60 that changed most" in page.text
+        assert "The plot shows the 60 cases that changed most" in page.text
         cases = [row[0] for row in page.rows if len(row) == 5 and row[0].startswith("c")]
         assert cases == [f"c{i}" for i in (*range(30), *range(70, 100))]
 
@@ -683,7 +686,7 @@ class TestPage:
 
     def test_no_pictures(self, written):
         page = self.read(written([0.5] * 3, [0.6] * 3))
-        assert "No pictures came with these runs." in page.text
+        assert "These runs have no pictures." in page.text
         assert not page.pictures
         assert "false alarm" not in page.text
 
@@ -691,7 +694,7 @@ class TestPage:
         written([0.5] * 3, [0.6] * 3)
         (tmp_path / "a" / "cases" / "c0.jpg").write_text("<script>alert(1)</script>")
         compare_runs(str(tmp_path / "a"), str(tmp_path / "b"), tmp_path / "out")
-        assert "No pictures" in self.read(tmp_path / "out").text
+        assert "These runs have no pictures" in self.read(tmp_path / "out").text
         assert "left out of the page" in caplog.text
 
     def test_hostile_names_are_text(self, tmp_path):

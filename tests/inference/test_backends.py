@@ -12,6 +12,8 @@ from monai.networks.nets import UNet
 from medseg.errors import BundleError, UsageError
 from medseg.inference import accelerate, backends, openvino
 
+pytestmark = pytest.mark.seconds
+
 EXAMPLE = (1, 1, 16, 16, 16)
 
 
@@ -186,6 +188,7 @@ class TestChoice:
             accelerate(network, EXAMPLE, backend, device)
 
 
+@pytest.mark.seconds
 def test_nothing_is_reported_to_its_makers(tmp_path):
     """The module that would do it is not even loaded, and can still be by others."""
     program = (

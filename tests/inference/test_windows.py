@@ -109,6 +109,7 @@ class TestAsMonai:
         assert torch.equal(image, before)
 
 
+@pytest.mark.seconds
 class TestAir:
     def test_the_same_mask_with_fewer_windows(self, chest):
         """Of voxels, wherever windows lie."""

@@ -2,7 +2,6 @@
 
 import gzip
 import sys
-import zipfile
 import zlib
 
 import nibabel as nib
@@ -12,13 +11,18 @@ import tifffile
 from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
 from PIL import Image, ImageOps
+from refused_input import refused
 
 from medseg.errors import LabelError, MedsegError, UnreadableError
-from medseg.io import case_name, case_names, find_inputs, read_mask, read_volume, search_inputs, write_mask
+from medseg.io import read_mask, read_volume, write_mask
 from medseg.volume import Mask
 
 LABELS = {0: "background", 1: "vessel"}
+
+
 ROWS, COLUMNS = 24, 36
+
+
 ORIENTATION = 274
 
 
@@ -64,13 +68,6 @@ def _png16(path, pixels, colour_type):
 def _pixels(path):
     """(row, column, channel) as read_volume reads it."""
     return np.moveaxis(read_volume(path).array, 0, -1)
-
-
-def _refused(path, reader=read_volume, match=None, **arguments):
-    with pytest.raises(UnreadableError, match=match) as caught:
-        reader(path, **arguments)
-    assert all(len(part) > 3 for part in (caught.value.expected, caught.value.got, caught.value.advice))
-    assert caught.value.exit_code == 3
 
 
 class TestPictures:
@@ -200,9 +197,9 @@ class TestPictures:
         pages = [Image.fromarray(colours), Image.fromarray(255 - colours)]
         for name in ("a.tif", "a.gif", "a.png", "a.webp"):
             pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
-            _refused(tmp_path / name, match="with 2 pages")
+            refused(tmp_path / name, match="with 2 pages")
         tifffile.imwrite(tmp_path / "deep.tif", np.stack([colours] * 3).astype(np.uint16), photometric="rgb")
-        _refused(tmp_path / "deep.tif", match="with 3 pages")
+        refused(tmp_path / "deep.tif", match="with 3 pages")
 
     @pytest.mark.parametrize(
         ("dtype", "channels", "options"),
@@ -217,7 +214,7 @@ class TestPictures:
     ):
         pixels = np.concatenate([colours, colours[..., :1]], axis=-1)[..., :channels].astype(dtype)
         tifffile.imwrite(tmp_path / "a.tif", pixels.squeeze(), **options)
-        _refused(tmp_path / "a.tif", match="neither grey values .* nor RGB")
+        refused(tmp_path / "a.tif", match="neither grey values .* nor RGB")
 
     def test_compressed_16_bit(self, tmp_path, colours):
         deep = colours[..., 0].astype(np.uint16) * 257
@@ -287,14 +284,14 @@ class TestDamaged:
     def test_what_is_no_picture(self, tmp_path, content, suffix, reader):
         path = tmp_path / f"a{suffix}"
         path.write_bytes(content)
-        _refused(path, reader, match=r"0 bytes" if not content else r"can't be|no known")
+        refused(path, reader, match=r"0 bytes" if not content else r"can't be|no known")
 
     @pytest.mark.parametrize("reader", [read_volume, lambda path: read_mask(path, LABELS)])
     def test_what_is_no_file(self, tmp_path, reader):
         (tmp_path / "folder.png").mkdir()
-        _refused(tmp_path / "folder.png", reader, match=r"folder\.png")
-        _refused(tmp_path / "gone.png", reader, match="does not exist")
-        _refused(tmp_path / ("long" * 100 + ".png"), reader, match="does not exist")
+        refused(tmp_path / "folder.png", reader, match=r"folder\.png")
+        refused(tmp_path / "gone.png", reader, match="does not exist")
+        refused(tmp_path / ("long" * 100 + ".png"), reader, match="does not exist")
 
     @pytest.mark.parametrize("name", EXAMPLES)
     def test_cut_short(self, tmp_path, examples, name):
@@ -303,7 +300,7 @@ class TestDamaged:
         expected = read_volume(path).array
         for share in (0.01, 0.1, 0.3, 0.5, 0.7, 0.9):
             path.write_bytes(whole[: max(1, int(share * len(whole)))])
-            _refused(path)
+            refused(path)
         for lost in range(1, 40):  # no pixel is in a trailer, but then all of them must be right
             path.write_bytes(whole[:-lost])
             try:
@@ -343,7 +340,7 @@ class TestDamaged:
         content = bytearray(raw)
         content[len(content) // 2] ^= 0xFF
         (tmp_path / name).write_bytes(content)
-        _refused(tmp_path / name)
+        refused(tmp_path / name)
 
 
 class TestReadMask:
@@ -472,7 +469,7 @@ class TestWriteMask:
     @pytest.mark.parametrize(("name", "affine"), [("a.nii.gz", None), ("a.png", np.eye(4)), ("a.jpg", None)])
     def test_a_name_that_fits_no_writer(self, tmp_path, name, affine):
         array = np.zeros((2, 2) if affine is None else (2, 2, 2), np.uint8)
-        _refused(tmp_path / name, lambda path: write_mask(Mask(array, LABELS, affine=affine), path), name)
+        refused(tmp_path / name, lambda path: write_mask(Mask(array, LABELS, affine=affine), path), name)
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("value", [-1, 65536])
@@ -550,148 +547,25 @@ class TestNifti:
             rest = file.read()[len(head) :]
         with opener(tmp_path / name, "wb") as file:
             file.write(head + rest)
-        _refused(tmp_path / name, match=r"it holds 163\d\d of 54000000000\d+ bytes")
+        refused(tmp_path / name, match=r"it holds 163\d\d of 54000000000\d+ bytes")
 
     def test_one_time_point_is_a_volume_and_more_are_not(self, tmp_path):
         array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
         path = self._save(tmp_path / "a.nii", np.stack([array], axis=-1))
         np.testing.assert_array_equal(read_volume(path).array, array[None])
-        _refused(self._save(tmp_path / "a.nii", np.stack([array] * 5, axis=-1)), match=r"\(2, 3, 4, 5\)")
-        _refused(self._save(tmp_path / "a.nii", array[0]), match=r"\(3, 4\)")
-        _refused(self._save(tmp_path / "a.nii", array[:0]), match=r"\(0, 3, 4\)")
+        refused(self._save(tmp_path / "a.nii", np.stack([array] * 5, axis=-1)), match=r"\(2, 3, 4, 5\)")
+        refused(self._save(tmp_path / "a.nii", array[0]), match=r"\(3, 4\)")
+        refused(self._save(tmp_path / "a.nii", array[:0]), match=r"\(0, 3, 4\)")
 
     def test_what_is_no_image_of_numbers_in_space(self, tmp_path):
         colours = np.zeros((2, 3, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
-        _refused(self._save(tmp_path / "a.nii", colours), match="real numbers")
-        _refused(self._save(tmp_path / "a.nii", np.zeros((2, 3, 4), np.complex64)), match="real numbers")
+        refused(self._save(tmp_path / "a.nii", colours), match="real numbers")
+        refused(self._save(tmp_path / "a.nii", np.zeros((2, 3, 4), np.complex64)), match="real numbers")
         path = self._save(tmp_path / "a.nii", np.zeros((2, 3, 4)), srow_x=[np.nan] * 4)
         content = bytearray(path.read_bytes())
         content[280:296] = np.full(4, np.nan, "<f4").tobytes()  # srow_x
         path.write_bytes(content)
-        _refused(path, match="can be used")
+        refused(path, match="can be used")
         content[280:296] = bytes(16)
         path.write_bytes(content)
-        _refused(path, match="can be used")
-
-
-class TestFindInputs:
-    @pytest.fixture
-    def folder(self, tmp_path):
-        for name in ("b.PNG", "a.jpg", "c.nii.gz", "d.tiff", ".hidden.png", "notes.txt", "scan[1].png"):
-            (tmp_path / name).write_bytes(b"x")
-        (tmp_path / "deeper").mkdir()
-        (tmp_path / "deeper" / "e.png").write_bytes(b"x")
-        (tmp_path / "folder.png").mkdir()
-        return tmp_path
-
-    def _names(self, *sources):
-        return [path.name for path in find_inputs(sources)]
-
-    def test_folder_gives_its_own_images_in_order(self, folder):
-        assert self._names(folder) == ["a.jpg", "b.PNG", "c.nii.gz", "d.tiff", "scan[1].png"]
-        assert self._names(str(folder / "deeper")) == ["e.png"]
-
-    def test_pattern_gives_images_alone(self, folder):
-        assert self._names(f"{folder}/*") == ["a.jpg", "b.PNG", "c.nii.gz", "d.tiff", "scan[1].png"]
-        assert self._names(f"{folder}/?.[jt]*") == ["a.jpg", "d.tiff"]
-        assert self._names(f"{folder}/**/*.png") == ["e.png", "scan[1].png"]
-
-    def test_a_named_file_is_kept_whatever_it_is(self, folder):
-        sources = [folder / "notes.txt", folder / ".hidden.png", f"{folder}/scan[1].png", folder / "gone.png"]
-        assert find_inputs(sources) == [folder / source for source in sources]
-
-    def test_each_file_comes_once_and_in_the_order_asked_for(self, folder):
-        names = self._names(folder / "d.tiff", folder, str(folder / "a.jpg"), f"{folder}/a.*")
-        assert names == ["d.tiff", "a.jpg", "b.PNG", "c.nii.gz", "scan[1].png"]
-
-    def test_nothing_found_is_an_error(self, folder):
-        (folder / "empty").mkdir()
-        (folder / "empty" / "notes.txt").write_text("x")
-        for source in (folder / "empty", f"{folder}/*.dcm", f"{folder}/gone*/*.png"):
-            _refused([source], find_inputs, match="none in")
-        _refused([], find_inputs, match="got nothing")
-
-    def test_a_source_without_images_stops_nothing(self, folder, caplog):
-        (folder / "empty").mkdir()
-        found = search_inputs([f"{folder}/gone*.png", folder / "a.jpg", folder / "empty"])
-        assert found.inputs == [folder / "a.jpg"]
-        assert found.empty == [f"{folder}/gone*.png", str(folder / "empty")]
-        for source in found.empty:
-            assert f"none in {source}" in caplog.text
-
-    def test_what_is_passed_over_is_counted(self, folder, caplog):
-        find_inputs([folder])
-        find_inputs([f"{folder}/*"])
-        assert [record.message for record in caplog.records] == [
-            f"{source}: skipped, because they are no images: 1 .txt, 2 folder"
-            for source in (folder, f"{folder}/*")
-        ]
-
-    def test_nothing_passed_over_is_no_line(self, tmp_path, caplog):
-        for name in ("a.jfif", "b.JPE", "c.MHD", "c.raw", ".DS_Store", "d.NRRD"):
-            (tmp_path / name).write_bytes(b"x")
-        assert self._names(tmp_path) == ["a.jfif", "b.JPE", "c.MHD", "d.NRRD"]
-        assert caplog.text == ""
-
-    def test_archives_of_dicom(self, tmp_path, caplog):
-        for name, member, content in (
-            ("a.zip", "1", bytes(128) + b"DICM"),
-            ("b.ZIP", "1.dcm", b"x"),
-            ("c.zip", "a.jpg", b"x"),
-        ):
-            with zipfile.ZipFile(tmp_path / name, "w") as archive:
-                archive.writestr(member, content)
-        (tmp_path / "d.zip").write_bytes(b"damaged")
-        (tmp_path / "e.nii").write_bytes(b"x")
-        assert self._names(f"{tmp_path}/*.zip") == ["a.zip", "d.zip"]
-        for source in (tmp_path, f"{tmp_path}/*"):
-            assert self._names(source) == ["a.zip", "b.ZIP", "d.zip", "e.nii"]
-            assert f"{source}: skipped, because they are no images: 1 .zip" in caplog.text
-
-    def test_a_folder_that_may_not_be_opened_is_kept(self, folder, monkeypatch):
-        def closed(path):
-            raise UnreadableError("folders that can be read", got="one that can't", advice="Ask for it.")
-
-        monkeypatch.setattr("medseg.io.dicom.pictures_in", closed)
-        assert find_inputs([folder / "deeper", folder / "a.jpg"]) == [folder / "deeper", folder / "a.jpg"]
-
-    def test_a_name_that_is_too_long_is_kept(self, folder):
-        assert find_inputs([folder / ("a" * 300)]) == [folder / ("a" * 300)]
-
-    def test_a_pattern_matches_studies(self, tmp_path, caplog):
-        for name in ("a", "b", "pictures"):
-            (tmp_path / name / "series").mkdir(parents=True)
-        for path in ("a/series/1", "b/2", "DICOMDIR"):
-            (tmp_path / path).write_bytes(bytes(128) + b"DICM" + bytes(10))
-        (tmp_path / "pictures" / "a.png").write_bytes(b"x")
-        (tmp_path / "c.nii.gz").write_bytes(b"x")
-        assert self._names(f"{tmp_path}/*") == ["a", "b", "c.nii.gz"]
-        assert "skipped, because they are no images: 1 file without an ending, 1 folder" in caplog.text
-        caplog.clear()
-        assert find_inputs([tmp_path]) == [tmp_path]
-        assert "read as a DICOM study; 1 other image files were skipped" in caplog.text
-
-
-class TestCaseNames:
-    @pytest.mark.parametrize(
-        ("path", "name"),
-        [
-            ("/a/b/scan.png", "scan"),
-            ("scan.nii.gz", "scan"),
-            ("scan.NII.GZ", "scan"),
-            ("scan.nii", "scan"),
-            ("scan.v2.left.JPEG", "scan.v2.left"),
-            ("1.2.840.113.dcm", "1.2.840.113"),
-            ("scan", "scan"),
-            (".png", ".png"),
-            (".nii.gz", ".nii"),
-        ],
-    )
-    def test_case_name(self, path, name):
-        assert case_name(path) == name
-
-    def test_names_differ_whatever_their_case(self):
-        paths = ["a/scan.png", "b/scan.nii.gz", "SCAN.tif", "scan-2.png", "x/Straße.png", "y/STRASSE.png"]
-        names = case_names(paths)
-        assert list(names) == paths
-        assert list(names.values()) == ["scan", "scan-2", "SCAN-3", "scan-2-2", "Straße", "STRASSE-2"]
+        refused(path, match="can be used")

@@ -265,6 +265,7 @@ def test_input_is_left_as_it_was():
     assert np.array_equal(picture, before)
 
 
+@pytest.mark.seconds
 def test_any_mask_is_measured():
     random = np.random.default_rng(0)
     for density in np.linspace(0.02, 0.98, 40):

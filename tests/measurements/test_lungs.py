@@ -202,9 +202,9 @@ def test_whole_ct_takes_seconds():
     image_hu = np.full((300, 512, 512), -1024, np.int16).transpose(2, 1, 0)
     image_hu[20:490, 20:490] = -800
     labels[60:200, 100:400, 20:280], labels[260:400, 100:400, 20:280] = 2, 1
-    start = time.perf_counter()
+    start = time.process_time()
     values = measured(labels, image_hu, np.diag([-0.7, -0.7, 1.0, 1.0]))
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
     assert values["left_lung_volume_ml"] == pytest.approx(140 * 300 * 260 * 0.49 / 1000)
 
 

@@ -13,6 +13,8 @@ from medseg.phantoms.canvas import Canvas, Grid, Noise
 from medseg.phantoms.thorax import TISSUES
 from medseg.phantoms.trees import grow
 
+pytestmark = pytest.mark.seconds
+
 QUIET = Scan(shape=(76, 76, 68), spacing_mm=(5.0, 5.0, 5.0), noise_hu=0)
 LEFT, RIGHT, AIRWAY = 1, 2, 3
 

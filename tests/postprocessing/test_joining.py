@@ -18,6 +18,8 @@ from medseg.postprocessing.joining import (
     rib_cage,
 )
 
+pytestmark = pytest.mark.seconds
+
 LUNGS = (1, 2)
 
 

@@ -48,6 +48,7 @@ def _check(picture, field, warnings=(), diameter_px=DIAMETER, iou=0.98):
 
 class TestPhantoms:
     @pytest.mark.parametrize("size_px", [300, 333, 500, 700, 1001, *LARGE])
+    @pytest.mark.seconds
     def test_sizes(self, size_px):
         _check(*_phantom(size_px), diameter_px=0.92 * size_px)
 
@@ -269,6 +270,7 @@ def retina(data_root):
 
 
 @pytest.mark.data
+@pytest.mark.seconds
 class TestRealPhotographs:
     def test_chase_db1(self, retina):
         paths = sorted((retina / "chase_db1").glob("*.jpg"))

@@ -143,12 +143,14 @@ class TestRefusals:
         with pytest.raises(UnsuitableError, match="neither the speckle nor the layers"):
             find_region(getattr(photographs, name)().mean(axis=-1)[None])
 
+    @pytest.mark.seconds
     def test_fundus_photograph(self):
         with pytest.raises(UnsuitableError, match="a round bright region in the dark"):
             find_region(phantoms.fundus(500)[0].transpose(2, 0, 1))
 
     @pytest.mark.parametrize(("centre", "width"), [(-600, 1500), (40, 400)])
     @pytest.mark.parametrize("level", [0.3, 0.5, 0.7])
+    @pytest.mark.seconds
     def test_slices_of_a_chest_ct(self, centre, width, level):
         hu = _chest()[:, :, int(level * _chest().shape[2])].T
         grey = 255 * np.clip((hu - centre) / width + 0.5, 0, 1)
@@ -201,6 +203,7 @@ class TestInspect:
 
 
 @pytest.mark.data
+@pytest.mark.seconds
 def test_bus_bra(data_root):
     """30 of its pictures: nothing refused, next to nothing cut, no lesion touched, no warning."""
     images = sorted((data_root / "breast/bus_bra/images").glob("*.jpg"))[::50][:30]

@@ -13,7 +13,7 @@ from medseg.reports.volume_overlay import CASING, LINE_PX, bar_mm, contours, thr
 from medseg.reports.volume_views import (
     cut,
     label_profiles,
-    telling_slices,
+    slices_with_most_labels,
     to_displayed,
     to_grey,
 )
@@ -132,10 +132,10 @@ class TestTellingSlices:
         labels = np.zeros((20, 10, 10), np.uint8)
         labels[2:9, 2:8, 2:5] = 1
         labels[6:15, 3:6, 6:9] = 2  # both in 6 to 8
-        assert telling_slices(label_profiles(labels), labels.shape)[0] == 7
+        assert slices_with_most_labels(label_profiles(labels), labels.shape)[0] == 7
 
     def test_the_middle_without_labels(self):
-        assert telling_slices({}, (9, 4, 5)) == (4, 2, 2)
+        assert slices_with_most_labels({}, (9, 4, 5)) == (4, 2, 2)
 
 
 class TestOverlay:

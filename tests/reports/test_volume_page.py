@@ -162,7 +162,7 @@ class TestPage:
 
     @pytest.mark.parametrize(
         ("count", "shown", "said"),
-        [(60, 60, "All 60"), (61, 31, "31 of 61 axial slices, every 2nd"), (133, 45, "45 of 133")],
+        [(60, 60, "All 60"), (61, 31, "31 of 61 axial slices (every 2nd)"), (133, 45, "45 of 133")],
     )
     def test_says_how_many_of_how_many(self, write, case, count, shown, said):
         labels = np.zeros((8, 8, count), np.uint8)
@@ -190,6 +190,7 @@ class TestPage:
         with pytest.raises(MedsegError, match="a mask on the volume's grid"):
             write(**case | {"image": case["image"][:, :-1]})
 
+    @pytest.mark.seconds
     def test_noise_stays_under_4_mb_in_little_memory_and_time(self, write, case, tmp_path):
         values = np.random.default_rng(1).integers(-1350, 150, (1, 120, 512, 512), np.int16)
         image = values.transpose(0, 3, 2, 1)

@@ -182,6 +182,7 @@ def test_names_that_mlflow_shows_as_system_metrics():
     assert found["system/process_memory_megabytes"] > 10
 
 
+@pytest.mark.seconds
 def test_memory_of_workers_counts():
     monitor = provenance._ProcessMonitor()
     monitor.collect_metrics()
@@ -196,6 +197,7 @@ def test_memory_of_workers_counts():
     assert monitor.aggregate_metrics()["process_memory_megabytes"] > alone + 90
 
 
+@pytest.mark.seconds
 def test_workers_may_be_forked_meanwhile(monkeypatch):
     """And a process that forgets to stop the thread ends all the same."""
     code = """

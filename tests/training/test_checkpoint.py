@@ -173,6 +173,7 @@ def save_for_ever(path, first, saved_one):
         saved_one.set()
 
 
+@pytest.mark.seconds
 def test_kill_9_at_any_moment(path):
     context, generator = multiprocessing.get_context("fork"), random.Random(0)
     for kill in range(KILLS):

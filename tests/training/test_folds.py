@@ -123,7 +123,7 @@ def test_folds_of_the_publisher(published):
 
 @pytest.mark.parametrize("fold", [[0, 3], [2, 2], [-1, 2], [0, 1]])
 def test_other_folds_than_the_publishers(published, fold):
-    with pytest.raises(UsageError, match="the 2 folds of the data's publisher"):
+    with pytest.raises(UsageError, match="one of the 2 folds of the data's publisher"):
         fold_items(published, "training", fold)
 
 
@@ -267,7 +267,7 @@ def test_each_fold_knows_its_own_subjects_alone(
 
     everybody = {f"phantom_{number}" for number in range(3)}
     assert trained("all") == everybody
-    assert "3 of 3 cases trained these weights" in capsys.readouterr().out
+    assert "trained on 3 of 3 cases" in capsys.readouterr().out
     for number in range(FOLDS):
         held_out = subjects(fold_items(str(manifest), "validation", [number, FOLDS], KEYS))
         assert held_out
@@ -294,4 +294,4 @@ def test_a_fold_of_the_shipped_weights(run_medseg, phantom_folder, tmp_path, cap
     """They are one file, not a cross-validation's folder."""
     arguments = ["segment", "retinal_vessel", phantom_folder / "4.png", "-o", tmp_path]
     assert run_medseg(*arguments, "--fold", 0) == 1
-    assert "to choose a fold of" in capsys.readouterr().err
+    assert "to choose a fold from" in capsys.readouterr().err

@@ -155,7 +155,7 @@ def test_two_cases_without_validation(label, capsys):
     before = sha256(bundle / "models/model.pt")
     label.train(bundle, cases, [])
     assert sha256(bundle / "models/model.pt") != before
-    assert "no case for validation: the scores are of training cases" in capsys.readouterr().out
+    assert "no validation cases: training cases are scored instead" in capsys.readouterr().out
 
 
 def test_a_training_that_fails_leaves_the_weights(label, monkeypatch):

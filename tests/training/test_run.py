@@ -265,7 +265,8 @@ def test_training_is_tracked(trained):
         0: pytest.approx(json.loads((trained / "scores.json").read_text())["scores"]["dice"]["mean"])
     }
     assert all(0 < loss < 5 for loss in logged["train_loss"].values())
-    assert (logged["train_dice"], logged["val_dice"]) == ({}, {})
+    # Two epochs teach two small layers next to nothing.
+    assert all(0.01 < dice < 0.2 for name in ("train_dice", "val_dice") for dice in logged[name].values())
     assert logged["learning_rate"] == pytest.approx({1: 0.0004, 2: 0.0022})
 
 
@@ -374,7 +375,7 @@ def test_weights_know_whom_they_have_learnt_from(trained, scored, capsys):
     assert record["weights_sha256"] == sha256(weights)
     assert (len(record["subjects"]), len(record["images"]), record["is_whole"]) == (3, 3, True)
     assert [row.groups.get("trained") for row in scored(weights, "training")] == ["yes"] * 3
-    assert "3 of 3 cases trained these weights" in capsys.readouterr().out
+    assert "trained on 3 of 3 cases" in capsys.readouterr().out
     for split in ("validation", "test"):
         assert not any(row.groups for row in scored(weights, split))
 
@@ -465,6 +466,7 @@ def test_no_better_score_ends_a_training(train, tmp_path, monkeypatch):
     assert (saved["best_epoch"], saved["epoch"], saved["over"], saved["finished"]) == (3, 5, True, True)
 
 
+@pytest.mark.seconds
 def test_a_model_for_the_registry(train, tmp_path):
     assert train(tmp_path, register="vessels") == 0
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")

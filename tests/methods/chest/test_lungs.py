@@ -240,6 +240,7 @@ def test_input_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("disease", [{}, {"emphysema": 0.7}])
+@pytest.mark.seconds
 def test_chest_phantom(disease):
     from medseg.phantoms import Scan, chest
 
@@ -278,9 +279,9 @@ def test_labelled_cts(data_root):
 def test_adult_chest_at_network_spacing_takes_seconds():
     # 1.5 mm; half a second where this was written.
     hu = torso()[0].repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    start = time.perf_counter()
+    start = time.process_time()
     found = lungs(hu, (1.5, 1.5, 1.5))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert set(np.unique(found)) == {0, 1, 2, 3}
 
 

@@ -156,6 +156,7 @@ class TestWholeChest:
         step = 4 if scale > 1 else 2.5
         assert _check(chest(scale=scale, step_mm=(step, step, 4))) == []
 
+    @pytest.mark.seconds
     def test_a_newborn_in_a_long_scan(self):
         """Little lung in few slices, but all of it."""
         assert _check(chest(scale=0.24, size_mm=(420, 320, 2000))) == []
@@ -241,6 +242,7 @@ class TestCoverage:
 
     @pytest.mark.parametrize("padding_hu", [-3024, -1024])
     @pytest.mark.parametrize("step_mm", [(4, 4, 4), (1.4, 1.4, 4)])
+    @pytest.mark.seconds
     def test_round_field(self, padding_hu, step_mm):
         body = chest(step_mm=step_mm)
         array = body.array

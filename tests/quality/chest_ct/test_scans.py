@@ -9,6 +9,8 @@ from medseg.phantoms import chest as phantom
 from medseg.phantoms.disease import DISEASES
 from medseg.quality.chest_ct import check_chest_ct
 
+pytestmark = pytest.mark.seconds
+
 PART = "only part of the chest is covered"
 SIDE = "cut by the field of view at the "
 SPINE = "the spine seems to lie in front"

@@ -2,9 +2,9 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from doc_pages import ROOT
 
 from medseg.data.manifests import require_sound
 from medseg.errors import DataError
@@ -34,4 +34,4 @@ def test_the_command_that_makes_data_names_a_configuration(name, tmp_path, monke
     with pytest.raises(DataError, match=re.escape("bundles/lung_ct/configs/data.yaml")) as error:
         require_sound(name)
     words = shlex.split(error.value.advice)
-    assert (Path(__file__).parents[1] / words[words.index("--config_file") + 1]).is_file()
+    assert (ROOT / words[words.index("--config_file") + 1]).is_file()

@@ -7,6 +7,8 @@ import pytest
 
 from medseg.cli import COMMANDS, command_module
 
+pytestmark = pytest.mark.seconds
+
 # What costs more than the help itself; some small ones are as slow as all the rest.
 HEAVY = {
     *("numpy", "scipy", "torch", "monai", "ignite", "yaml", "mlflow", "rich", "shtab", "pydicom", "nibabel"),
