@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -158,14 +159,16 @@ def describe(source: str | Path | Sequence[str | Path]) -> str:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Within the block, pydicom logs nothing about damaged files, because its messages may name a patient."""
+    """Within the block, pydicom neither logs nor warns, because its messages may name a patient."""
     import pydicom
 
     logger = logging.getLogger("pydicom")
     before = pydicom.config.settings.reading_validation_mode, logger.propagate
     pydicom.config.settings.reading_validation_mode, logger.propagate = pydicom.config.IGNORE, False
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")
+            yield
     finally:
         pydicom.config.settings.reading_validation_mode, logger.propagate = before
 
