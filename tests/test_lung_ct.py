@@ -80,7 +80,7 @@ def centre_mm(mask, label):
     return list(mask.affine[:3, :3] @ np.mean(np.nonzero(mask.array == label), axis=1) + mask.affine[:3, 3])
 
 
-@pytest.mark.parametrize("method", ["classical", "residual_unet"])
+@pytest.mark.parametrize("method", ["classical", pytest.param("residual_unet", marks=pytest.mark.slow)])
 def test_three_entries_give_the_same_mask(study, run_medseg, monai_bundle, tmp_path, method):
     result = medseg.Segmenter(TASK, "cpu", method=method)(study)
     configs = medseg.bundle.find(TASK) / "configs"

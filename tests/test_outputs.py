@@ -86,7 +86,7 @@ def test_nothing_stays_of_an_earlier_result(result, tmp_path):
 
 @pytest.mark.parametrize("name", ["dicom-seg", "rtstruct"])
 def test_what_needs_source_slices(result, tmp_path, name):
-    with pytest.raises(UnsuitableError, match="whose slices"):
+    with pytest.raises(UnsuitableError, match="which refers to its slices"):
         result.save(tmp_path / "out", ["nifti", name])
     assert not (tmp_path / "out").exists()
 

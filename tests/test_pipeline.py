@@ -174,7 +174,7 @@ def test_flips_as_test_time_augmentation(segmenter, phantom, tmp_path):
     ("task", "device", "message"),
     [
         ("retinal_vesel", "cpu", "Did you mean retinal_vessel"),
-        (TASK, "gpu", "a device (auto, cpu, cuda or cuda:N)"),
+        (TASK, "gpu", r"a device \(auto, cpu, cuda or cuda:N\)"),
     ],
 )
 def test_unknown_names(task, device, message):

@@ -229,7 +229,7 @@ def test_training_a_rule_is_refused(run_medseg, lung_data, tmp_path, capsys):
         assert run_medseg("train", LUNG, *options, *more) == 2
         said = capsys.readouterr().err
         assert "classical, whose kind is rule" in said
-        assert "Train residual_unet." in said
+        assert "Train residual_unet instead." in said
     assert not (tmp_path / "out").exists()
 
 
@@ -243,7 +243,7 @@ def test_what_trains(copy):
     assert "other" in method_names(bundle)
     assert "other.train" not in method_names(bundle)
     bundle.config("methods/other.train.yaml").unlink()
-    with pytest.raises(UsageError, match=r"Train residual_unet\."):
+    with pytest.raises(UsageError, match=r"Train residual_unet instead"):
         training_files(bundle, "other")
 
 
@@ -252,7 +252,7 @@ def test_a_rule_takes_no_weights(run_medseg, lung_folder, tmp_path, capsys):
     command = ["segment", LUNG, lung_folder / "3.nii.gz", "-o", tmp_path / "out", "--method", "classical"]
     for options in (["--weights", weights], ["--fold", 0]):
         assert run_medseg(*command, *options) == 2
-        assert "classical, which has none" in capsys.readouterr().err
+        assert "classical, which uses none" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -195,7 +195,7 @@ def test_what_follows_two_hyphens_is_no_option(medseg, tmp_path, monkeypatch, ca
 def test_the_folder_of_the_data_is_named_on_the_command_line(medseg, phantom_data, monkeypatch, capsys):
     monkeypatch.setenv("MEDSEG_DATA", str(phantom_data.folder / "nowhere"))
     assert medseg("check-data", phantom_data.manifest) == 1
-    assert "which is no folder" in capsys.readouterr().err
+    assert "which is not a folder" in capsys.readouterr().err
     assert medseg("check-data", phantom_data.manifest, "--data", phantom_data.folder) == 0
     assert "no problems found" in capsys.readouterr().out
 

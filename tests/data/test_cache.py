@@ -307,6 +307,7 @@ def test_the_source_of_own_modules_is_in_the_key(changed, tmp_path, monkeypatch)
         sys.modules.pop(name)
 
 
+@pytest.mark.seconds
 def test_the_script_is_in_the_key_of_what_it_defines(tmp_path):
     script = (
         "import cached_transforms as t\nfrom medseg.data.cache import transform_digest as digest\n"

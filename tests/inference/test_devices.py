@@ -34,14 +34,14 @@ class TestPickDevice:
     @pytest.mark.parametrize(
         ("count", "name", "match"),
         [
-            (0, "cuda", "got 0 GPUs. Use --device cpu"),
+            (0, "cuda", "got 0 GPUs that torch can use. Use --device cpu"),
             (0, "cuda:0", "got 0 GPUs"),
             (2, "cuda:2", "a GPU that torch can use as cuda:2; got 2 GPUs"),
             (2, "cuda:x", "got cuda:x"),
             (2, "cuda:", "got cuda:"),
             (2, "cpu:banana", "got cpu:banana"),
             (2, "cdua", "Did you mean cuda"),
-            (2, "tpu", "a device (auto, cpu, cuda or cuda:N); got tpu"),
+            (2, "tpu", r"a device \(auto, cpu, cuda or cuda:N\); got tpu"),
             (2, "", "a device"),
         ],
     )

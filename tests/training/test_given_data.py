@@ -225,6 +225,7 @@ def test_repetition(phantom_folder):
     assert len(PreparedDataset([], monai.transforms.Compose([]), at_least=4)) == 0
 
 
+@pytest.mark.slow
 def test_the_rules_for_lungs_learn_nothing(label):
     """MONAI Label and Deploy load the network's weights into them; a training changes these alone."""
     bundle, cases = label.copy("lung_ct"), label.cases("lung_ct", 3)
@@ -248,6 +249,7 @@ def half_dense(case):
     return file
 
 
+@pytest.mark.slow
 def test_a_copy_whose_default_is_the_network(label):
     """As the page on MONAI makes it: the method's masks, a training, and masks by the new weights."""
     page = blocks(ROOT / "docs" / "how-to" / "monai.md", "python")
