@@ -128,6 +128,7 @@ def test_the_table_runs_one_way():
     assert [pair for pair in upwards if order.index(pair[0]) <= order.index(pair[1])] == []
 
 
+@pytest.mark.seconds
 def test_no_circle_of_modules():
     """Not inside packages either, and not for type checkers alone."""
     assert circles(graph()) == []
@@ -175,6 +176,7 @@ def circles(arrows):
     return sorted(map(list, found))
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_arrows(file):
     own = part(file)

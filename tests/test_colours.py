@@ -37,6 +37,7 @@ def rgb_of_segment(item):
     return np.round(lab2rgb([lightness, a, b]) * 255)
 
 
+@pytest.mark.seconds
 def test_seg_rtstruct_page_and_overlay_agree(mask, image, tmp_path):
     codes = open_bundle("lung_ct").metadata["dicom_codes"]
     seg = pydicom.dcmread(write_seg(mask, tmp_path / "seg.dcm", codes))

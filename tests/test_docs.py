@@ -149,6 +149,7 @@ def test_every_how_to_page_is_in_the_readme():
         assert f"](docs/how-to/{page.name})" in readme
 
 
+@pytest.mark.seconds
 @EACH_PAGE
 def test_commands_parse(page, capsys):
     """As medseg parses them, with keys that the bundle's configuration has, and methods that it has."""

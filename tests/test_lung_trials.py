@@ -10,12 +10,14 @@ def chest(chest_phantom):
     return np.maximum(chest_phantom.array, -1024).astype(np.int16), chest_phantom.labels, chest_phantom.affine
 
 
+@pytest.mark.seconds
 def test_known_lungs_are_no_stray_lung(chest):
     hu, known, affine = chest
     assert stray_ml(known, hu, known, affine) == 0
     assert stray_ml(np.zeros_like(known), hu, known, affine) == 0
 
 
+@pytest.mark.seconds
 def test_air_beside_the_body_is_stray_lung(chest):
     hu, known, affine = chest
     mask = known.copy()
@@ -24,6 +26,7 @@ def test_air_beside_the_body_is_stray_lung(chest):
     assert stray_ml(mask, hu, known, affine) == pytest.approx(4 * 8 * 10 * voxel_ml, rel=0.2)
 
 
+@pytest.mark.seconds
 def test_tissue_far_from_lung_is_stray_and_between_the_lungs_is_not(chest):
     hu, known, affine = chest
     below = ((0, 0), (0, 0), (25, 0))  # more of what the lowest slice shows: 80 mm of abdomen

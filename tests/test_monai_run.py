@@ -65,6 +65,7 @@ def test_bad_ones_alone(run, tmp_path, names):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_good_ones_alone(run, tmp_path):
     for number, name in enumerate(("a.png", "b.png")):
         good(tmp_path / "in" / name, number)
@@ -74,6 +75,7 @@ def test_good_ones_alone(run, tmp_path):
     assert "rejected" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_an_input_that_is_missing(run, tmp_path):
     done = run("--input", "none", "--output_dir", "out")
     assert done.returncode == 3
@@ -82,6 +84,7 @@ def test_an_input_that_is_missing(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_nothing(run, tmp_path):
     """The next case would fail too."""
     for number, name in enumerate(("a.png", "b.png")):

@@ -37,6 +37,7 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.seconds
 def test_usual_formats_of_a_volume(result, tmp_path):
     folder = result.save(tmp_path / "out")
     assert files(folder) == ["measurements.json", "overlay.png", "report.html", "segmentation.nii.gz"]
@@ -73,6 +74,7 @@ def test_by_instance(result, tmp_path):
     assert "left_lung_2.stl" in files(found.save(tmp_path, ["mesh"]))
 
 
+@pytest.mark.seconds
 def test_nothing_stays_of_an_earlier_result(result, tmp_path):
     """Not in another format, and not of labels that are no more; what is nobody's stays."""
     result.by_instance().save(tmp_path, ["nifti", "nrrd", "mesh", "png", "html"])

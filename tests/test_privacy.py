@@ -73,6 +73,7 @@ def test_a_result_tells_nothing(chest_phantom, run_medseg, said, tmp_path):
         assert_silent(content.decode("latin-1"))
 
 
+@pytest.mark.seconds
 def test_inspection_tells_nothing(chest_phantom, run_medseg, said, tmp_path):
     write_series(chest_phantom, tmp_path / "study", patient=PLANTED)
     for more in ([], ["--json"]):
@@ -83,6 +84,7 @@ def test_inspection_tells_nothing(chest_phantom, run_medseg, said, tmp_path):
     assert json.loads(text)["verdict"] == "pass"
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "fault",
     [

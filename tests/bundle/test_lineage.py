@@ -142,6 +142,7 @@ def phantoms(phantom_data):
     return items, [str(phantom_data.manifest)]
 
 
+@pytest.mark.seconds
 def test_a_training_learns_from_its_items(phantoms, phantom_data):
     """Also where each comes several times; not from the other splits."""
     items, manifests = phantoms

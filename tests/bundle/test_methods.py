@@ -204,6 +204,7 @@ def test_info_of_the_default(run_medseg, capsys):
     assert f"{LUNG}, method {read_method(open_bundle(LUNG)).name}: " in capsys.readouterr().out
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "command",
     [

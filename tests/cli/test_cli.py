@@ -118,9 +118,9 @@ def test_a_pattern_without_a_match_does_not_stop_the_rest(medseg, photograph, tm
 @pytest.mark.parametrize(
     ("name", "environment"),
     [
-        (b"M\xfcller_OD.jpg", {"LC_ALL": "C.UTF-8"}),
+        pytest.param(b"M\xfcller_OD.jpg", {"LC_ALL": "C.UTF-8"}, marks=pytest.mark.slow),
         (b"M\xfcller_OD.jpg", {"LC_ALL": "POSIX"}),
-        ("眼底.jpg".encode(), {"PYTHONIOENCODING": "cp1252"}),
+        pytest.param("眼底.jpg".encode(), {"PYTHONIOENCODING": "cp1252"}, marks=pytest.mark.slow),
         ("眼底.jpg".encode(), {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
         ("眼底.jpg".encode(), {"PYTHONIOENCODING": "ascii:strict"}),
     ],

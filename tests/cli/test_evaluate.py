@@ -35,6 +35,7 @@ def small(weights, manifest, *arguments):
     return ["evaluate", "retinal_vessel", "--weights", weights, "--manifest", manifest, *pairs, *arguments]
 
 
+@pytest.mark.seconds
 def test_evaluations_do_not_replace_each_other(run_medseg, phantom_data, weights, tmp_path, monkeypatch):
     """Without --output_dir each data set, split and file of weights has a folder of its own."""
     monkeypatch.chdir(tmp_path)
@@ -54,6 +55,7 @@ def test_evaluations_do_not_replace_each_other(run_medseg, phantom_data, weights
     assert method.name == "residual_unet"
 
 
+@pytest.mark.seconds
 def test_several_weights_are_compared_in_the_default_folder(
     run_medseg, phantom_data, weights, tmp_path, monkeypatch
 ):

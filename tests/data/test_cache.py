@@ -125,6 +125,7 @@ def test_other_entries_and_paths_are_in_the_key(item, folder, tmp_path):
     assert len(keys | {key(swapped, folder)}) == 4
 
 
+@pytest.mark.seconds
 def test_transforms_are_in_the_key_with_class_parameters_and_order(item, folder):
     pipelines = [
         [load()],
@@ -147,6 +148,7 @@ def test_random_transforms_are_not(item, folder):
     assert key(item, folder, load(), RandGaussianNoised("image", std=1.0)) == key(item, folder, load())
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -275,6 +277,7 @@ class Step(Base):
 """
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "changed",
     [
@@ -338,6 +341,7 @@ def new_environment():
     cache._environment.cache_clear()
 
 
+@pytest.mark.seconds
 def test_the_source_of_medseg_is_in_the_key(tmp_path, monkeypatch, new_environment):
     package = shutil.copytree(
         Path(cache.__file__).parents[1], tmp_path / "medseg", ignore=shutil.ignore_patterns("__pycache__")
@@ -590,6 +594,7 @@ def test_nothing_that_a_random_transform_writes_does_either(item, folder):
 # --- several processes, and a folder that grows old ---
 
 
+@pytest.mark.slow
 @pytest.mark.seconds
 def test_processes_that_write_the_same_entry_at_once(folder):
     spawn = multiprocessing.get_context("spawn")  # other tests leave threads behind, which a fork could break

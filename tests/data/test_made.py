@@ -25,6 +25,7 @@ def settings(monkeypatch):
     return asked
 
 
+@pytest.mark.seconds
 def test_phantoms_are_images_with_labels(settings, tmp_path):
     write_phantoms(tmp_path, 7, 2)
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["7.nii.gz", "8.nii.gz"]
@@ -37,6 +38,7 @@ def test_phantoms_are_images_with_labels(settings, tmp_path):
     assert all(asked.disease is None for asked in settings)
 
 
+@pytest.mark.seconds
 def test_what_is_there_is_left(settings, tmp_path):
     write_phantoms(tmp_path, 7, 1)
     (tmp_path / "labels" / "7.nii.gz").write_bytes(b"corrected by hand")
@@ -45,6 +47,7 @@ def test_what_is_there_is_left(settings, tmp_path):
     assert (tmp_path / "labels" / "7.nii.gz").read_bytes() == b"corrected by hand"
 
 
+@pytest.mark.seconds
 def test_diseased_are_named_by_their_disease(settings, tmp_path):
     write_diseased(tmp_path, 30, {"healthy": 1, "effusion": 2}, 0.7)
     names = sorted(path.name for path in (tmp_path / "labels").iterdir())
@@ -52,6 +55,7 @@ def test_diseased_are_named_by_their_disease(settings, tmp_path):
     assert [asked.disease for asked in settings] == [{}, {"effusion": 0.7}, {"effusion": 0.7}]
 
 
+@pytest.mark.seconds
 def test_seed_gives_matrix_and_people(settings):
     first, same = (varied_chest(5).array for _ in range(2))
     varied_chest(6)

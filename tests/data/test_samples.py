@@ -185,6 +185,7 @@ def _several_threads():
 # --- samples ---
 
 
+@pytest.mark.seconds
 @pytest.mark.usefixtures("_several_threads")
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
@@ -199,6 +200,7 @@ def test_any_number_of_workers_and_any_cache(items, expected, tmp_path, new_load
         assert_same(new_dataset(items, cache_dir=tmp_path / "cache")[DRAWS[3]], expected[DRAWS[3]])
 
 
+@pytest.mark.seconds
 def test_any_order(items, expected):
     dataset = new_dataset(items)
     for draw in [*reversed(DRAWS), DRAWS[0], DRAWS[0], DRAWS[7]]:

@@ -24,6 +24,7 @@ def square(to, x, y, z, **more):
     return Correction(to, outline, z, "test", **more)
 
 
+@pytest.mark.seconds
 def test_a_silver_mask_is_the_rules_without_corrections(chest_phantom, tmp_path):
     nifti.write(chest_phantom.array, chest_phantom.affine, tmp_path / "scan.nii.gz")
     write_silver(tmp_path / "made", tmp_path, {"one": "scan.nii.gz"}, "lung_silver")

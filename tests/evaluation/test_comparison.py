@@ -149,6 +149,7 @@ class TestCompare:
         with pytest.raises(DataError, match="a case with dice in both runs; got none of 2"):
             compare(run_of([None, 0.5]), run_of([0.5, None]))
 
+    @pytest.mark.seconds
     def test_refuses_a_score_that_it_can_not_judge(self):
         a, b = (
             RunScores(name, "folder", tuple(CaseRow(f"c{i}", f"s{i}", {"": scores}) for i in range(8)))

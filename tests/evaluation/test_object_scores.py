@@ -262,6 +262,7 @@ class Notes:
         self.files.append(path.name)
 
 
+@pytest.mark.seconds
 def test_tracked(case, tmp_path):
     _, summary = score_all(tmp_path, [case(number) for number in range(48)])
     notes = Notes()
@@ -277,6 +278,7 @@ def test_tracked(case, tmp_path):
     assert picture.std() > 5
 
 
+@pytest.mark.seconds
 def test_tracked_with_one_class(case, tmp_path):
     score_all(tmp_path, [case(number, pathology="benign") for number in range(6)])
     notes = Notes()
@@ -286,6 +288,7 @@ def test_tracked_with_one_class(case, tmp_path):
     assert "reliability.png" in notes.files
 
 
+@pytest.mark.seconds
 def test_folds_pooled(case, tmp_path):
     """The pooled cases are scored as if one network had seen to all, by group too."""
     cases = [case(number) for number in range(48)]
@@ -306,6 +309,7 @@ def test_folds_pooled(case, tmp_path):
     assert "reliability.png" in notes.files
 
 
+@pytest.mark.seconds
 def test_runs_compare(case, tmp_path):
     """By the mask or by the probability, and never by what the data say."""
     for name, shift in (("a", 0.0), ("b", 0.1)):

@@ -444,6 +444,7 @@ def by_label(rows, case):
     return {row["label"]: row for row in rows if row["case"] == case}
 
 
+@pytest.mark.seconds
 def test_volumes(scan, tmp_path):
     """Each label by the spacing of the scan, not of the network's grid; no threshold."""
     worse = np.roll(lungs(), 1, axis=2)
@@ -484,6 +485,7 @@ def test_a_missed_label(scan, tmp_path):
     assert summary["scores"]["hd95_mm_airway"]["mean"] is None
 
 
+@pytest.mark.seconds
 def test_a_manifest_of_one_lung(scan, tmp_path):
     """What its reference does not know is not scored, and no false alarm in the picture either."""
     right = (lungs() == 2).astype(np.uint8)
@@ -504,6 +506,7 @@ def test_a_manifest_of_one_lung(scan, tmp_path):
 KINDS = ("dice", "surface_dice", "hd95_mm")
 
 
+@pytest.mark.seconds
 def test_a_manifest_whose_values_share_a_name(scan, tmp_path):
     parts = lungs().astype(np.uint16)
     parts[2:5][parts[2:5] == 1] = 777
@@ -524,6 +527,7 @@ def test_a_manifest_of_labels_that_no_mask_has(scan, tmp_path):
         scored_scans(tmp_path / "out", scan(labels={**LUNGS, 3: "heart"}))
 
 
+@pytest.mark.seconds
 def test_pictures_of_volumes(scan, tmp_path):
     missed = lungs()
     missed[missed == 2] = 0
@@ -534,6 +538,7 @@ def test_pictures_of_volumes(scan, tmp_path):
     assert bad > 100 * good > 0
 
 
+@pytest.mark.seconds
 def test_runs_of_volumes_compare(scan, tmp_path):
     """By any of their scores, a distance too, of which less is better."""
     worse = np.roll(lungs(), 1, axis=2)
@@ -545,6 +550,7 @@ def test_runs_of_volumes_compare(scan, tmp_path):
     assert set(comparison.directions.values()) == {1, -1}
 
 
+@pytest.mark.seconds
 def test_a_model_of_volumes(tmp_path, monkeypatch):
     """In MLflow's format; it takes volumes of any size."""
     # MLflow starts a process to find them.
@@ -589,6 +595,7 @@ def plane(path):
     return read_mask(path, LABELS).array
 
 
+@pytest.mark.seconds
 def test_evaluate_phantoms(medseg_evaluate, phantom_data, tmp_path):
     assert medseg_evaluate() == 0
     rows, summary = results(tmp_path / "scores")
@@ -607,6 +614,7 @@ def test_evaluate_phantoms(medseg_evaluate, phantom_data, tmp_path):
     assert [float(row["second_observer_dice"]) for row in rows] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.seconds
 def test_evaluate_another_split(medseg_evaluate, tmp_path):
     assert medseg_evaluate("--split", "validation") == 0
     rows, summary = results(tmp_path / "scores")
@@ -615,6 +623,7 @@ def test_evaluate_another_split(medseg_evaluate, tmp_path):
     assert summary["best_threshold"]["mean_dice"] >= summary["scores"]["dice"]["mean"]
 
 
+@pytest.mark.seconds
 def test_evaluate_several_weights(medseg_evaluate, weights, tmp_path, capsys):
     """Each in a folder of its own, and a page that compares them."""
     other = tmp_path / "other.pt"
@@ -647,6 +656,7 @@ def test_evaluate_needs_fitting_weights(medseg_evaluate, weights, tmp_path, caps
     assert not (tmp_path / "scores").exists()
 
 
+@pytest.mark.seconds
 @pytest.mark.data
 def test_second_observer_of_chase(data_root):
     """As shared/data's README and the literature have it: reading, field and Dice are right together."""

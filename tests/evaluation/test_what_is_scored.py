@@ -50,6 +50,7 @@ def manifest_of(folder, labels, items):
     return folder / "own.json"
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("options", [(), ("--set", "threshold=0.3", "--method", "residual_unet")])
 def test_vessels(both, phantom_data, options):
     """Inside the field that the manifest gives, else everywhere."""
@@ -77,6 +78,7 @@ def test_vessels(both, phantom_data, options):
     assert not picture(folder / "5_given_field.png").all()
 
 
+@pytest.mark.seconds
 def test_a_threshold_makes_other_masks(run_medseg, phantom_data, tmp_path):
     """That evaluate takes it too is what the test before this one sees."""
     masks = []
@@ -93,6 +95,7 @@ def test_a_threshold_makes_other_masks(run_medseg, phantom_data, tmp_path):
     assert masks[0].sum() > masks[1].sum()
 
 
+@pytest.mark.seconds
 def test_lesions(both, tmp_path, monkeypatch):
     monkeypatch.setenv("MEDSEG_DATA", str(tmp_path))
     items = []
@@ -125,6 +128,7 @@ VALUES = {"left_lung": [1], "right_lung": [2], "airway": [3], "lungs": [1, 2]}
 METHODS = pytest.mark.parametrize("method", ["classical", "residual_unet"])
 
 
+@pytest.mark.seconds
 @METHODS
 def test_lungs(both, lung_data, lung_folder, method):
     found, out = both("lung_ct", lung_data, [lung_folder / "3.nii.gz"], "--method", method)
@@ -147,6 +151,7 @@ def labelled(folder, source, values, labels):
     return manifest_of(folder, labels, [item])
 
 
+@pytest.mark.seconds
 def test_a_reference_of_one_lung(both, lung_folder, tmp_path, monkeypatch):
     """As elastix has it: value 1 is the right lung, and nothing is said of the rest."""
     monkeypatch.setenv("MEDSEG_DATA", str(tmp_path))
@@ -160,6 +165,7 @@ def test_a_reference_of_one_lung(both, lung_folder, tmp_path, monkeypatch):
     assert [found["3"][name]["dice"] for name in found["3"]] == pytest.approx([expected] * 2, **EXACT)
 
 
+@pytest.mark.seconds
 def test_a_reference_whose_values_share_a_name(both, lung_folder, tmp_path, monkeypatch):
     """As the Chest Imaging Platform has it: several regions are one lung, and some are background."""
     monkeypatch.setenv("MEDSEG_DATA", str(tmp_path))

@@ -188,6 +188,7 @@ class TestChoice:
             accelerate(network, EXAMPLE, backend, device)
 
 
+@pytest.mark.slow
 @pytest.mark.seconds
 def test_nothing_is_reported_to_its_makers(tmp_path):
     """The module that would do it is not even loaded, and can still be by others."""

@@ -66,6 +66,7 @@ def refused(path, match):
 
 
 class TestNrrd:
+    @pytest.mark.seconds
     @pytest.mark.parametrize(
         ("space", "signs"),
         [

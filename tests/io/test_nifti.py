@@ -234,6 +234,7 @@ def test_a_long_extension_before_the_voxels(tmp_path):
         assert np.array_equal(read_volume(tmp_path / name).array[0], array)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
 def test_a_damaged_header_raises_nothing_but_medseg_errors(tmp_path, image_class):
     content = image_class(np.zeros(SHAPE, np.int16), OBLIQUE).to_bytes()
@@ -275,6 +276,7 @@ class TestWriting:
         assert image.header.get_xyzt_units()[0] == "mm"
         assert np.array_equal(read_mask(tmp_path / f"a{suffix}", LABELS).array, labels)
 
+    @pytest.mark.seconds
     @pytest.mark.parametrize("degrees", [0.05, 0.1, 0.2, 0.4])
     @pytest.mark.parametrize("flip", [1, -1])
     def test_a_little_lean_is_opened_within_a_millimetre(self, tmp_path, labels, degrees, flip):
@@ -292,6 +294,7 @@ class TestWriting:
         assert f"up to {off_mm:.1f} mm off" in warning
         assert "nrrd" in warning
 
+    @pytest.mark.seconds
     @pytest.mark.parametrize("degrees", [1, 15, 25])
     def test_a_tilted_gantry_is_in_the_sform_alone(self, tmp_path, labels, degrees):
         affine, shape = leaning(degrees), (512, 512, 132)

@@ -309,6 +309,7 @@ class TestDamaged:
                 continue
             np.testing.assert_array_equal(found, expected)
 
+    @pytest.mark.seconds
     @pytest.mark.parametrize("name", EXAMPLES)
     def test_random_damage_raises_nothing_but_medseg_errors(self, tmp_path, examples, name):
         random, path, refused = np.random.default_rng(5), tmp_path / name, 0

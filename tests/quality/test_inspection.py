@@ -24,6 +24,7 @@ def ultrasound(tmp_path):
     return tmp_path / "breast.png"
 
 
+@pytest.mark.seconds
 def test_each_task_of_the_dimension_is_asked(fundus):
     found = inspect(fundus)
     assert {opinion.task: opinion.verdict for opinion in found.tasks}["retinal_vessel"] == "pass"
@@ -31,6 +32,7 @@ def test_each_task_of_the_dimension_is_asked(fundus):
     assert "lung_ct" not in {opinion.task for opinion in found.tasks}
 
 
+@pytest.mark.seconds
 def test_the_best_opinion_counts(fundus, ultrasound):
     for path, task in ((fundus, "retinal_vessel"), (ultrasound, "breast_ultrasound")):
         found = inspect(path)
@@ -59,11 +61,13 @@ def test_what_nobody_can_read(tmp_path):
     assert len(found.reasons) == 1
 
 
+@pytest.mark.seconds
 def test_an_unknown_task(fundus):
     with pytest.raises(UsageError, match="Did you mean retinal_vessel"):
         inspect(fundus, "retinal_vessels")
 
 
+@pytest.mark.seconds
 def test_json(fundus, run_medseg, capsys):
     assert run_medseg("inspect", fundus, "--json") == 0
     record = json.loads(capsys.readouterr().out)
@@ -72,6 +76,7 @@ def test_json(fundus, run_medseg, capsys):
     ]
 
 
+@pytest.mark.seconds
 def test_a_folder_of_pictures(fundus, ultrasound, run_medseg, capsys):
     """Each is looked at, as segment would take each."""
     assert run_medseg("inspect", fundus.parent) == 0

@@ -44,6 +44,7 @@ class TestScan:
         assert (scan.box, scan.warnings) == ((0, 0, 400, 360), ())
         np.testing.assert_array_equal(scan.grey, picture)
 
+    @pytest.mark.seconds
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("shape", [(400, 360), (500, 700), (300, 420)])
     @pytest.mark.parametrize("outside", [0, 35, 255])
@@ -55,6 +56,7 @@ class TestScan:
         assert scan.mask[lesion > 0].all()
         assert scan.warnings == ()
 
+    @pytest.mark.seconds
     def test_sector(self):
         row, column = np.indices((600, 800))
         angle, radius = np.arctan2(column - 400, row + 100), np.hypot(row + 100, column - 400)
@@ -104,6 +106,7 @@ class TestWarnings:
         picture = np.where(_outline(width), 255, _phantom()[0])
         assert _warnings(picture) == (ultrasound.DRAWN_CONTOUR,)
 
+    @pytest.mark.seconds
     @pytest.mark.parametrize("gap", [0, 12])
     def test_two_views(self, gap):
         picture = np.hstack([_phantom(1)[0], np.zeros((400, gap), np.uint8), _phantom(2)[0]])
@@ -117,6 +120,7 @@ class TestWarnings:
         assert scan.mask[100:500, 40:400].mean() > 0.98
         assert scan.mask[100:500, 450:810].mean() > 0.98
 
+    @pytest.mark.seconds
     @pytest.mark.parametrize("seed", range(4))
     @pytest.mark.parametrize("framed", [False, True])
     def test_inverted(self, seed, framed):

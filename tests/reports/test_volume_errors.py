@@ -28,6 +28,7 @@ def test_outcomes():
     assert compared(prediction, truth).tolist() == [[[0, 3, 1, 1, 2, 2]]]
 
 
+@pytest.mark.seconds
 def test_agreement_is_a_tint_of_the_picture():
     """No error is shown, and the anatomy under the agreement can be told apart."""
     sheet = drawn()

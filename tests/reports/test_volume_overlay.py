@@ -157,6 +157,7 @@ class TestOverlay:
         assert (drawing[:, 9] == 2).all()
         assert np.count_nonzero(drawing) == 20
 
+    @pytest.mark.seconds
     def test_the_picture_holds_the_three_views_beside_each_other(self):
         image, mask = stored((2, 1, 0), (-1, 1, 1))
         before = image.copy(), mask.array.copy()

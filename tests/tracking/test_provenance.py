@@ -164,6 +164,7 @@ def test_samples_come_from_a_thread_that_ends(monkeypatch):
     assert "medseg system metrics" not in {thread.name for thread in threading.enumerate()}
 
 
+@pytest.mark.seconds
 def test_names_that_mlflow_shows_as_system_metrics():
     with SystemMetrics() as system:
         spin = time.monotonic() + 0.3

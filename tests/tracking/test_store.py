@@ -142,6 +142,7 @@ def test_two_processes_make_the_default_store(tmp_path):
     }
 
 
+@pytest.mark.seconds
 def test_runs_of_dead_processes_are_killed(mlflow_client, tmp_path):
     mine, _ = train(tmp_path / "mine")
     dead, zombie, other_time, other_host, ended, untagged = (

@@ -114,6 +114,7 @@ def test_weights_know_dense_lung_and_random_ones_do_not(chest_phantom, tmp_path)
     assert lungs(method=METHOD, weights=tmp_path / "random.pt") < rules
 
 
+@pytest.mark.seconds
 def test_the_mask_has_every_label(lung_folder, segment_with_network):
     result = segment_with_network(lung_folder / "3.nii.gz")
     assert set(np.unique(result.mask.array)) == {0, 1, 2, 3}
@@ -128,6 +129,7 @@ def segment_with_network():
     return Segmenter(TASK, "cpu", method=METHOD)
 
 
+@pytest.mark.seconds
 def test_float16_has_room(chest_phantom):
     """A GPU may compute in float16, which ends at 65504: beyond it are no numbers, and no mask."""
     parser = parse(open_bundle(TASK), *inference_files(open_bundle(TASK), METHOD))

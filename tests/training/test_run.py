@@ -466,6 +466,7 @@ def test_no_better_score_ends_a_training(train, tmp_path, monkeypatch):
     assert (saved["best_epoch"], saved["epoch"], saved["over"], saved["finished"]) == (3, 5, True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.seconds
 def test_a_model_for_the_registry(train, tmp_path):
     assert train(tmp_path, register="vessels") == 0

@@ -12,12 +12,14 @@ def unexpected(told):
     return [one for one in told if one[0] in ("SILENT", "CRASH")]
 
 
+@pytest.mark.seconds
 def test_random_damage(tmp_path):
     counts, told = run(save(tmp_path / "series", ct_slices()), 200)
     assert unexpected(told) == []
     assert min(counts[kind] for kind in ("rejected", "equal", "warned")) >= 5
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "syntax",
     [JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, RLELossless],

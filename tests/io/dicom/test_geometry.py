@@ -302,6 +302,7 @@ def test_real_tilted_gantry(data_root):
     np.testing.assert_allclose(volume.affine[:3, 2], [0, 0, 5], atol=1e-3)
 
 
+@pytest.mark.seconds
 @pytest.mark.data
 def test_real_chest_ct(data_root):
     volume = read(data_root / "lung_ct/lidc_1011.zip", "CT")

@@ -55,6 +55,7 @@ def test_big_endian(tmp_path):
     np.testing.assert_array_equal(values_of(save(tmp_path, slices, ExplicitVRBigEndian)), body_hu())
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("signed", [0, 1])
 @pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.name)
 def test_compressed_syntaxes(tmp_path, syntax, signed):

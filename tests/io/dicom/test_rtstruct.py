@@ -96,6 +96,7 @@ def same(found, array):
     )
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("name", "make"),
     [*((name, dicom_phantom.labels) for name in GEOMETRIES), ("oblique", balls), ("tilted", balls)],
@@ -180,6 +181,7 @@ class TestRings:
         region = np.eye(4, dtype=bool)
         assert [area(ring) for ring in rings(region)] == [0.5] * 4
 
+    @pytest.mark.seconds
     def test_noise(self):
         for seed, share in enumerate(np.linspace(0.05, 0.95, 30)):
             region = np.random.default_rng(seed).random((25, 31)) < share

@@ -62,6 +62,7 @@ def nearly_equal(found, expected):
     return len(a) == len(b) and max(cKDTree(a).query(b)[0].max(), cKDTree(b).query(a)[0].max()) < 0.03
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_each_voxel_comes_back_at_its_place(tmp_path, name):
     mask = phantom(name)

@@ -95,6 +95,7 @@ def test_equally_good_series_are_told(tmp_path):
     np.testing.assert_array_equal(volume.array[0], body_hu().transpose(2, 1, 0))
 
 
+@pytest.mark.seconds
 def test_a_series_sent_twice_is_read_once(tmp_path):
     study(tmp_path, a=ct_slices(), b=ct_slices(series=2))
     first, second = inspect(tmp_path, "CT")
@@ -203,6 +204,7 @@ def test_stacks_of_two_regions_and_image_types_are_parted(tmp_path):
     assert sorted(one.slices for one in inspect(tmp_path, "CT")) == [8, 16]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("words", [["REFORMATTED", "AVERAGE"], ["AXIAL", "MPR"], ["CSA MPR", "MPR"]])
 def test_axial_reformats_are_read_where_there_is_nothing_better(tmp_path, words):
     reformats = thin(1, ImageType=["DERIVED", "SECONDARY", *words])

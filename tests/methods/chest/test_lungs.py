@@ -78,6 +78,7 @@ def test_only_lung_has_the_right_side(gone, trachea):
     assert not (found == gone).any()
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("line", [102, 107, 110])
 def test_lungs_that_touch_are_parted_at_the_bright_line(line):
     # At 1.5 mm they meet in front, 50 mm wide, with a pleura of one voxel between.
@@ -221,6 +222,7 @@ def test_more_air_around_the_body_changes_nothing(both, spacing_mm):
     assert np.array_equal(lungs(wide, spacing_mm), np.pad(lungs(hu, spacing_mm), more))
 
 
+@pytest.mark.seconds
 def test_module_is_the_function_as_a_network():
     hu, _ = torso()
     pair = torch.from_numpy(np.stack([hu, hu[::-1]])[:, None].astype(np.float32))
@@ -251,6 +253,7 @@ def test_chest_phantom(disease):
         assert dice(found, truth, label) > least
 
 
+@pytest.mark.seconds
 def test_labelled_cts(data_root):
     from medseg.io import read_volume
 
@@ -276,6 +279,7 @@ def test_labelled_cts(data_root):
     assert not (found == 1).any()
 
 
+@pytest.mark.seconds
 def test_adult_chest_at_network_spacing_takes_seconds():
     # 1.5 mm; half a second where this was written.
     hu = torso()[0].repeat(2, 0).repeat(2, 1).repeat(2, 2)

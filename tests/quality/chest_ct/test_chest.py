@@ -185,6 +185,7 @@ class TestWholeChest:
 
 
 class TestDisease:
+    @pytest.mark.seconds
     @pytest.mark.parametrize("hu", [40, 5, -400, -980])
     @pytest.mark.parametrize("side", ["left_hu", "right_hu"])
     def test_one_lung_is_dense_removed_or_pure_air(self, side, hu):
@@ -269,6 +270,7 @@ class TestCoverage:
 
 
 class TestPosture:
+    @pytest.mark.seconds
     @pytest.mark.parametrize(
         ("axes", "expected"),
         [([1], [SPINE]), ([0, 1], [SPINE]), ([2], [SHOULDERS]), ([1, 2], [SPINE, SHOULDERS])],
@@ -316,6 +318,7 @@ class TestOtherParts:
         with pytest.raises(UnsuitableError, match="probably an abdomen or pelvis"):
             _check(abdomen(lung_bases_mm))
 
+    @pytest.mark.seconds
     def test_much_of_the_lungs_above_an_abdomen_passes(self):
         (text,) = _check(abdomen(110))
         assert "cut at the top," in text

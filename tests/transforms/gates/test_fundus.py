@@ -13,6 +13,7 @@ from medseg.transforms import (
 
 
 class TestFindFieldd:
+    @pytest.mark.seconds
     def test_adds_field_diameter_and_warnings(self, tmp_path):
         picture, _, field = photograph(300)
         find = Compose([LoadVolumed("image"), FindFieldOfViewd("image")])

@@ -53,6 +53,7 @@ class TestLoading:
             LoadVolumed("image", channels=1)({"image": path})
         assert LoadVolumed("image", channels=1, passed_channels=[3])({"image": path})["image"].shape[0] == 3
 
+    @pytest.mark.seconds
     def test_grey_as_rgb_is_the_same_as_grey(self, tmp_path):
         picture, mask, _ = _phantom()
         found = []

@@ -25,6 +25,7 @@ CUTS = {
 
 
 class TestResizeAndRestore:
+    @pytest.mark.seconds
     @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
     @pytest.mark.parametrize(("size_px", "diameter_px"), [(701, NETWORK_PX), (701, 500), (400, NETWORK_PX)])
     def test_there_and_back(self, cut, size_px, diameter_px):
