@@ -18,6 +18,8 @@ from medseg.evaluation.split import evaluate
 from medseg.training.lineage import training_lineage
 from medseg.volume import Mask
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.fixture
 def item(tmp_path):
@@ -142,7 +144,6 @@ def phantoms(phantom_data):
     return items, [str(phantom_data.manifest)]
 
 
-@pytest.mark.seconds
 def test_a_training_learns_from_its_items(phantoms, phantom_data):
     """Also where each comes several times; not from the other splits."""
     items, manifests = phantoms

@@ -26,6 +26,8 @@ from medseg.errors import BundleError, UsageError
 from medseg.io.dicom.seg import FAMILIES
 from medseg.phantoms.dicom_series import write_series
 
+pytestmark = pytest.mark.seconds
+
 LUNG = "lung_ct"
 METHODS = [(task, name) for task in tasks() for name in method_names(open_bundle(task))]
 EACH_METHOD = pytest.mark.parametrize(("task", "name"), METHODS)
@@ -95,7 +97,6 @@ def test_a_declaration_of_what_there_is_not(copy, key, value):
         read_method(declare(copy, **{key: value}), "classical")
 
 
-@pytest.mark.seconds
 def test_a_method_without_a_declaration(copy, run_medseg, lung_data, monkeypatch, tmp_path, capsys):
     path = copy / "configs" / "methods" / "classical.yaml"
     content = yaml.safe_load(path.read_text())
@@ -204,7 +205,6 @@ def test_info_of_the_default(run_medseg, capsys):
     assert f"{LUNG}, method {read_method(open_bundle(LUNG)).name}: " in capsys.readouterr().out
 
 
-@pytest.mark.seconds
 @pytest.mark.parametrize(
     "command",
     [
@@ -274,7 +274,6 @@ def study(chest_phantom, tmp_path_factory):
         ("residual_unet", ("123110", "DCM", "Artificial Intelligence")),
     ],
 )
-@pytest.mark.seconds
 def test_the_dicom_seg_names_its_algorithm(study, name, family, tmp_path):
     """Family and name by the declaration, in the record too."""
     result = package.Segmenter(LUNG, "cpu", method=name)(study)
@@ -292,7 +291,6 @@ def test_the_dicom_seg_names_its_algorithm(study, name, family, tmp_path):
     assert record["algorithm_family"] == read_method(open_bundle(LUNG), name).algorithm_family
 
 
-@pytest.mark.seconds
 def test_a_family_of_ones_own(copy, lung_folder, chest_phantom, study, tmp_path):
     """What is declared is what is written, whatever the bundle."""
     bundle = declare(copy, algorithm_family="edge_detection")

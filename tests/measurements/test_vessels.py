@@ -15,6 +15,8 @@ from medseg.errors import UnsuitableError, UsageError
 from medseg.measurements import measure_vessels, vessels
 from medseg.volume import Mask
 
+pytestmark = pytest.mark.seconds
+
 WIDTHS_PX, ANGLES_DEG = (3, 4, 5, 6, 8, 9, 12, 15), (0, 15, 30, 45, 90)
 SHIFTS_PX = tuple((0.1 + k / 6, 0.05) for k in range(6))  # over a pixel, evenly
 FIXED = ("vessel_area_fraction", "field_area_px", "tortuosity", "fractal_dimension")
@@ -343,7 +345,6 @@ def test_spacing_that_is_no_size_is_refused(spacing_mm):
         entries_of(Mask(np.zeros((4, 5), np.uint8), pixel_spacing_mm=spacing_mm))
 
 
-@pytest.mark.seconds
 def test_fundus_measures_agree_with_how_it_was_drawn():
     _, mask, field = phantoms.fundus(700)
     tree = phantoms._tree(np.random.default_rng(0))
@@ -358,7 +359,6 @@ def test_fundus_measures_agree_with_how_it_was_drawn():
     assert values["calibre_percentile_5_px"] > calibre_px.min() * 0.8
 
 
-@pytest.mark.seconds
 def test_mask_of_a_camera_photograph_takes_seconds():
     # 3500 by 2300 pixels, as fundus cameras give; 1 s where this was written.
     rows = [[(k, 100), (k + 60, 3400)] for k in range(100, 2200, 100)]

@@ -12,6 +12,8 @@ import pytest
 from medseg.phantoms import dicom_series
 from medseg.volume import Volume
 
+pytestmark = pytest.mark.seconds
+
 SHAPE = (44, 40, 12)
 
 
@@ -135,7 +137,6 @@ def test_file_names_may_hide_the_order(volume, tmp_path):
     assert [path.name for path in hidden] != sorted(path.name for path in hidden)
 
 
-@pytest.mark.seconds
 def test_every_fault_leaves_the_given_series_as_it_was(series):
     before = [header.to_json() for header in series]
     for fault in dicom_faults.FAULTS:

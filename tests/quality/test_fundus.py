@@ -13,6 +13,8 @@ from medseg.errors import UnsuitableError
 from medseg.io import read_mask, read_volume
 from medseg.quality.fundus import find_field_of_view
 
+pytestmark = pytest.mark.seconds
+
 NO_FIELD = "no round field of view was found: the picture may not be a fundus photograph"
 GREY = "the picture is grey: a colour photograph was expected"
 COLOURS = "the picture's colours are not those of a retina (red most, blue least)"
@@ -48,11 +50,9 @@ def _check(picture, field, warnings=(), diameter_px=DIAMETER, iou=0.98):
 
 class TestPhantoms:
     @pytest.mark.parametrize("size_px", [300, 333, 500, 700, 1001, *LARGE])
-    @pytest.mark.seconds
     def test_sizes(self, size_px):
         _check(*_phantom(size_px), diameter_px=0.92 * size_px)
 
-    @pytest.mark.seconds
     @pytest.mark.parametrize(
         ("rows", "columns"),
         [
@@ -67,7 +67,6 @@ class TestPhantoms:
     def test_cut_by_the_frame(self, eye, rows, columns):
         _check(eye[0][:, rows, columns], eye[1][rows, columns])
 
-    @pytest.mark.seconds
     def test_reaches_to_the_frame_that_cuts_it(self):
         picture, field = (plane[..., 200:-201, 250:] for plane in _phantom(1001))
         mask = find_field_of_view(picture).mask
@@ -236,7 +235,6 @@ class TestUnsuitable:
         with pytest.raises(UnsuitableError, match=match):
             find_field_of_view(picture)
 
-    @pytest.mark.seconds
     def test_small_field_in_a_large_picture(self):
         picture, _ = _phantom(300)
         small = picture[:, ::2, ::2]
@@ -273,7 +271,6 @@ def retina(data_root):
 
 
 @pytest.mark.data
-@pytest.mark.seconds
 class TestRealPhotographs:
     def test_chase_db1(self, retina):
         paths = sorted((retina / "chase_db1").glob("*.jpg"))

@@ -40,8 +40,9 @@ from medseg.tracking.tracker import (
     tracked,
 )
 
+pytestmark = pytest.mark.seconds
 
-@pytest.mark.seconds
+
 def test_the_folder_of_a_running_training(mlflow_client, folder, caplog):
     code = """
         tracker = Tracker(Path(sys.argv[1]), experiment="vessels")
@@ -59,7 +60,6 @@ def test_the_folder_of_a_running_training(mlflow_client, folder, caplog):
     assert deliver(folder)
 
 
-@pytest.mark.seconds
 def test_the_folder_of_a_training_that_has_ended(mlflow_client, folder, monkeypatch):
     """Its process may live on, as a notebook's does."""
     tracker, _ = train(folder)
@@ -70,7 +70,6 @@ def test_the_folder_of_a_training_that_has_ended(mlflow_client, folder, monkeypa
     assert deliver(folder)
 
 
-@pytest.mark.seconds
 def test_everything_sent_twice_is_there_once(mlflow_client, folder):
     model_in(folder / "mlflow")
     write_png(folder / "a.png", np.zeros((4, 4), np.uint8))
@@ -102,7 +101,6 @@ def test_what_is_delivered_is_not_sent_again(mlflow_client, folder, monkeypatch)
     assert [keys for keys in sent if keys] == [["dice1"], ["dice2"], ["best"]]
 
 
-@pytest.mark.seconds
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"run_id": "0123456789abcdef0123456789abcdef", "bytes": 9999}']
 )
@@ -159,7 +157,6 @@ def test_a_store_that_comes_back(mlflow_client, folder, away, caplog, monkeypatc
     assert "MLflow responds again" in caplog.text
 
 
-@pytest.mark.seconds
 def test_when_it_tries_again(mlflow_client, folder, monkeypatch):
     now, tried = [0.0], []
 
@@ -226,7 +223,6 @@ def hung_server():
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.seconds
 def test_a_server_that_hangs(folder, hung_server, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", hung_server)
     # What the user sets counts, and everything is as before afterwards.
@@ -250,7 +246,6 @@ def test_how_long_a_server_that_hangs_is_waited_for(folder, hung_server, monkeyp
     assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
 
 
-@pytest.mark.seconds
 def test_a_database_that_is_locked(mlflow_client, folder, tmp_path, caplog):
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -281,7 +276,6 @@ def test_a_run_that_was_deleted_waits(mlflow_client, folder, caplog):
     assert history(mlflow_client, tracker.run_id) == losses(2)
 
 
-@pytest.mark.seconds
 def test_another_store_gets_everything(mlflow_client, empty_store, folder, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 

@@ -27,6 +27,8 @@ from medseg.tracking.tracker import (
     mark_killed_runs,
 )
 
+pytestmark = pytest.mark.seconds
+
 
 def test_a_killed_training_goes_on_in_its_run(mlflow_client, folder):
     tracker, positions = train(folder, epochs=2)

@@ -33,6 +33,8 @@ from medseg.tracking.tracker import (
     tracked,
 )
 
+pytestmark = pytest.mark.seconds
+
 
 def test_what_is_logged(mlflow_client, folder):
     with tracked(Tracker(folder, experiment="vessels", run_name="first")) as tracker:
@@ -148,7 +150,6 @@ def test_an_entry_that_is_refused_takes_no_other_with_it(mlflow_client, folder, 
     assert warning.startswith("MLflow refuses rate, which is left out: ")
 
 
-@pytest.mark.seconds
 def test_more_than_one_request_takes(mlflow_client, folder):
     with tracked(Tracker(folder, experiment="vessels")) as tracker:
         tracker.parameters({f"p{i}": i for i in range(150)})
@@ -183,7 +184,6 @@ def test_data_sets(mlflow_client, folder):
     assert json.loads(inputs[0].dataset.source) == {"name": "drive", "digest": digest}
 
 
-@pytest.mark.seconds
 def test_artifacts_and_pictures(mlflow_client, folder, caplog):
     with tracked(Tracker(folder, experiment="vessels")) as tracker:
         results = folder.parent
@@ -217,7 +217,6 @@ def test_artifacts_and_pictures(mlflow_client, folder, caplog):
     assert client.get_run(run_id).info.status == "FINISHED"
 
 
-@pytest.mark.seconds
 def test_models(mlflow_client, folder):
     for name in ("first", "second"):
         with tracked(Tracker(folder / name, experiment="vessels")) as tracker:
@@ -380,7 +379,6 @@ def test_a_child_names_its_parent(mlflow_client, tmp_path):
     assert mlflow_client.get_run(child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
 
 
-@pytest.mark.seconds
 def test_a_child_waits_for_its_parent(mlflow_client, tmp_path, away, caplog):
     parent = Tracker(tmp_path / "out/z_parent", experiment="vessels")
     away()

@@ -12,6 +12,8 @@ from medseg.errors import UsageError
 from medseg.evaluation.past_runs import read_rows
 from medseg.training.folds import fold_items
 
+pytestmark = pytest.mark.seconds
+
 FOLDS = 3
 SETTINGS = {
     "epochs": 1,
@@ -45,7 +47,6 @@ def subjects(items):
 KEYS = ("image", "label", "subject")
 
 
-@pytest.mark.seconds
 def test_a_subject_is_on_one_side(two_eyes):
     held_out = []
     for number in range(3):
@@ -135,7 +136,6 @@ def test_one_item_without_a_fold_deals_subjects_out(published, phantom_data):
     assert sorted(map(len, held_out)) == [1, 1, 1]
 
 
-@pytest.mark.seconds
 @pytest.mark.data
 def test_folds_of_breast_ultrasound(data_root):
     held_out = [fold_items("bus_bra", "validation", [number, 4], ("image", "subject")) for number in range(4)]

@@ -10,7 +10,10 @@ from pydicom.pixels.encoders import RLELosslessEncoder
 from medseg.errors import UnreadableError
 from medseg.io.dicom import read
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about the damage
+pytestmark = [
+    pytest.mark.seconds,
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]  # pydicom's, about the damage
 PADDINGS = [
     b"",
     b"\0",

@@ -13,7 +13,10 @@ from medseg.io.dicom.rtstruct import write_rtstruct
 from medseg.io.dicom.seg import write_seg
 from medseg.volume import Mask
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about the character set
+pytestmark = [
+    pytest.mark.seconds,
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]  # pydicom's, about the character set
 MUELLER = "Müller^Jörg"
 NAME, IMAGE_TYPE, CHARACTER_SET = b"\x10\0\x10\0PN", b"\x08\0\x08\0CS", b"\x08\0\5\0CS"
 

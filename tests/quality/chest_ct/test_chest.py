@@ -9,6 +9,8 @@ from medseg.errors import UnsuitableError
 from medseg.quality.chest_ct import check_chest_ct
 from medseg.quality.chest_ct.coverage import slice_warnings
 
+pytestmark = pytest.mark.seconds
+
 PART = "only part of the chest is covered"
 SIDE = "cut by the field of view at the "
 SPINE = "the spine seems to lie in front"
@@ -122,7 +124,6 @@ def _turned(array, affine, order, flips):
     return array, affine @ matrix
 
 
-@pytest.mark.seconds
 class TestWholeChest:
     def test_no_warning(self):
         assert _check(chest()) == []
@@ -157,7 +158,6 @@ class TestWholeChest:
         step = 4 if scale > 1 else 2.5
         assert _check(chest(scale=scale, step_mm=(step, step, 4))) == []
 
-    @pytest.mark.seconds
     def test_a_newborn_in_a_long_scan(self):
         """Little lung in few slices, but all of it."""
         assert _check(chest(scale=0.24, size_mm=(420, 320, 2000))) == []
@@ -185,7 +185,6 @@ class TestWholeChest:
 
 
 class TestDisease:
-    @pytest.mark.seconds
     @pytest.mark.parametrize("hu", [40, 5, -400, -980])
     @pytest.mark.parametrize("side", ["left_hu", "right_hu"])
     def test_one_lung_is_dense_removed_or_pure_air(self, side, hu):
@@ -244,7 +243,6 @@ class TestCoverage:
 
     @pytest.mark.parametrize("padding_hu", [-3024, -1024])
     @pytest.mark.parametrize("step_mm", [(4, 4, 4), (1.4, 1.4, 4)])
-    @pytest.mark.seconds
     def test_round_field(self, padding_hu, step_mm):
         body = chest(step_mm=step_mm)
         array = body.array
@@ -270,7 +268,6 @@ class TestCoverage:
 
 
 class TestPosture:
-    @pytest.mark.seconds
     @pytest.mark.parametrize(
         ("axes", "expected"),
         [([1], [SPINE]), ([0, 1], [SPINE]), ([2], [SHOULDERS]), ([1, 2], [SPINE, SHOULDERS])],
@@ -318,7 +315,6 @@ class TestOtherParts:
         with pytest.raises(UnsuitableError, match="probably an abdomen or pelvis"):
             _check(abdomen(lung_bases_mm))
 
-    @pytest.mark.seconds
     def test_much_of_the_lungs_above_an_abdomen_passes(self):
         (text,) = _check(abdomen(110))
         assert "cut at the top," in text

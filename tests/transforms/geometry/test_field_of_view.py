@@ -16,6 +16,8 @@ from medseg.transforms import (
     RestoreFieldOfViewd,
 )
 
+pytestmark = pytest.mark.seconds
+
 CUTS = {
     "square": (np.s_[:], np.s_[:]),
     "cut at top and bottom": (np.s_[100:-101], np.s_[:]),
@@ -25,7 +27,6 @@ CUTS = {
 
 
 class TestResizeAndRestore:
-    @pytest.mark.seconds
     @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
     @pytest.mark.parametrize(("size_px", "diameter_px"), [(701, NETWORK_PX), (701, 500), (400, NETWORK_PX)])
     def test_there_and_back(self, cut, size_px, diameter_px):

@@ -16,6 +16,8 @@ from medseg.transforms import (
     ResizeFieldOfViewd,
 )
 
+pytestmark = pytest.mark.seconds
+
 
 def _network_input(path, picture):
     steps = [
