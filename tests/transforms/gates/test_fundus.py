@@ -12,7 +12,7 @@ from medseg.transforms import (
 )
 
 
-class TestFindFieldd:
+class TestFindFieldOfView:
     @pytest.mark.seconds
     def test_adds_field_diameter_and_warnings(self, tmp_path):
         picture, _, field = photograph(300)

@@ -39,7 +39,7 @@ def test_a_small_and_a_large_photograph_look_alike_to_the_network(tmp_path, size
     assert np.corrcoef(first, second)[0, 1] >= 0.95
 
 
-class TestNormalizeFieldd:
+class TestNormalizeFieldOfView:
     def _level(self, picture, field, **options):
         item = {"image": MetaTensor(torch.as_tensor(picture), meta=meta_of()), "field_of_view": field[None]}
         return np.asarray(NormalizeFieldOfViewd("image", **options)(item)["image"])
