@@ -231,6 +231,8 @@ def _text(value: Any, unit: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     number = value if isinstance(value, str) else _number(value)
+    if unit.startswith("probability") and not isinstance(value, str) and 0 < value < 1e-3:
+        number = "<0.001"
     return f"{number}{'' if unit in ('%', '°') else ' '}{unit}".strip()
 
 

@@ -324,6 +324,13 @@ class TestPage:
         text = re.sub(r"<[^>]+>", " ", _page(tmp_path, **case | {"measurements": missing}))
         assert "Not known, because no lesion: size 1 (mm), " in text
 
+    @pytest.mark.parametrize(
+        ("value", "shown"), [(9.92e-05, "&lt;0.001 prob"), (0.0, "0 prob"), (0.412, "0.412 prob")]
+    )
+    def test_a_small_probability_has_no_exponent(self, tmp_path, case, value, shown):
+        entry = {"value": value, "unit": "probability, no diagnosis"}
+        assert shown in _page(tmp_path, **case | {"measurements": {"lesion_probability": entry}})
+
     def test_nan_is_shown_as_not_known(self, tmp_path, case):
         html = _page(tmp_path, **case | {"measurements": {"density": {"value": np.nan, "unit": "1"}}})
         assert "Not known, because the result is not a finite number" in html
