@@ -16,6 +16,7 @@ import numpy as np
 from medseg import __version__
 from medseg.bundle import (
     Method,
+    built_from,
     inference_files,
     is_monai_command,
     open_bundle,
@@ -121,7 +122,7 @@ class Segmenter:
                 **(overrides or {}),
             },
         )
-        with typed_errors():
+        with built_from(bundle):
             self.labels = {int(value): name for value, name in parser.get_parsed_content("labels").items()}
             self.weights = weights_files(*(parser.get_parsed_content(f"weights{s}") for s in ("", "_fold")))
             self._network = parser.get_parsed_content("network")

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from medseg.errors import BundleError
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -83,6 +85,15 @@ class Window:
     centre: float
     width: float
     unit: str = ""
+
+    def __post_init__(self) -> None:
+        numbers = all(isinstance(value, int | float) for value in (self.centre, self.width))
+        if not numbers or self.width <= 0:
+            raise BundleError(
+                "a window with a number for its centre and a width above 0",
+                got=f"centre {self.centre}, width {self.width}",
+                advice="Correct `window` in the bundle's inference.yaml.",
+            )
 
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""

@@ -16,12 +16,13 @@ from medseg.bundle.lineage import Lineage, lineage_of, lineage_of_items, write_l
 from medseg.bundle.methods import Method, inference_files, method_names, read_method, training_files
 from medseg.bundle.steps import describe_steps
 from medseg.bundle.weights import load_network, load_weights, sha256, weights_files
-from medseg.bundle.workflow import check_arguments, run_workflow, typed_errors
+from medseg.bundle.workflow import built_from, check_arguments, run_workflow, typed_errors
 
 __all__ = [
     "Bundle",
     "Lineage",
     "Method",
+    "built_from",
     "changed_configuration",
     "check_arguments",
     "check_key",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg.bundle.files import Bundle, open_bundle
-from medseg.errors import UsageError, did_you_mean
+from medseg.errors import BundleError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -44,12 +44,22 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
 
     Raises:
         UsageError: the configuration does not have the key of an override.
+        BundleError: a file is missing or is not YAML.
     """
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config([str(bundle.config(name)) for name in files])
-    parser.read_meta(str(bundle.config("metadata.json")))
+    paths = [str(bundle.config(name)) for name in files]
+    try:
+        parser.read_config(paths)
+        parser.read_meta(str(bundle.config("metadata.json")))
+    except Exception as error:  # the file system's, YAML's and MONAI's
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(
+            f"a configuration that can be read: {', '.join(paths)}",
+            got=f"{type(error).__name__}: {reason}",
+            advice="Correct the configuration.",
+        ) from error
     for key, value in {"bundle_root": str(bundle.root), **(overrides or {})}.items():
         check_key(parser, key)
         parser[key] = value

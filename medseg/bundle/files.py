@@ -67,5 +67,12 @@ def open_bundle(task: str) -> Bundle:
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BundleError("a readable metadata.json", got=f"{error}", advice="Restore the bundle.") from error
+        raise BundleError("metadata in JSON", got=f"{file} ({error})", advice="Correct that file.") from error
+    missing = [key for key in ("version", "task") if not isinstance(metadata, dict) or key not in metadata]
+    if missing:
+        raise BundleError(
+            "metadata with version and task",
+            got=f"{file} without {' and '.join(missing)}",
+            advice="Complete that file.",
+        )
     return Bundle(root.resolve(), metadata)

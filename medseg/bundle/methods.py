@@ -133,6 +133,6 @@ def _yaml(path: Path) -> dict[str, Any]:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), loader)
     except (OSError, yaml.YAMLError) as error:
-        got = f"{path.name} ({type(error).__name__})"
-        raise BundleError("a configuration in YAML", got=got, advice="Restore the bundle.") from error
+        got = f"{path} ({' '.join(str(error).split())[:300]})"
+        raise BundleError("a configuration in YAML", got=got, advice="Correct that file.") from error
     return content

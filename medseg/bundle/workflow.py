@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from medseg.bundle.config import check_key, is_monai_command, monai_overrides, parse, running
 from medseg.bundle.files import Bundle, open_bundle
-from medseg.errors import MedsegError, UsageError, file_error_text
+from medseg.errors import BundleError, MedsegError, UsageError, file_error_text
 
 Kind = TypeVar("Kind", bound=BaseException)
 
@@ -87,3 +87,21 @@ def typed_errors() -> Iterator[None]:
         if found := _first(MedsegError, error):
             raise found from error
         raise
+
+
+@contextmanager
+def built_from(bundle: Bundle) -> Iterator[None]:
+    """Turn what a faulty configuration raises while it is built or used into a BundleError."""
+    try:
+        with typed_errors():
+            yield
+    except MedsegError:
+        raise
+    except Exception as error:
+        while error.__cause__ is not None:  # MONAI wraps what a component raises
+            error = error.__cause__  # type: ignore[assignment]
+        raise BundleError(
+            f"a configuration of {bundle.task} whose parts can be built and used",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            advice=f"Correct the files in {bundle.root / 'configs'}.",
+        ) from error

@@ -40,12 +40,13 @@ def run(options: argparse.Namespace) -> int:
     import_monai()
     inputs = _inputs(options.input)
     reports = [inspect(source, options.task, options.modality) for source in inputs]
-    if options.json:
-        records = [report.record() for report in reports]
-        print(strict_json(records[0]) if len(inputs) == 1 else "\n".join(map(strict_json, records)))
-    else:
-        from medseg.pipeline import shown
+    from medseg.pipeline import shown
 
+    if options.json:
+        pairs = zip(inputs, reports, strict=True)
+        records = [{"input": shown(source), **report.record()} for source, report in pairs]
+        print(strict_json(records[0] if len(records) == 1 else records))
+    else:
         titles = [f"{shown(source)}\n" if len(inputs) > 1 else "" for source in inputs]
         print("\n\n".join(f"{title}{report}" for title, report in zip(titles, reports, strict=True)))
     return _exit_code([report.verdict for report in reports])

@@ -55,7 +55,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--formats",
-        type=lambda text: text.split(","),
+        type=_listed,
         default=(),
         metavar="A,B",
         help=f"files to write, separated by commas (default: nifti for volumes, png, html). {formats}",
@@ -120,8 +120,16 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     return True
 
 
+def _listed(text: str) -> list[str]:
+    """Names separated by commas; spaces and a comma at the end do not count."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a positive number of mm; got {text}")
     return value

@@ -17,7 +17,7 @@ def survive_any_encoding() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def strict_json(record: dict[str, Any]) -> str:
+def strict_json(record: dict[str, Any] | list[dict[str, Any]]) -> str:
     """In ASCII; the bytes of a file name that are no text become question marks, for JSON has no such."""
     import json
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medseg.case import Case
+from medseg.errors import BundleError
 from medseg.evaluation.references import Reference
 
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -53,5 +54,7 @@ class Scoring:
     def __init__(
         self, score: Score, draw: Draw, groups: Sequence[str] = (), question: Mapping[str, str] | None = None
     ) -> None:
+        if isinstance(groups, str) or not isinstance(groups, Sequence):
+            raise BundleError("a list of entries as `groups`", got=str(groups), advice="Correct train.yaml.")
         self.score, self.draw, self.groups = score, draw, tuple(groups)
         self.question = None if question is None else Question(**question)

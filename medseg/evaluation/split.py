@@ -92,6 +92,7 @@ def evaluate(
             about["best_threshold"] = {"threshold": threshold, "mean_dice": dice}
         write_scores(rows, folder, about, scoring.question)
         write_json(folder / PARAMETERS_JSON, {**(parameters or {}), "dataset_digest": items_digest(items)})
+        _warn_of_unknown_groups(rows, scoring.groups)
         _warn_of_training_cases(rows, lineage.is_whole)
     return rows
 
@@ -167,6 +168,12 @@ def _for_threshold(case: Case, reference: Reference) -> tuple[np.ndarray, np.nda
     truth = reference.mask.array
     field = reference.field_of_view
     return case.extras["probability"], truth, np.ones(truth.shape, bool) if field is None else field
+
+
+def _warn_of_unknown_groups(rows: Sequence[CaseRow], groups: Sequence[str]) -> None:
+    unknown = [name for name in groups if not any(name in row.groups for row in rows)]
+    if unknown:
+        logger.info("no case has an entry %s: there are no scores by it", ", ".join(unknown))
 
 
 def _warn_of_training_cases(rows: Sequence[CaseRow], known: bool) -> None:

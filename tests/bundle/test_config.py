@@ -340,7 +340,7 @@ def test_a_network_is_used_as_it_was_trained(used, said):
 
 def test_a_bundle_that_cannot_be_read(root):
     (root / "configs" / "metadata.json").write_text("{")
-    with pytest.raises(BundleError, match=r"a readable metadata\.json"):
+    with pytest.raises(BundleError, match=r"metadata in JSON"):
         configuration(root, ["train.yaml"])
 
 

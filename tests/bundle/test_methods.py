@@ -117,7 +117,7 @@ def test_a_method_without_a_declaration(copy, run_medseg, lung_data, monkeypatch
 
 def test_a_method_whose_file_is_no_yaml(copy):
     (copy / "configs" / "methods" / "classical.yaml").write_text("a: [")
-    with pytest.raises(BundleError, match=r"got classical\.yaml"):
+    with pytest.raises(BundleError, match=r"methods/classical\.yaml"):
         read_method(open_bundle(str(copy)), "classical")
 
 

@@ -1,6 +1,8 @@
 """An input is shown to the gates of the tasks that take such an image."""
 
 import json
+import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from PIL import Image
 
 from medseg import phantoms
-from medseg.errors import UsageError
+from medseg.bundle import open_bundle
+from medseg.errors import BundleError, UsageError
 from medseg.quality.inspection import inspect
 
 
@@ -85,5 +88,61 @@ def test_a_folder_of_pictures(fundus, ultrasound, run_medseg, capsys):
     assert str(ultrasound) in shown
     assert shown.count("verdict: pass") == 2
     (fundus.parent / "broken.png").write_text("no picture")
+    capsys.readouterr()
     assert run_medseg("inspect", fundus.parent, "--json") == 4
+    records = json.loads(capsys.readouterr().out)
+    assert {Path(record["input"]).name: record["verdict"] for record in records} == {
+        "breast.png": "pass",
+        "broken.png": "reject",
+        "fundus.png": "pass",
+    }
     assert run_medseg("inspect", fundus.parent / "nothing.png") == 3
+
+
+class TestFaultyBundles:
+    @pytest.fixture
+    def bundle(self, tmp_path, monkeypatch):
+        """A copy of the vessels' bundle in the working directory, and what changes its inference.yaml."""
+        folder = tmp_path / "here" / "bundles" / "mine"
+        shutil.copytree(open_bundle("retinal_vessel").root, folder, ignore=shutil.ignore_patterns("*.pt"))
+        monkeypatch.chdir(folder.parents[1])
+        file = folder / "configs" / "inference.yaml"
+
+        def change(old, new):
+            assert old in file.read_text()
+            file.write_text(file.read_text().replace(old, new, 1))
+
+        return change
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("FindFieldOfViewd", "FindFieldOfView"),
+            ("medseg.transforms.FindFieldOfViewd", "pathlib.Path"),
+            ("  load:", "  read:"),
+            ("preprocessing:", "before:"),
+            ("labels:", "labels: ["),
+        ],
+        ids=["misspelt", "no transform", "no load", "no preprocessing", "no YAML"],
+    )
+    def test_they_keep_no_other_task_from_being_asked(self, bundle, fundus, caplog, old, new):
+        bundle(old, new)
+        found = inspect(fundus)
+        assert found.verdict == "pass"
+        assert "mine" not in {verdict.task for verdict in found.tasks}
+        assert "mine was not asked: expected a configuration" in caplog.text
+        with pytest.raises(BundleError, match="expected a configuration"):
+            inspect(fundus, "mine")
+
+    @pytest.mark.parametrize("content", ["{}", "[1]", "{"])
+    def test_metadata(self, bundle, fundus, content):
+        (Path("bundles/mine/configs") / "metadata.json").write_text(content)
+        assert inspect(fundus).verdict == "pass"
+        with pytest.raises(BundleError, match=r"mine/configs/metadata\.json"):
+            inspect(fundus, "mine")
+
+    def test_a_task_without_checks_says_so(self, bundle, fundus):
+        bundle("  gate:", "  find:")
+        found = inspect(fundus, "mine")
+        assert found.verdict == "warn"
+        assert "no step `gate`" in found.reasons[0]
