@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def test_the_shipped_ones():
     assert {"bus_bra", "busi", *retinas, *lungs} == set(SHIPPED)
 
 
+@pytest.fixture
+def some_data_root(monkeypatch, tmp_path):
+    """A manifest with patterns is expanded over the data folder, be it empty."""
+    monkeypatch.setenv("MEDSEG_DATA", os.environ.get("MEDSEG_DATA") or str(tmp_path))
+
+
+@pytest.mark.usefixtures("some_data_root")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_manifest_is_complete(name):
     content = read_manifest(name)
@@ -60,6 +68,7 @@ def test_the_labels_of_cip():
     assert set(labels.values()) == {"background", "left_lung", "right_lung", "airway"}
 
 
+@pytest.mark.usefixtures("some_data_root")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_splits_share_no_subject_and_no_file(name):
     content = read_manifest(name)
