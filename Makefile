@@ -1,5 +1,5 @@
 # make demo       vessels, lungs and a lesion, from nothing
-# make test-fast  tests that neither train nor start a process: a minute
+# make test-fast  tests that neither train nor start a process: a minute or two
 # make test       all tests but the slow ones: minutes
 # make test-slow  trainings, servers, whole cross-validations, sweeps over real data
 # make check      format, lint, types

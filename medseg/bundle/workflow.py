@@ -95,7 +95,7 @@ def built_from(bundle: Bundle) -> Iterator[None]:
     try:
         with typed_errors():
             yield
-    except MedsegError:
+    except (MedsegError, OSError, MemoryError):  # the machine's faults are none of the configuration's
         raise
     except Exception as error:
         while error.__cause__ is not None:  # MONAI wraps what a component raises
@@ -103,5 +103,5 @@ def built_from(bundle: Bundle) -> Iterator[None]:
         raise BundleError(
             f"a configuration of {bundle.task} whose parts can be built and used",
             got=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            advice=f"Correct the files in {bundle.root / 'configs'}.",
+            advice=f"Correct the files in {bundle.root / 'configs'}, or the keys that were set.",
         ) from error
