@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+from medseg.errors import UnsuitableError
+
+FEWEST_PIXELS = 16  # with fewer no division into classes means anything
+
+Region = Callable[[np.ndarray], np.ndarray]
 
 
 def everywhere(image: np.ndarray) -> np.ndarray:
@@ -14,3 +22,24 @@ def not_black(image: np.ndarray) -> np.ndarray:
     """(spatial...) bool, where any channel of (C, spatial...) is not 0, the value outside a field of view."""
     found: np.ndarray = (image != 0).any(axis=0)
     return found
+
+
+def require_contrast(image: np.ndarray, region: np.ndarray) -> None:
+    """Check that there is something to see in a region (spatial...) of an image (C, spatial...).
+
+    Raises:
+        UnsuitableError: too few pixels, a constant image, or values that are not numbers.
+    """
+    if np.count_nonzero(region) < FEWEST_PIXELS:
+        raise UnsuitableError(
+            f"an image with at least {FEWEST_PIXELS} pixels to look at",
+            got=str(np.count_nonzero(region)),
+            advice="Check the export of the image.",
+        )
+    inside = image[:, region]
+    if not np.isfinite(inside).all() or (inside.max(axis=1) == inside.min(axis=1)).all():
+        raise UnsuitableError(
+            "an image with some contrast, of finite numbers",
+            got="a constant one, or one with NaN",
+            advice="Check the export of the image.",
+        )

@@ -7,14 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from medseg.errors import UnsuitableError
 from medseg.methods.features import FeatureStack
+from medseg.methods.regions import Region, require_contrast
 from medseg.methods.target import Target
 
 MOST_LOGIT = 12.0  # of a pixel that certainly belongs to a class
-FEWEST_PIXELS = 16  # with fewer no division means anything
 
-Region = Callable[[np.ndarray], np.ndarray]
 # Features (F, spatial...) and a region to the probabilities of classes (K, spatial...), 0 outside the region.
 Divide = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -45,7 +43,7 @@ class Unsupervised(torch.nn.Module):
 
     def _scores(self, image: np.ndarray) -> np.ndarray:
         region = self.region(image)
-        _require_contrast(image, region)
+        require_contrast(image, region)
         features = self.features(image, region)
         classes = self.divide(features, region)
         return logits(self.target(classes, features, self.features.names, region), region)
@@ -57,19 +55,3 @@ def logits(probability: np.ndarray, region: np.ndarray) -> np.ndarray:
     inside = np.clip(probability, least, 1 - least)
     found = np.log(inside) - np.log1p(-inside)
     return np.where(region, found, -MOST_LOGIT).astype(np.float32)
-
-
-def _require_contrast(image: np.ndarray, region: np.ndarray) -> None:
-    if np.count_nonzero(region) < FEWEST_PIXELS:
-        raise UnsuitableError(
-            f"an image with at least {FEWEST_PIXELS} pixels to look at",
-            got=str(np.count_nonzero(region)),
-            advice="Check the export of the image.",
-        )
-    inside = image[:, region]
-    if not np.isfinite(inside).all() or (inside.max(axis=1) == inside.min(axis=1)).all():
-        raise UnsuitableError(
-            "an image with some contrast, of finite numbers",
-            got="a constant one, or one with NaN",
-            advice="Check the export of the image.",
-        )
