@@ -38,22 +38,41 @@ class FeatureStack:
 
         Args:
             image: (C, row, column) or (C, i, j, k) float32.
-            region: (spatial...) bool, where the image was taken.
+            region: (spatial...) bool, where the image was taken. What lies outside has no influence, and all
+                features are 0 there.
 
         Raises:
-            UnsuitableError: values that are not numbers, or a feature that this image can't have.
+            UnsuitableError: values that are not numbers, an empty region, or a feature that this image can't
+                have.
         """
         if not np.isfinite(image).all():
             raise UnsuitableError(
                 "an image of finite numbers", got="NaN or infinity in it", advice="Export the image again."
             )
+        if not region.any():
+            raise UnsuitableError(
+                "an image with a region to look at", got="none", advice="Check the export of the image."
+            )
         dimensions = image.ndim - 1
         for feature, _ in self._parts:
             _require_fitting(feature, dimensions, len(image))
         grey = image.mean(axis=0) if self.grey is None else image[self.grey]
-        given = FeatureInput(image, grey.astype(np.float32), region, (self.spacing,) * dimensions)
-        found = [feature.compute(given, scale) for feature, scale in self._parts]
-        return np.stack([values.astype(np.float32, copy=False) for values in found])
+        given = FeatureInput(image, filled(grey.astype(np.float32), region), region, self.spacing)
+        found = np.zeros((len(self._parts), *region.shape), np.float32)
+        for values, (feature, scale) in zip(found, self._parts, strict=True):
+            values[region] = feature.compute(given, scale)[region]
+        return found
+
+
+def filled(values: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Values (spatial...); outside the region the nearest value inside, so that no filter sees an edge."""
+    from scipy.ndimage import distance_transform_edt
+
+    if region.all():
+        return values
+    nearest = distance_transform_edt(~region, return_distances=False, return_indices=True)
+    spread: np.ndarray = values[tuple(nearest)]
+    return spread
 
 
 def standardised(features: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -65,14 +84,16 @@ def standardised(features: np.ndarray, region: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _parsed(name: str) -> tuple[Feature, float | None]:
-    """A feature, and its scale."""
+def _parsed(name: str) -> tuple[Feature, float]:
+    """A feature, and its scale; 1 if it has none."""
     plain, at, text = name.partition("@")
     if plain not in FEATURES:
         raise UsageError("a feature", got=name, advice=did_you_mean(plain, FEATURES))
     feature = FEATURES[plain]
     scale = _number(text) if at else None
-    if (scale is not None and scale > 0) == feature.scaled and bool(at) == feature.scaled:
+    if not feature.scaled and not at:
+        return feature, 1.0
+    if feature.scaled and scale is not None and 0 < scale < float("inf"):
         return feature, scale
     example = f"{plain}@2" if feature.scaled else plain
     raise UsageError(f"a feature such as {example}", got=name, advice="Scales are px, in volumes mm.")

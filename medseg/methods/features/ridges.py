@@ -1,0 +1,94 @@
+"""Features of lines and tubes, by the eigenvalues of the Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+from medseg.methods.features.edges import derivative
+from medseg.methods.features.record import Feature, FeatureInput
+
+ALPHA, BETA = 0.5, 0.5  # Frangi's: how strictly a plate, and a blob, is told from a line
+_CHUNK = 1 << 18  # eigenvalues that are computed at once, which bounds memory
+
+
+def eigenvalues(image: FeatureInput, scale: float) -> np.ndarray:
+    """Eigenvalues of the Hessian after a Gaussian, times the scale's square: (axes, n) in falling order.
+
+    n are the region's pixels. Above 0 across dark lines, below 0 across bright ones. The factor makes the
+    responses of scales comparable (Lindeberg, IJCV 30, 1998) and those of spacings the same.
+    """
+    return image.shared(("hessian", scale), lambda: _computed(image, scale))
+
+
+def _computed(image: FeatureInput, scale: float) -> np.ndarray:
+    from skimage.feature import hessian_matrix_eigvals
+
+    sigma = image.pixels(scale)
+    elements = [sigma**2 * element for element in _hessian(image, sigma)]
+    count = elements[0].size
+    found = np.empty((image.grey.ndim, count), np.float32)
+    for start in range(0, count, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        found[:, part] = hessian_matrix_eigvals([element[part] for element in elements])
+    return found
+
+
+def _hessian(image: FeatureInput, sigma: float) -> list[np.ndarray]:
+    """The upper triangle of the Hessian per pixel squared at the region's pixels, each (n,)."""
+    axes = range(image.grey.ndim)
+    firsts = [derivative(image.grey, sigma, axis) for axis in axes]
+    return [
+        derivative(firsts[one], sigma, other)[image.region]
+        for one, other in combinations_with_replacement(axes, 2)
+    ]
+
+
+def _eigenvalue(number: int) -> Callable[[FeatureInput, float], np.ndarray]:
+    return lambda image, scale: image.over_region(eigenvalues(image, scale)[number])
+
+
+def _frangi(sign: int) -> Callable[[FeatureInput, float], np.ndarray]:
+    """Vesselness of dark (sign 1) or bright (sign -1) lines."""
+
+    def compute(image: FeatureInput, scale: float) -> np.ndarray:
+        found = sign * eigenvalues(image, scale)
+        found = np.take_along_axis(found, np.abs(found).argsort(axis=0), axis=0)
+        across = np.maximum(found[1:], 1e-10)
+        norm = np.sqrt((found**2).sum(axis=0))
+        half = norm.max() / 2 or 1
+        blobness = np.abs(found[0]) / (across[0] if len(across) == 1 else np.sqrt(across[0] * across[1]))
+        vesselness = np.exp(-(blobness**2) / (2 * BETA**2)) * (1 - np.exp(-(norm**2) / (2 * half**2)))
+        if len(across) == 2:
+            vesselness *= 1 - np.exp(-((across[0] / across[1]) ** 2) / (2 * ALPHA**2))
+        return image.over_region(vesselness)
+
+    return compute
+
+
+def _sato(sign: int) -> Callable[[FeatureInput, float], np.ndarray]:
+    """Line strength of dark (sign 1) or bright (sign -1) lines: the geometric mean across the line."""
+
+    def compute(image: FeatureInput, scale: float) -> np.ndarray:
+        falling = eigenvalues(image, scale)
+        across = falling[:-1] if sign > 0 else -falling[1:]
+        return image.over_region(np.prod(np.maximum(across, 0), axis=0) ** (1 / len(across)))
+
+    return compute
+
+
+_HESSIAN = "eigenvalue of the Hessian after a Gaussian, times the scale's square (Lindeberg, IJCV 30, 1998)"
+_FRANGI = "lines from 0 to 1, against half the image's largest Hessian norm (Frangi et al., MICCAI 1998)"
+_SATO = "lines in the image's unit, comparable between scales (Sato et al., Medical Image Analysis 2, 1998)"
+
+FEATURES = (
+    Feature("hessian_largest", f"largest {_HESSIAN}", _eigenvalue(0), scaled=True),
+    Feature("hessian_middle", f"middle {_HESSIAN}", _eigenvalue(1), scaled=True, dimensions=(3,)),
+    Feature("hessian_smallest", f"smallest {_HESSIAN}", _eigenvalue(-1), scaled=True),
+    Feature("dark_vesselness", f"dark {_FRANGI}", _frangi(1), scaled=True),
+    Feature("bright_vesselness", f"bright {_FRANGI}", _frangi(-1), scaled=True),
+    Feature("dark_ridge", f"dark {_SATO}", _sato(1), scaled=True),
+    Feature("bright_ridge", f"bright {_SATO}", _sato(-1), scaled=True),
+)
