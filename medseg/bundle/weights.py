@@ -95,7 +95,9 @@ def load_weights(
     path = Path(path)
     if not path.is_file():
         raise WeightsError(
-            "the bundle's weights", got=f"no file {path}", advice="Restore the file, or train the network."
+            "the method's trained weights",
+            got=f"no file {path}",
+            advice="Restore it, or run `medseg train TASK --method NAME` and give its model.pt by --weights.",
         )
     if pinned_sha256 is not None and sha256(path) != pinned_sha256:
         raise WeightsError(

@@ -35,7 +35,8 @@ def fold_items(
 
     Folds divide the subjects of training and validation together, each data set evenly; the test split is
     not used. The fold's subjects are its validation split, all others its training split. If every item has
-    an entry `fold`, these published folds are used, in the order of their numbers.
+    an entry `fold`, these published folds are used, in the order of their numbers. Half as many folds, or
+    another number that divides theirs, are unions of neighbours: folds 1 and 2, then 3 and 4.
 
     Args:
         manifests: names or paths, one or several.
@@ -44,8 +45,8 @@ def fold_items(
         keys: entries to keep; see load_items.
 
     Raises:
-        UsageError: there is no such fold, there are fewer subjects than folds, or the number of folds differs
-            from that of the published folds.
+        UsageError: there is no such fold, there are fewer subjects than folds, or the number of folds does
+            not divide that of the published folds.
     """
     if fold is None:
         return load_items(manifests, split, keys)
@@ -113,15 +114,16 @@ def cross_validate(bundle: Bundle, files: Sequence[str], folds: int, overrides: 
 
 
 def _published(folds: Sequence[int], number: int, count: int) -> list[bool]:
-    """Whether each item is in a published fold."""
+    """Whether each item is in a published fold, or in one of as many as are joined."""
     found = sorted(set(folds))
-    if count != len(found) or not 0 <= number < count:
+    if count < 2 or len(found) % count or not 0 <= number < count:
         raise UsageError(
             f"one of the {len(found)} folds of the data's publisher, counted from 0",
             got=f"fold {number} of {count}",
             advice=f"Choose {len(found)} folds, or remove `fold` from the manifest to use folds of your own.",
         )
-    return [fold == found[number] for fold in folds]
+    joined = len(found) // count
+    return [fold in found[number * joined : (number + 1) * joined] for fold in folds]
 
 
 def _dealt_out(subjects: set[Owner], number: int, count: int) -> set[Owner]:

@@ -129,6 +129,19 @@ def test_other_folds_than_the_publishers(published, fold):
         fold_items(published, "training", fold)
 
 
+def test_half_as_many_folds_are_unions(phantom_data):
+    for number, item in enumerate(phantom_data.content["training"] + phantom_data.content["validation"]):
+        item["fold"] = number + 1
+    phantom_data.save()
+    halves = [fold_items(str(phantom_data.manifest), "validation", [number, 2], KEYS) for number in range(2)]
+    quarters = [
+        fold_items(str(phantom_data.manifest), "validation", [number, 4], KEYS) for number in range(4)
+    ]
+    assert halves == [quarters[0] + quarters[1], quarters[2] + quarters[3]]
+    with pytest.raises(UsageError, match="one of the 4 folds"):
+        fold_items(str(phantom_data.manifest), "validation", [0, 3], KEYS)
+
+
 def test_one_item_without_a_fold_deals_subjects_out(published, phantom_data):
     del phantom_data.content["training"][0]["fold"]
     phantom_data.save()
