@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -24,15 +24,25 @@ def eigenvalues(image: FeatureInput, scale: float) -> np.ndarray:
 
 
 def _computed(image: FeatureInput, scale: float) -> np.ndarray:
+    sigma = image.pixels(scale)
+    return symmetric_eigenvalues([sigma**2 * element for element in _hessian(image, sigma)])
+
+
+def symmetric_eigenvalues(elements: Sequence[np.ndarray]) -> np.ndarray:
+    """Eigenvalues (axes, n) float32 in falling order of n symmetric matrices, by their upper triangles.
+
+    Args:
+        elements: 3 or 6 arrays (n,), row by row.
+    """
     from skimage.feature import hessian_matrix_eigvals
 
-    sigma = image.pixels(scale)
-    elements = [sigma**2 * element for element in _hessian(image, sigma)]
-    count = elements[0].size
-    found = np.empty((image.grey.ndim, count), np.float32)
+    axes, count = {3: 2, 6: 3}[len(elements)], len(elements[0])
+    found = np.empty((axes, count), np.float32)
     for start in range(0, count, _CHUNK):
         part = slice(start, start + _CHUNK)
-        found[:, part] = hessian_matrix_eigvals([element[part] for element in elements])
+        # scikit-image takes the size of the matrices from the number of axes of the image.
+        shaped = [element[part].reshape(-1, *(1,) * (axes - 1)) for element in elements]
+        found[:, part] = hessian_matrix_eigvals(shaped).reshape(axes, -1)
     return found
 
 
@@ -63,7 +73,7 @@ def _frangi(sign: int) -> Callable[[FeatureInput, float], np.ndarray]:
         vesselness = np.exp(-(blobness**2) / (2 * BETA**2)) * (1 - np.exp(-(norm**2) / (2 * half**2)))
         if len(across) == 2:
             vesselness *= 1 - np.exp(-((across[0] / across[1]) ** 2) / (2 * ALPHA**2))
-        return image.over_region(vesselness)
+        return image.over_region(np.where((found[1:] > 0).all(axis=0), vesselness, 0))
 
     return compute
 

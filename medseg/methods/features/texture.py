@@ -7,10 +7,10 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from medseg.methods.features.record import Feature, FeatureInput
+from medseg.methods.features.ridges import symmetric_eigenvalues
 
 LEVELS = 32  # of brightness, whose entropy is taken
 NEIGHBOURS = 8
-_CHUNK = 1 << 18  # eigenvalues that are computed at once, which bounds memory
 
 
 def _lbp(image: FeatureInput, scale: float) -> np.ndarray:
@@ -32,16 +32,9 @@ def _entropy(image: FeatureInput, scale: float) -> np.ndarray:
 
 
 def _coherence(image: FeatureInput, scale: float) -> np.ndarray:
-    from skimage.feature import structure_tensor_eigenvalues
-
-    elements = _structure_tensor(image, image.pixels(scale))
-    found = np.empty(elements[0].size, np.float32)
-    for start in range(0, found.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        falling = structure_tensor_eigenvalues([element[part] for element in elements])
-        largest, smallest = falling[0], np.maximum(falling[-1], 0)
-        found[part] = (largest - smallest) / np.maximum(largest + smallest, 1e-12)
-    return image.over_region(found)
+    falling = symmetric_eigenvalues(_structure_tensor(image, image.pixels(scale)))
+    largest, smallest = falling[0], np.maximum(falling[-1], 0)
+    return image.over_region((largest - smallest) / np.maximum(largest + smallest, 1e-12))
 
 
 def _structure_tensor(image: FeatureInput, sigma: float) -> list[np.ndarray]:
