@@ -43,7 +43,7 @@ def derivative(values: np.ndarray, sigma: float, axis: int) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
     order = [int(other == axis) for other in range(values.ndim)]
-    found: np.ndarray = gaussian_filter(values, sigma / np.sqrt(2), order, mode="nearest", truncate=8)
+    found: np.ndarray = gaussian_filter(values, sigma / np.sqrt(2), order, mode="nearest", truncate=6)
     return found
 
 
