@@ -86,6 +86,7 @@ class Case:
             column), and numbers about the whole picture.
         findings: warnings and notes, in the order in which they were made.
         window: the display window of a volume; None where the bundle names none.
+        segmented: the mask with a number for each object, in a mode that numbers them; None in the others.
     """
 
     mask: Mask
@@ -94,6 +95,7 @@ class Case:
     extras: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     window: Window | None = None
+    segmented: Mask | None = None
 
 
 def warn(meta: dict[str, Any], step: object, *texts: str) -> None:

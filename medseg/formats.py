@@ -9,8 +9,8 @@ from typing import Any
 
 from medseg.errors import UsageError, did_you_mean
 
-# What a format may require of the image.
-ANY, VOLUME, DICOM = "any", "volume", "dicom"
+# What a format may require of the result.
+ANY, VOLUME, DICOM, SEGMENTS = "any", "volume", "dicom", "segments"
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class Format:
         name: the name that the user gives.
         summary: a description for the help.
         files: the files that it may write into a result's folder; {label} stands for the name of each label.
-        needs: what it requires of the image: ANY for pictures and volumes, VOLUME for volumes, DICOM for a
-            series of DICOM images with their identifiers.
+        needs: what it requires of the result: ANY for pictures and volumes, VOLUME for volumes, DICOM for a
+            series of DICOM images with their identifiers, SEGMENTS for a mask whose objects have numbers.
         write: "module:function" that takes (SegmentationResult, folder); imported when it is called.
-        usual: whether it is written by default for an image that meets `needs`.
+        usual: whether it is written by default for a result that meets `needs`; with SEGMENTS in the mode
+            panoptic alone.
     """
 
     name: str
@@ -77,14 +78,22 @@ FORMATS = {
             "medseg.outputs:write_png",
             usual=True,
         ),
+        Format(
+            "coco-panoptic",
+            "segments in COCO's panoptic form, of a result with numbered objects",
+            ("panoptic.json", "panoptic.png"),
+            "medseg.outputs:write_panoptic",
+            SEGMENTS,
+            usual=True,
+        ),
         Format("html", "page for review", ("report.html",), "medseg.outputs:write_html", usual=True),
     )
 }
 
 
-def usual_formats(is_volume: bool) -> list[str]:
+def usual_formats(is_volume: bool, is_panoptic: bool = False) -> list[str]:
     """The formats that are written by default."""
-    needs = (ANY, VOLUME) if is_volume else (ANY,)
+    needs = {ANY} | ({VOLUME} if is_volume else set()) | ({SEGMENTS} if is_panoptic else set())
     return [record.name for record in FORMATS.values() if record.usual and record.needs in needs]
 
 

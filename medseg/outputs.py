@@ -14,12 +14,12 @@ import numpy as np
 
 from medseg import reports
 from medseg.errors import UnsuitableError
-from medseg.formats import ANY, DICOM, FORMATS, Format, check_formats, usual_formats
-from medseg.instances import by_instance
+from medseg.formats import ANY, DICOM, FORMATS, SEGMENTS, Format, check_formats, usual_formats
 from medseg.io import write_mask
 from medseg.io.atomic import atomic_files
 from medseg.io.nifti_affine import lean_warnings
 from medseg.io.raster import write_picture
+from medseg.modes import PANOPTIC
 from medseg.volume import Mask, Window
 
 _RECORD = "measurements.json"
@@ -40,8 +40,8 @@ class SegmentationResult:
         image: (C, row, column) or (C, i, j, k), the source as it was read.
         field_of_view: (row, column) bool, True where the image was analysed; None for everywhere.
         window: the range of a volume's values that is shown; None for all but the extremes.
-        codes: label name to its codes for DICOM SEG (dicom_codes in metadata.json); empty if the bundle
-            has none.
+        codes: label or category to its codes for DICOM SEG (dicom_codes in metadata.json); empty if the
+            bundle has none.
     """
 
     mask: Mask
@@ -53,20 +53,6 @@ class SegmentationResult:
     field_of_view: np.ndarray | None = None
     window: Window | None = None
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def by_instance(self) -> SegmentationResult:
-        """A copy in which each connected component of a label has a number, such as lesion_1 and lesion_2.
-
-        Raises:
-            UnsuitableError: see medseg.instances.by_instance.
-        """
-        mask = by_instance(self.mask)
-        codes = {
-            name: self.codes[label]
-            for name in mask.labels.values()
-            if (label := name.rpartition("_")[0]) in self.codes
-        }
-        return dataclasses.replace(self, mask=mask, codes=codes)
 
     def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
         """Write the result in the given formats, and measurements.json as the last file.
@@ -89,7 +75,8 @@ class SegmentationResult:
             OSError: the files can't be written; nothing was written.
         """
         directory = Path(directory)
-        formats = formats or usual_formats(is_volume=self.mask.affine is not None)
+        is_panoptic = self.provenance.get("mode") == PANOPTIC
+        formats = formats or usual_formats(self.mask.affine is not None, is_panoptic)
         check_formats(formats)
         for name in formats:
             _require_fitting(FORMATS[name], self)
@@ -161,6 +148,14 @@ def _without_unreferable(
 
 
 def _require_fitting(record: Format, result: SegmentationResult) -> None:
+    if record.needs == SEGMENTS:
+        if result.mask.segments is None:
+            raise UnsuitableError(
+                f"a result whose objects have numbers, to write {record.name}",
+                got="one with labels alone",
+                advice="Choose the mode panoptic or instance.",
+            )
+        return
     if record.needs != ANY and result.mask.affine is None:
         raise UnsuitableError(f"a volume, to write {record.name}", got="a picture", advice="Ask for png.")
     if record.needs == DICOM and not result.mask.headers:
@@ -184,11 +179,17 @@ def write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
 
     if not result.mask.array.any():
         return
-    about = result.provenance
+    about, segments = result.provenance, result.mask.segments
+    categories = segments.category if segments else result.mask.labels
+    codes = {
+        result.mask.labels[value]: result.codes[category]
+        for value, category in categories.items()
+        if category in result.codes
+    }
     seg.write_seg(
         result.mask,
         directory / "segmentation.dcm",
-        result.codes,
+        codes,
         algorithm=f"medseg {about['task']} {about['method']}",
         family=seg.FAMILIES[about["algorithm_family"]],
     )
@@ -213,6 +214,11 @@ def write_png(result: SegmentationResult, directory: Path) -> None:
         write_mask(result.mask, directory / "segmentation.png")
     overlay = reports.draw_overlay(result.image, result.mask, result.field_of_view, result.window)
     write_picture(overlay, directory / "overlay.png")
+
+
+def write_panoptic(result: SegmentationResult, directory: Path) -> None:
+    """Write panoptic.json in COCO's form and, for a picture, the map in colours that belongs to it."""
+    reports.write_panoptic(result.mask, directory, result.provenance["input"])
 
 
 def write_html(result: SegmentationResult, directory: Path) -> None:

@@ -30,6 +30,7 @@ from medseg.case import NOTE, WARNING, Case
 from medseg.deferred import import_monai
 from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
 from medseg.io import Input, case_name
+from medseg.modes import MODES, SEMANTIC, ModeRules, Seed, seed_of
 from medseg.outputs import SegmentationResult
 from medseg.quality.ranges import check_ranges, judge
 from medseg.volume import Mask, Volume, Window
@@ -37,7 +38,6 @@ from medseg.volume import Mask, Volume, Window
 if TYPE_CHECKING:
     import torch
 
-MODES = ("semantic", "instance")
 # A path, or an image in memory; see medseg.transforms.load.as_volume.
 Source: TypeAlias = "Input | Volume | torch.Tensor | np.ndarray"
 
@@ -51,6 +51,8 @@ def segment(
     pixel_spacing_mm: tuple[float, float] | None = None,
     method: str | None = None,
     mode: str = "semantic",
+    seed_px: Sequence[float] | None = None,
+    seed_mm: Sequence[float] | None = None,
 ) -> SegmentationResult:
     """Segment one image. To segment many, build one Segmenter and call it for each.
 
@@ -62,18 +64,21 @@ def segment(
         pixel_spacing_mm: (row, column) size of a picture's pixel; None takes the size from the file, where it
             has one, such as DICOM ultrasound.
         method: the name of one of the bundle's methods (see `medseg methods`); None for the default.
-        mode: semantic (the mask's values are labels) or instance (each connected component of a label has a
-            number of its own).
+        mode: what the mask's values mean. semantic: the label. object: the label, of one object alone.
+            instance: a number for each object of a label, such as lesion_1. panoptic: a number for each
+            object and for each label of which all is one segment. docs/how-to/modes.md shows each.
+        seed_px, seed_mm: with the mode object, the place of the object: (row, column) in px of a picture, or
+            (x, y, z) in mm, RAS+, of a volume. Without, the largest object of each label.
 
     Returns:
         The mask on the source's grid, (row, column) or (i, j, k), with its measurements.
 
     Raises:
-        UsageError: the task, device, method or mode is unknown.
+        UsageError: the task, device, method or mode is unknown, or the seed hits nothing.
         InputError: the image can't be read, or is not the kind of image that the task was made for.
         WeightsError: the bundle's weights are missing, or don't have the pinned SHA-256.
     """
-    return Segmenter(task, device, method=method, mode=mode)(source, pixel_spacing_mm)
+    return Segmenter(task, device, method=method, mode=mode)(source, pixel_spacing_mm, seed_px, seed_mm)
 
 
 class Segmenter:
@@ -132,12 +137,18 @@ class Segmenter:
             self._build_result = parser.get_parsed_content("result")
 
     def __call__(
-        self, source: Source, pixel_spacing_mm: tuple[float, float] | None = None
+        self,
+        source: Source,
+        pixel_spacing_mm: tuple[float, float] | None = None,
+        seed_px: Sequence[float] | None = None,
+        seed_mm: Sequence[float] | None = None,
     ) -> SegmentationResult:
         """Segment one image; arguments and errors as for segment."""
+        seed = seed_of(self.mode, seed_px, seed_mm)
         with typed_errors():
-            result: SegmentationResult = self._build_result(self.case(source, pixel_spacing_mm))
-        return result.by_instance() if self.mode == "instance" else result
+            case = self.case(source, pixel_spacing_mm)
+            result: SegmentationResult = self._build_result(case, self.mode, seed)
+        return result
 
     def case(self, source: Source, pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
         """The mask of one image before it is measured; arguments and errors as for segment."""
@@ -179,6 +190,7 @@ class ResultBuilder:
         may_be_empty: whether an empty mask is a normal result; else it is warned of.
         extras: names of data entries that are kept in the Case where a method produces them.
         window: how a volume is shown: name, centre, width and unit (see medseg.volume.Window).
+        instances, panoptic: see medseg.modes.ModeRules.
     """
 
     def __init__(
@@ -192,6 +204,8 @@ class ResultBuilder:
         may_be_empty: bool = False,
         extras: Sequence[str] = (),
         window: Mapping[str, Any] | None = None,
+        instances: Mapping[str, Any] | None = None,
+        panoptic: Mapping[str, Any] | None = None,
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
         self.may_be_empty, self.extras = may_be_empty, tuple(extras)
@@ -199,6 +213,7 @@ class ResultBuilder:
         digests = [sha256(file) for file in weights]
         self.weights_sha256 = digests[0] if len(digests) == 1 else digests or None
         self.labels = {int(value): name for value, name in labels.items()}
+        self.rules = ModeRules(self.labels, instances, panoptic)
         self.measure = measure
         self.plausible = plausible
         self.method = read_method(self.bundle, method)
@@ -230,19 +245,21 @@ class ResultBuilder:
             self.window,
         )
 
-    def __call__(self, case: Case) -> SegmentationResult:
-        """Measure a case, check the measurements, and record the provenance."""
+    def __call__(self, case: Case, mode: str = SEMANTIC, seed: Seed | None = None) -> SegmentationResult:
+        """Put a case into a mode, measure it, check the measurements, and record the provenance."""
+        case = self.rules.apply(case, mode, seed)
         measurements = self.measure(case)
         absent = [] if self.may_be_empty and not case.mask.array.any() else _absent(case.mask)
         found = [finding.text for finding in case.findings if finding.kind == WARNING]
         warnings = [*found, *absent, *check_ranges(measurements, self.plausible)]
         notes = [finding.text for finding in case.findings if finding.kind == NOTE]
+        about = {"mode": mode, "seed": str(seed)} if seed else {"mode": mode}
         return SegmentationResult(
-            case.mask,
+            case.segmented or case.mask,
             measurements,
             judge(warnings),
             warnings,
-            self._provenance(case.mask.source, case.image) | {"postprocessing": notes},
+            self._provenance(case.mask.source, case.image) | about | {"postprocessing": notes},
             case.image,
             case.field_of_view,
             case.window,

@@ -43,6 +43,20 @@ class Volume:
     region_box: tuple[int, int, int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Segments:
+    """What the values of an instance or panoptic mask stand for.
+
+    Attributes:
+        category: value to the name of its category, such as lesion.
+        is_thing: category to whether it is of things, objects that can be counted; else it is stuff, and all
+            of it is one segment. The order is that of the categories' numbers, from 1.
+    """
+
+    category: dict[int, str]
+    is_thing: dict[str, bool]
+
+
 @dataclass(frozen=True, eq=False)
 class Mask:
     """Labels on the grid of the source image.
@@ -54,6 +68,7 @@ class Mask:
         pixel_spacing_mm: (row, column) size of a picture's pixel in mm; None when unknown.
         source: the path of the image that was segmented.
         headers: of that image, where it is DICOM; see Volume.
+        segments: what the values of an instance or panoptic mask stand for; None where the value is a label.
     """
 
     array: np.ndarray
@@ -62,6 +77,7 @@ class Mask:
     pixel_spacing_mm: tuple[float, float] | None = None
     source: str = ""
     headers: tuple[Any, ...] = ()
+    segments: Segments | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:

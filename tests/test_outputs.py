@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from dicom_writer import ct_slices
 
+from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
 from medseg.formats import FORMATS, check_formats, usual_formats
 from medseg.io import read_mask
+from medseg.modes import ModeRules
 from medseg.outputs import SegmentationResult
 from medseg.volume import Mask
 
@@ -61,23 +63,36 @@ def test_one_format(result, tmp_path, name, expected):
     assert files(result.save(tmp_path, [name])) == sorted([*expected, "measurements.json"])
 
 
-def test_by_instance(result, tmp_path):
-    """Everything but the mask's values stays as it was, and codes follow their label."""
-    result.mask.array[40:42, 40:42, 28:] = 1
-    coded = dataclasses.replace(result, codes={"left_lung": {"a": 1}, "airway": {"b": 2}})
-    found = coded.by_instance()
-    assert list(found.mask.labels.values()) == [
-        "background", "left_lung_1", "left_lung_2", "right_lung_1", "airway_1",
-    ]  # fmt: skip
-    assert found.codes == {"left_lung_1": {"a": 1}, "left_lung_2": {"a": 1}, "airway_1": {"b": 2}}
-    assert found.measurements == result.measurements
-    assert "left_lung_2.stl" in files(found.save(tmp_path, ["mesh"]))
+def by_instance(result):
+    """The result with a second instance of the left lung, which has 18 voxels."""
+    result.mask.array[40:43, 40:43, 28:] = 1
+    rules = ModeRules(LABELS, {"min_ml": 0.02, "split_touching": False})
+    mask = rules.apply(Case(result.mask, result.image), "instance").segmented
+    return dataclasses.replace(result, mask=mask)
+
+
+def test_instances_have_meshes_of_their_own(result, tmp_path):
+    meshes = ["airway_1.stl", "left_lung_1.stl", "left_lung_2.stl", "right_lung_1.stl"]
+    assert files(by_instance(result).save(tmp_path, ["mesh"])) == sorted([*meshes, "measurements.json"])
+
+
+class TestPanoptic:
+    def test_usual_in_its_mode_alone(self, result, tmp_path):
+        found = by_instance(result)
+        named = dataclasses.replace(found, provenance={**found.provenance, "mode": "panoptic"})
+        assert "panoptic.json" in files(named.save(tmp_path))
+        assert "panoptic.json" not in files(found.save(tmp_path))
+
+    def test_labels_alone_are_no_segments(self, result, tmp_path):
+        with pytest.raises(UnsuitableError, match="objects have numbers"):
+            result.save(tmp_path / "out", ["coco-panoptic"])
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.seconds
 def test_nothing_stays_of_an_earlier_result(result, tmp_path):
     """Not in another format, and not of labels that are no more; what is nobody's stays."""
-    result.by_instance().save(tmp_path, ["nifti", "nrrd", "mesh", "png", "html"])
+    by_instance(result).save(tmp_path, ["nifti", "nrrd", "mesh", "png", "html", "coco-panoptic"])
     (tmp_path / "notes.txt").write_text("mine")
     result.save(tmp_path, ["mesh"])
     meshes = ["airway.stl", "left_lung.stl", "right_lung.stl"]
@@ -118,7 +133,7 @@ class TestWithoutFrameOfReference:
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"png", "html"}))
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"png", "html", "coco-panoptic"}))
 def test_a_picture_is_no_volume(tmp_path, name):
     labels = np.zeros((8, 9), np.uint8)
     picture = np.zeros((3, 8, 9), np.uint8)
@@ -192,3 +207,4 @@ class TestFormats:
     def test_usual_formats(self):
         assert usual_formats(is_volume=False) == ["png", "html"]
         assert usual_formats(is_volume=True) == ["nifti", "png", "html"]
+        assert usual_formats(is_volume=False, is_panoptic=True) == ["png", "coco-panoptic", "html"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from medseg.cli.exits import EXIT_ALL_REJECTED, EXIT_DONE, EXIT_SOME_REJECTED
 from medseg.cli.options import add_method, add_set, add_task, add_weights, overrides_of
-from medseg.errors import error_text
+from medseg.errors import UsageError, error_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,24 @@ def add(command: argparse.ArgumentParser) -> None:
         default="semantic",
         metavar="MODE",
         help="what the values in the mask mean. semantic (default): the label, such as 1 for every lesion; "
-        "instance: each connected component gets its own number, such as lesion_1 and lesion_2",
+        "object: the same, of one object: the largest of each label, or the one at a seed; "
+        "instance: a number for each object, such as lesion_1 and lesion_2; "
+        "panoptic: a number for each object and for each label of which all is one segment",
+    )
+    command.add_argument(
+        "--seed-px",
+        nargs=2,
+        type=float,
+        metavar=("ROW", "COLUMN"),
+        help="with --mode object: a place in the object, in pixels of a picture, from 0",
+    )
+    command.add_argument(
+        "--seed-mm",
+        nargs=3,
+        type=float,
+        metavar=("X", "Y", "Z"),
+        help="with --mode object: a place in the object of a volume, in mm towards the patient's right, "
+        "front and head (RAS+), as in NIfTI",
     )
     command.add_argument(
         "--formats",
@@ -76,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
     check_formats(options.formats)
     found = search_inputs(options.input)
     inputs = found.inputs
+    if (options.seed_px or options.seed_mm) and len(inputs) > 1:
+        raise UsageError("one image with a seed", got=f"{len(inputs)}", advice="Segment one after the other.")
     overrides = overrides_of(options.set)
     names = case_names(inputs).values()
     for name in names:
@@ -105,7 +124,7 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
 
     spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
     try:
-        result = segmenter(source, spacing)
+        result = segmenter(source, spacing, options.seed_px, options.seed_mm)
         result.save(directory, options.formats)
     except OSError:
         raise  # a full or broken disk: the next case would fail too

@@ -14,7 +14,7 @@ import numpy as np
 
 from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError
-from medseg.instances import numbered
+from medseg.instances import numbered, numbers_of
 from medseg.measurements.entries import Measures, entry
 from medseg.volume import Mask
 
@@ -37,9 +37,10 @@ def measure_lesions(case: Case) -> Measures:
 
     Args:
         case: of a picture, (row, column), 1 for lesion; without pixel_spacing_mm in its mask the values in mm
-            are None. Pixels that touch by an edge or a corner are one lesion. `malignancy` among its extras
-            is one number from 0 to 1, a network's probability that this picture shows a malignant lesion. It
-            is returned unchanged, and is no diagnosis.
+            are None. Lesions are those of `segmented`, where the mode has split what touches; else pixels
+            that touch by an edge or a corner are one lesion. `malignancy` among its extras is one number from
+            0 to 1, a network's probability that this picture shows a malignant lesion. It is returned
+            unchanged, and is no diagnosis.
 
     Returns:
         name to {"value", "unit"}; where the value is None, "reason" says why. `lesions` is a list of dicts
@@ -53,6 +54,8 @@ def measure_lesions(case: Case) -> Measures:
     mask, malignancy = case.mask, case.extras.get("malignancy")
     _check(mask, malignancy)
     numbers, spacing_mm = lesion_instances(mask.array), mask.pixel_spacing_mm
+    if case.segmented is not None:
+        numbers = numbers_of(case.segmented, mask.labels[LESION])
     each = _each(numbers, spacing_mm)
     values = [{name: measure["value"] for name, measure in lesion.items()} for lesion in each]
     largest = each[0] if each else _nothing(spacing_mm)
@@ -60,7 +63,7 @@ def measure_lesions(case: Case) -> Measures:
         **entry("lesion_count", len(each), "count"),
         **_lesion_probability(case.extras.get("lesion_probability")),
         **_malignancy(malignancy, bool(each)),
-        **_prefixed("lesion_", _total_area(numbers, spacing_mm)),
+        **_prefixed("lesion_", _total_area(mask.array == LESION, spacing_mm)),
         **_prefixed("largest_lesion_", largest),
         **entry("lesions", values or None, PER_LESION, NO_LESION),
     }
@@ -246,8 +249,8 @@ def _nothing(spacing_mm: Spacing) -> Measures:
     return missing
 
 
-def _total_area(numbers: np.ndarray, spacing_mm: Spacing) -> Measures:
-    found = area(numbers > 0, spacing_mm) if numbers.any() else {}
+def _total_area(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
+    found = area(lesion, spacing_mm) if lesion.any() else {}
     missing = entry("area_px", None, "px", NO_LESION) | entry("area_mm2", None, "mm²", NO_LESION)
     return {name.replace("area", "area_total"): measure for name, measure in (missing | found).items()}
 
