@@ -10,6 +10,7 @@ from medseg import console
 from medseg.bundle.config import parse
 from medseg.bundle.files import Bundle
 from medseg.bundle.methods import inference_files, read_method
+from medseg.bundle.step_order import in_order
 
 _PARTS = ("preprocessing", "network_def", "inferer", "postprocessing", "result")
 
@@ -43,9 +44,10 @@ def _rows(name: str, entry: Any) -> Iterator[tuple[str, str, str]]:
         if "measure" in entry:
             yield f"{name}::measure", str(entry["measure"]).removeprefix("$"), "mask to numbers with units"
         return
-    for step, inner in entry.items():
-        if step != "_target_":
-            yield from _rows(f"{name}::{step}", inner)
+    steps = {step: inner for step, inner in entry.items() if isinstance(inner, dict) and "_target_" in inner}
+    enabled = [step for step, inner in steps.items() if not inner.get("_disabled_")]
+    for step in in_order(enabled, entry.get("after", {})):
+        yield from _rows(f"{name}::{step}", entry[step])
 
 
 def _resolved(target: str) -> tuple[str, str]:

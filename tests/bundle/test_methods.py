@@ -200,6 +200,16 @@ def test_info_leaves_out_what_a_method_switches_off():
     assert "medseg.methods.chest.ClassicalLungs" in rule
 
 
+def test_info_lists_an_added_step_where_it_runs(copy):
+    overlay = copy / "configs" / "methods" / "classical.yaml"
+    step = {"_target_": "MedianSmoothd", "keys": "image"}
+    added = {"+preprocessing": {"denoise": step, "after": {"denoise": "gate"}}}
+    overlay.write_text(overlay.read_text() + yaml.safe_dump(added))
+    rows = describe_steps(open_bundle(str(copy)), "classical").splitlines()
+    names = [row.split()[0] for row in rows if row.startswith("preprocessing")]
+    assert names == [f"preprocessing::{step}" for step in ("load", "gate", "denoise", "grid")]
+
+
 def test_info_of_the_default(run_medseg, capsys):
     assert run_medseg("info", LUNG) == 0
     assert f"{LUNG}, method {read_method(open_bundle(LUNG)).name}: " in capsys.readouterr().out

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medseg.errors import UnsuitableError, UsageError, did_you_mean
+from medseg.filling import filled
 from medseg.methods.features.catalogue import FEATURES
 from medseg.methods.features.record import Feature, FeatureInput
 
@@ -62,17 +63,6 @@ class FeatureStack:
         for values, (feature, scale) in zip(found, self._parts, strict=True):
             values[region] = feature.compute(given, scale)[region]
         return found
-
-
-def filled(values: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Values (spatial...); outside the region the nearest value inside, so that no filter sees an edge."""
-    from scipy.ndimage import distance_transform_edt
-
-    if region.all():
-        return values
-    nearest = distance_transform_edt(~region, return_distances=False, return_indices=True)
-    spread: np.ndarray = values[tuple(nearest)]
-    return spread
 
 
 def standardised(features: np.ndarray, region: np.ndarray) -> np.ndarray:

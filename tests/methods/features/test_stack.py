@@ -6,7 +6,6 @@ import pytest
 from medseg.errors import UnsuitableError, UsageError
 from medseg.methods.features import FeatureStack, standardised
 from medseg.methods.features.catalogue import FEATURES
-from medseg.methods.features.stack import filled
 
 RNG = np.random.default_rng(0)
 NOISE = {2: RNG.normal(size=(3, 40, 37)).astype(np.float32), 3: RNG.normal(size=(1, 17, 18, 19))}
@@ -192,12 +191,6 @@ class TestNames:
         np.testing.assert_array_equal(FeatureStack(["intensity"], grey=1)(NOISE[2], region)[0], NOISE[2][1])
         mean = FeatureStack(["intensity"])(NOISE[2], region)[0]
         np.testing.assert_allclose(mean, NOISE[2].mean(axis=0))
-
-
-def test_the_outside_is_filled_by_the_nearest_value():
-    values = np.array([[9, 1, 9, 9, 5, 9, 9]], np.float32)
-    region = np.array([[False, True, False, False, True, False, False]])
-    np.testing.assert_array_equal(filled(values, region), [[1, 1, 1, 5, 5, 5, 5]])
 
 
 def test_standardised_features():
