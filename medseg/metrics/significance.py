@@ -130,6 +130,34 @@ def signed_rank_test(differences: Sequence[float]) -> tuple[float, float]:
     return float(wilcoxon(values).pvalue), signed_ranks
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct the p values of several tests, so that all of them together err once in twenty.
+
+    Step-down procedure: Holm, Scand. J. Statist. 6:65-70, 1979. The smallest of m values is multiplied by m,
+    the next by m - 1 and so on; none becomes smaller than the one before it, and none larger than 1.
+
+    Args:
+        p_values: one for each test, from 0 to 1; the tests may depend on each other.
+
+    Returns:
+        The corrected values in the same order; one below ALPHA is significant.
+    """
+    corrected = [1.0] * len(p_values)
+    least = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = least
+    return corrected
+
+
+def fewest_subjects(tests: int) -> int:
+    """The fewest subjects with which the smallest of several corrected p values can fall below ALPHA."""
+    subjects = 1
+    while tests * 2 / 2**subjects >= ALPHA:
+        subjects += 1
+    return subjects
+
+
 def verdict(result: Paired, direction: int) -> str:
     """Whether B is better than A by this score.
 

@@ -51,7 +51,7 @@ def draw_volume_errors(
     profiles = label_profiles(volume.labels)
     errors = {label: profile for label, profile in profiles.items() if label != AGREED}
     views = three_views(volume, errors or profiles)
-    return side_by_side(views, _NAMES, f"{volume.window}. {note(volume)}", _paint)
+    return side_by_side(views, _NAMES, f"{volume.window}. {note(volume)}", paint)
 
 
 def compared(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def compared(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return outcome
 
 
-def _paint(view: View) -> np.ndarray:
+def paint(view: View) -> np.ndarray:
     """The darkened slice with solid errors and tinted agreement; (row, column, 3) uint8."""
     picture = np.repeat(view.grey[..., None], 3, axis=2) * _DIM
     agreed = view.labels == AGREED

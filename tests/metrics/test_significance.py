@@ -8,6 +8,7 @@ from scipy.stats import rankdata, wilcoxon
 
 from medseg.metrics.overlap import bootstrap_interval
 from medseg.metrics.significance import (
+    ALPHA,
     BETTER,
     NO_DIFFERENCE,
     WORSE,
@@ -15,6 +16,8 @@ from medseg.metrics.significance import (
     compare_paired,
     difference,
     direction,
+    fewest_subjects,
+    holm,
     signed_rank_test,
     verdict,
 )
@@ -138,3 +141,34 @@ def test_every_score_of_a_case_has_a_direction():
 
     mask = np.eye(8, dtype=bool)
     assert {direction(name) for name in score_case(mask.astype(float), mask, mask)} == {1}
+
+
+def test_holm_by_hand():
+    """Of 4 values: 0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1 raised to the 0.06 before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_rejects_what_the_step_down_procedure_rejects(seed):
+    """In Holm's words: the smallest is compared with alpha / m, the next with alpha / (m - 1), and so on."""
+    values = np.random.default_rng(seed).uniform(0, 0.08, 7).tolist()
+    rejected = set()
+    for rank, index in enumerate(np.argsort(values)):
+        if values[index] > ALPHA / (len(values) - rank):
+            break
+        rejected.add(int(index))
+    corrected = holm(values)
+    assert {index for index, value in enumerate(corrected) if value <= ALPHA} == rejected
+    assert all(value >= plain for value, plain in zip(corrected, values, strict=True))
+
+
+@pytest.mark.parametrize(("tests", "subjects"), [(1, 6), (2, 7), (3, 7), (4, 8), (18, 10)])
+def test_fewest_subjects(tests, subjects):
+    """The smallest p of n differences is 2 / 2^n, and Holm multiplies the smallest by the number of tests."""
+    smallest = {n: signed_rank_test(np.arange(1.0, n + 1).tolist())[0] for n in (subjects - 1, subjects)}
+    assert fewest_subjects(tests) == subjects
+    assert holm([smallest[subjects]] + [1.0] * (tests - 1))[0] < ALPHA
+    assert holm([smallest[subjects - 1]] + [1.0] * (tests - 1))[0] >= ALPHA
