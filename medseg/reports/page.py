@@ -12,6 +12,7 @@ import numpy as np
 
 from medseg.io.atomic import atomic_path
 from medseg.io.raster import encode_jpeg
+from medseg.reports.legend import MOST_NAMES, largest_first, shortened
 from medseg.reports.picture_overlay import colour_of, draw_picture_overlay, to_display
 from medseg.reports.record import plain
 from medseg.reports.volume_page import volume_pictures
@@ -32,6 +33,7 @@ _UNITS = {
     "deg": "°",
 }
 _ACRONYMS = {"ct": "CT", "hu": "HU", "laa": "LAA", "monai": "MONAI", "sha256": "SHA-256"}
+MOST_COLUMNS = 8  # of a table of objects: more do not fit on a sheet of A4
 LISTED_NAMES = 5  # more measurements than this without a value are counted, their names folded away
 
 
@@ -69,33 +71,47 @@ def write_page(
         UnsuitableError: the image has a shape that can't be shown, or a volume has no affine.
         MedsegError: the mask or the field of view is on another grid than the image.
     """
-    origin = dict(_flat(plain(provenance)))
-    numbers = plain(measurements)
     pictures = (
         volume_pictures(image, mask, window) if image.ndim == 4 else _picture(image, mask, field_of_view)
     )
     html = render(
         "volume.html.j2" if image.ndim == 4 else "page.html.j2",
-        title=readable(origin.get("task") or origin.get("bundle") or "Segmentation"),
-        case=origin.get("input", ""),
-        concerns=_concerns(quality, warnings),
-        legend=_legend(mask, pictures["found"]),
-        measurements=[
-            _row(name, entry)
-            for name, entry in numbers.items()
-            if entry["value"] is not None and not _is_table(entry["value"])
-        ],
-        tables=[_table(name, entry["value"]) for name, entry in numbers.items() if _is_table(entry["value"])],
-        unknown=_unknown(numbers),
-        listed_names=LISTED_NAMES,
-        checked=bool(quality),
+        **page_texts(measurements, quality, warnings, provenance),
+        **_legend(mask, pictures["found"]),
         empty=not mask.array.any(),
-        provenance={name: _provenance_text(value) for name, value in origin.items()},
-        readable=readable,
         **pictures,
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def page_texts(
+    measurements: Mapping[str, Any],
+    quality: Mapping[str, Any],
+    warnings: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The variables of page.html.j2 that are not pictures; arguments as for write_page."""
+    origin = dict(_flat(plain(provenance)))
+    numbers = plain(measurements)
+    return {
+        "title": readable(origin.get("task") or origin.get("bundle") or "Segmentation"),
+        "case": origin.get("input", ""),
+        "concerns": _concerns(quality, warnings),
+        "measurements": [
+            _row(name, entry)
+            for name, entry in numbers.items()
+            if entry["value"] is not None and not _is_table(entry["value"])
+        ],
+        "tables": [
+            _table(name, entry["value"]) for name, entry in numbers.items() if _is_table(entry["value"])
+        ],
+        "unknown": _unknown(numbers),
+        "listed_names": LISTED_NAMES,
+        "checked": bool(quality),
+        "provenance": {name: _provenance_text(value) for name, value in origin.items()},
+        "readable": readable,
+    }
 
 
 def render(template: str, **values: Any) -> str:
@@ -150,14 +166,15 @@ def _picture(image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None) ->
     }
 
 
-def _legend(mask: Mask, found: set[int]) -> list[dict[str, Any]]:
-    """Name, colour and presence of each label except the background."""
-    names = mask.labels or {int(value): f"label {value}" for value in sorted(found)}
-    return [
+def _legend(mask: Mask, found: set[int]) -> dict[str, Any]:
+    """Name, colour and presence of each label except the background: the largest, and how many more."""
+    unnamed = {int(value): f"label {value}" for value in sorted(found) if value}
+    names, more = shortened(largest_first(mask) or unnamed, MOST_NAMES)
+    entries = [
         {"name": readable(name), "colour": colour_of(value), "found": value in found}
         for value, name in names.items()
-        if value != 0
     ]
+    return {"legend": entries, "legend_more": more}
 
 
 def data_url(picture: np.ndarray, long_side: int = LONG_SIDE) -> str:
@@ -185,10 +202,11 @@ def _is_table(value: Any) -> bool:
 
 
 def _table(name: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A column for each object, a row for each measurement that any of them has."""
-    keys = [key for key in objects[0] if any(each.get(key) is not None for each in objects)]
-    rows = [(readable(key), [_text(each.get(key), "") for each in objects]) for key in keys]
-    return {"name": readable(name), "count": len(objects), "rows": rows}
+    """A column for each of the first objects, a row for each measurement that any of them has."""
+    shown = objects[:MOST_COLUMNS]
+    keys = [key for key in shown[0] if any(each.get(key) is not None for each in shown)]
+    rows = [(readable(key), [_text(each.get(key), "") for each in shown]) for key in keys]
+    return {"name": readable(name), "count": len(shown), "rows": rows, "more": len(objects) - len(shown)}
 
 
 def _unknown(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from medseg import __version__
 from medseg.errors import UnsuitableError
 from medseg.io.atomic import atomic_path
 from medseg.io.raster import write_picture
+from medseg.reports.legend import sizes_of
 from medseg.reports.record import plain
 from medseg.volume import Mask
 
@@ -50,7 +51,7 @@ def panoptic_record(mask: Mask, case: str) -> dict[str, Any]:
         )
     is_volume = mask.affine is not None
     number = {name: n for n, name in enumerate(mask.segments.is_thing, start=1)}
-    boxes, areas = _boxes(mask.array), np.bincount(mask.array.ravel(order="K")).tolist()
+    boxes, areas = _boxes(mask.array), sizes_of(mask).tolist()
     segments = [
         {
             "id": value,
@@ -60,7 +61,7 @@ def panoptic_record(mask: Mask, case: str) -> dict[str, Any]:
             "iscrowd": 0,
         }
         for value, category in mask.segments.category.items()
-        if value < len(areas) and areas[value]
+        if areas[value]
     ]
     size = dict(zip("ijk", mask.array.shape, strict=True)) if is_volume else _height_and_width(mask)
     return {

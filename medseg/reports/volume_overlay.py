@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medseg.colours import colour_rgb
+from medseg.reports.legend import largest_first, shortened
 from medseg.reports.picture_overlay import COLOURS, grow
 from medseg.reports.volume_views import (
     OBLIQUE_DEGREES,
@@ -34,6 +35,7 @@ _INK, _SOFT = (255, 255, 255), (200, 200, 200)
 _MARGIN_PX = 32  # around each slice, for the letters of the directions
 _CELL_PX = 460  # least width of a slice's caption and scale bar
 _TEXT_PX, _LETTER_PX = 17, 22
+_KEY_PX = 60  # of a name's line and the gaps around it
 _BAR_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 
 
@@ -55,7 +57,7 @@ def draw_volume_overlay(image: np.ndarray, mask: Mask, window: Window | None = N
     """
     volume = to_displayed(image, mask, window)
     views = three_views(volume, label_profiles(volume.labels))
-    return side_by_side(views, mask.labels, f"{volume.window}. {note(volume)}")
+    return side_by_side(views, largest_first(mask), f"{volume.window}. {note(volume)}")
 
 
 def three_views(
@@ -114,7 +116,7 @@ def side_by_side(
 
     Args:
         views: slices with the same mm per pixel.
-        names: label to its name in the legend; 0 is left out.
+        names: label to its name in the legend; 0 is left out. The last ones are counted where not all fit.
         head: the text above the slices.
         paint: a function from a slice to (row, column, 3) uint8 on its pixels.
     """
@@ -126,7 +128,8 @@ def side_by_side(
     sheet = Image.new("RGB", (width, height))
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN_PX, _TEXT_PX), head, _INK, _font(_TEXT_PX))
-    _write_legend(draw, width - _MARGIN_PX, names)
+    left = 2 * _MARGIN_PX + round(draw.textlength(head, _font(_TEXT_PX)))
+    _write_legend(draw, left, width - _MARGIN_PX, names)
     left = _MARGIN_PX
     for view in views:
         top = heads + _MARGIN_PX
@@ -157,17 +160,23 @@ def _write_around(draw: ImageDraw, view: View, left: int, top: int) -> None:
     draw.text((right - bar - 8, below), f"{length_mm} mm", _INK, _font(_TEXT_PX), anchor="rm")
 
 
-def _write_legend(draw: ImageDraw, right: int, names: Mapping[int, str]) -> None:
-    """Write the labels' names from the right, each after a line in its colour."""
-    for value, name in sorted(names.items(), reverse=True):
-        if value == 0:
-            continue
-        text = name.replace("_", " ")
-        right -= round(draw.textlength(text, _font(_TEXT_PX)))
-        draw.text((right, _TEXT_PX), text, _INK, _font(_TEXT_PX))
+def _write_legend(draw: ImageDraw, left: int, right: int, names: Mapping[int, str]) -> None:
+    """Write as many of the names as fit, in the order of their labels, each after a line in its colour."""
+    font = _font(_TEXT_PX)
+    texts = {value: name.replace("_", " ") for value, name in names.items() if value}
+    ends = np.cumsum([_KEY_PX + round(draw.textlength(text, font)) for text in texts.values()])
+    count = int((ends <= right - left).sum())
+    if count < len(texts):
+        rest_px = _KEY_PX // 2 + round(draw.textlength(f"and {len(texts)} more", font))
+        count = int((ends <= right - left - rest_px).sum())
+        draw.text((right, _TEXT_PX), shortened(texts, count)[1], _SOFT, font, anchor="ra")
+        right -= rest_px
+    for value, text in sorted(shortened(texts, count)[0].items(), reverse=True):
+        right -= round(draw.textlength(text, font))
+        draw.text((right, _TEXT_PX), text, _INK, font)
         middle, colour = round(1.6 * _TEXT_PX), colour_rgb(value)
         draw.rectangle((right - 36, middle - 1, right - 10, middle + 1), colour)
-        right -= 60
+        right -= _KEY_PX
 
 
 def _font(size_px: int) -> FreeTypeFont | ImageFont:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medseg.reports.legend import in_text
 from medseg.reports.picture_overlay import COLOURS
 from medseg.reports.volume_overlay import (
     CASING_COLOUR,
@@ -100,13 +101,13 @@ def _picture(view: View, mask: Mask, quality: int, line_px: int) -> dict[str, An
     width_mm = columns * view.mm_per_px
     length_mm = bar_mm(width_mm)
     towards = _SIDES[view.letters[0]], _SIDES[view.letters[2]]
-    seen = [mask.labels.get(value, f"label {value}") for value in values_in(view.labels)]
+    seen = in_text(mask.labels.get(value, f"label {value}") for value in values_in(view.labels))
     return {
         "grey": _data_url("jpeg", _jpeg(view.grey, quality)),
         "drawing": _data_url("png", _png(contours(view.labels, line_px))),
         "caption": view.caption.replace("-", _MINUS),
         "alt": f"On the left {towards[0]}, on top {towards[1]}. "
-        f"Contours of: {', '.join(seen).replace('_', ' ') or 'none'}.",
+        f"Contours of: {seen.replace('_', ' ') or 'none'}.",
         "letters": view.letters,
         "rows": rows,
         "columns": columns,
