@@ -13,16 +13,32 @@ from medseg.transforms.gates.ultrasound import FindUltrasoundRegiond
 from medseg.transforms.geometry.field_of_view import ResizeFieldOfViewd, RestoreFieldOfViewd
 from medseg.transforms.geometry.grid import RestoreGridd, ToGridd
 from medseg.transforms.geometry.letterbox import FromSquared, ToSquared
+from medseg.transforms.intensity.bias_field import CorrectBiasFieldd
+from medseg.transforms.intensity.denoising import (
+    AnisotropicDiffusiond,
+    BilateralFilterd,
+    GaussianFilterd,
+    MedianFilterd,
+    NonLocalMeansd,
+)
 from medseg.transforms.intensity.field_of_view import NormalizeFieldOfViewd
+from medseg.transforms.intensity.local_equalization import LocalEqualizationd
 from medseg.transforms.load import LoadVolumed
 
 __all__ = [
+    "AnisotropicDiffusiond",
+    "BilateralFilterd",
     "CheckCTd",
     "CheckChestCTd",
+    "CorrectBiasFieldd",
     "FindFieldOfViewd",
     "FindUltrasoundRegiond",
     "FromSquared",
+    "GaussianFilterd",
     "LoadVolumed",
+    "LocalEqualizationd",
+    "MedianFilterd",
+    "NonLocalMeansd",
     "NormalizeFieldOfViewd",
     "RandBlobsd",
     "RandCalipersd",

@@ -1,1 +1,1 @@
-"""Normalization of an image's values."""
+"""Normalization and filters of an image's values."""
