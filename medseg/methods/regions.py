@@ -24,6 +24,21 @@ def not_black(image: np.ndarray) -> np.ndarray:
     return found
 
 
+def field_of_view(image: np.ndarray, margin_px: int) -> np.ndarray:
+    """As not_black, without a margin whose features would show the border of the field of view."""
+    from scipy.ndimage import binary_erosion
+
+    found: np.ndarray = binary_erosion(not_black(image), iterations=margin_px)
+    return found
+
+
+def body(image: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """(i, j, k) bool, the body in a CT (1, i, j, k) in HU with voxels of this size along each axis."""
+    from medseg.methods.chest.body import inside_body
+
+    return inside_body(image[0], [spacing_mm] * 3)
+
+
 def require_contrast(image: np.ndarray, region: np.ndarray) -> None:
     """Check that there is something to see in a region (spatial...) of an image (C, spatial...).
 
