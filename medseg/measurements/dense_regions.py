@@ -18,8 +18,9 @@ class DenseRegions:
     """Finds regions of the lungs that are dense, thick, and neither vessels nor hilum by their place.
 
     A voxel is dense above `above_hu`. A region is a connected component of the dense voxels that a ball of
-    `radius_mm` inside them covers (a morphological opening), which vessels thinner than that are not. Vessels
-    are thicker near the airways that they run along: what comes nearer than `hilum_mm` to the labelled airway
+    `radius_mm` inside them covers (a morphological opening), which vessels thinner than that are not; where
+    voxels are longer, their longest side is the radius, because a lone voxel has no thickness. Vessels are
+    thicker near the airways that they run along: what comes nearer than `hilum_mm` to the labelled airway
     counts only if a ball of VESSEL_RADIUS_MM fits into it. Regions below `min_ml` are left out.
 
     It is a rule of thumb and no detector. It misses ground glass, nodules thinner than the ball, nodules at
@@ -32,7 +33,7 @@ class DenseRegions:
         inside: names of the lungs' labels.
         airway: name of the airway's label.
         above_hu: in HU.
-        radius_mm: of the ball.
+        radius_mm: of the ball, at least.
         hilum_mm: distance to the airway.
         min_ml: least volume.
     """
@@ -66,7 +67,8 @@ class DenseRegions:
         (box,) = find_objects(lungs.view(np.uint8))
         dense = lungs[box] & (case.image[0][box] > self.above_hu)
         depth_mm = _depth_mm(dense, mask.spacing_mm)
-        opened = dense & ~_beyond(depth_mm > self.radius_mm, self.radius_mm, mask.spacing_mm)
+        radius_mm = max(self.radius_mm, *mask.spacing_mm)
+        opened = dense & ~_beyond(depth_mm > radius_mm, radius_mm, mask.spacing_mm)
         numbers = numbered(opened)
         thickest_mm = _largest_in(numbers, depth_mm)
         airway = mask.array[box] == _value(case, self.airway)
