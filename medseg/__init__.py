@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a type checker can't follow __getattr__
     from medseg.io import read_mask, read_volume, write_mask
     from medseg.outputs import SegmentationResult
     from medseg.pipeline import Segmenter, segment
+    from medseg.propagation import propagate, track
     from medseg.volume import Mask, Volume
 
 __version__ = "0.1.0"
@@ -27,9 +28,11 @@ _HOME = {
     "Segmenter": "medseg.pipeline",
     "SegmentationResult": "medseg.outputs",
     "Volume": "medseg.volume",
+    "propagate": "medseg.propagation",
     "read_mask": "medseg.io",
     "read_volume": "medseg.io",
     "segment": "medseg.pipeline",
+    "track": "medseg.propagation",
     "write_mask": "medseg.io",
 }
 
@@ -39,9 +42,11 @@ __all__ = [
     "SegmentationResult",
     "Segmenter",
     "Volume",
+    "propagate",
     "read_mask",
     "read_volume",
     "segment",
+    "track",
     "write_mask",
 ]
 

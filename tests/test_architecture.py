@@ -40,6 +40,7 @@ ALLOWED = {
     "formats": set(),
     "outputs": {"formats", "io", "modes", "reports"},
     "pipeline": {"bundle", "deferred", "inference", "io", "modes", "outputs", "quality"},
+    "propagation": {"bundle", "io", "measurements", "methods", "outputs", "quality", "reports"},
     "phantoms": set(),
     "data": {"bundle", "grid", "inference", "io", "methods", "morphology", "phantoms", "transforms"},
     "tracking": {"bundle", "io"},
@@ -73,16 +74,23 @@ ALLOWED = {
             "deferred",
             "evaluation",
             "formats",
+            "instances",
             "io",
             "methods",
             "outputs",
             "pipeline",
+            "propagation",
             "quality",
             "tracking",
         ),
         "training",
     },
-    "__init__": {"io", "outputs", "pipeline"},  # by name, on first use; for type checkers alone
+    "__init__": {
+        "io",
+        "outputs",
+        "pipeline",
+        "propagation",
+    },  # by name, on first use; for type checkers alone
 }
 
 # Library to the modules that may import it.

@@ -20,9 +20,11 @@ def test_public_names():
         "SegmentationResult",
         "Segmenter",
         "Volume",
+        "propagate",
         "read_mask",
         "read_volume",
         "segment",
+        "track",
         "write_mask",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,49 @@ def _pixels(picture: Image) -> np.ndarray:
     if picture.mode in ("1", "L", "LA"):
         return np.asarray(picture.convert("L"))[..., None]
     return np.asarray(picture.convert("RGB"))
+
+
+def read_pages(path: Path) -> Iterator[np.ndarray]:
+    """The pages of a TIFF, GIF or other file of several pictures, one after the other.
+
+    Yields:
+        (1, row, column) grey or (3, row, column) RGB; a page of 8 bits that is turned by EXIF stays as it is.
+
+    Raises:
+        UnreadableError: as read, but for the number of pages.
+    """
+    from PIL import Image, ImageSequence, UnidentifiedImageError
+
+    try:
+        if _is_deep_tiff(path):
+            import tifffile
+
+            with tifffile.TiffFile(path) as tiff:
+                for page in tiff.pages:
+                    yield np.moveaxis(_decode_page(page)[..., :3], -1, 0)
+            return
+        with Image.open(path) as pages:
+            for page in ImageSequence.Iterator(pages):
+                yield np.moveaxis(_pixels(page), -1, 0)
+    except UnidentifiedImageError as error:
+        raise UnreadableError(
+            "a film: DICOM ultrasound, a folder of pictures, or a TIFF or GIF of several pages",
+            got=f"{path.name}, which is in no known format",
+            advice="Export it in one of these formats.",
+        ) from error
+    except UnreadableError:
+        raise
+    except Exception as error:  # as in _decode and _read_tiff
+        raise _damaged(path, error) from error
+
+
+def write_pages(pages: np.ndarray, path: Path) -> Path:
+    """Write (page, row, column) labels as a TIFF of several pages, compressed without loss."""
+    import tifffile
+
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(temporary, compact(pages), photometric="minisblack", compression="zlib")
+    return path
 
 
 def _is_deep_png(path: Path) -> bool:

@@ -68,7 +68,7 @@ def read(found: Found, path: str) -> Volume:
         )
     file = files[0]
     warnings = []
-    frames = _require_readable(file)
+    frames = require_readable(file)
     number, array = _first_not_blank(file, frames)
     if frames > 1:
         which = f"frame {number + 1}, the first that is not blank," if number else "the first"
@@ -76,10 +76,10 @@ def read(found: Found, path: str) -> Volume:
             f"the file is a clip of {frames} frames and only {which} was read; to segment another frame, "
             "export it as a still"
         )
-    if text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1":
-        array = (2 ** int(file.header.BitsStored) - 1 - array).astype(array.dtype)
+    if is_inverted(file):
+        array = inverted(array, file)
         warnings.append("PhotometricInterpretation (0028,0004) is MONOCHROME1; the grey values were inverted")
-    spacing_mm, box, notes = _calibration(file, array.shape[1:])
+    spacing_mm, box, notes = calibration(file, array.shape[1:])
     return Volume(
         array,
         source=str(path),
@@ -149,7 +149,7 @@ def describe(found: Found) -> list[Series]:
     return [replace(one, usable=True, chosen=single, reason=reason) for one in series]
 
 
-def _require_readable(file: DicomFile) -> int:
+def require_readable(file: DicomFile) -> int:
     """Check that the header is that of a picture that can be decoded; the number of frames."""
     header, where = file.header, f"in file {file.name}"
     sizes = {k: _whole(text_of(header, k) or "1") for k in ("Rows", "Columns", "NumberOfFrames")}
@@ -174,17 +174,17 @@ def _require_readable(file: DicomFile) -> int:
 def _first_not_blank(file: DicomFile, frames: int) -> tuple[int, np.ndarray]:
     """The first frame that is not blank, with its number from 0; the first frame where all are blank."""
     content = file.load()
-    first = _decode(file, content, 0)
+    first = decode(file, content, 0)
     frame = first
     for number in range(frames):
-        frame = _decode(file, content, number) if number else first
+        frame = decode(file, content, number) if number else first
         low, high = np.percentile(frame, [0.5, 99.5])
         if frames == 1 or high - low > _LEAST_SPAN * max(float(frame.max()), np.iinfo(np.uint8).max):
             return number, frame
     return 0, first
 
 
-def _decode(file: DicomFile, content: bytes, frame: int) -> np.ndarray:
+def decode(file: DicomFile, content: bytes, frame: int) -> np.ndarray:
     """Decode a frame, numbered from 0: (1, row, column) grey or (3, row, column) RGB."""
     import pydicom
     from pydicom.pixels import apply_color_lut, pixel_array
@@ -222,6 +222,15 @@ def _decode_lossless(data_set: Any, frame: int) -> np.ndarray:
     return pixels
 
 
+def is_inverted(file: DicomFile) -> bool:
+    """Whether the lowest value is shown white."""
+    return text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1"
+
+
+def inverted(values: np.ndarray, file: DicomFile) -> np.ndarray:
+    return (2 ** int(file.header.BitsStored) - 1 - values).astype(values.dtype)
+
+
 def _as_bytes(colours: np.ndarray, data_set: Any) -> np.ndarray:
     """The colours of a palette of 16 bits as uint8.
 
@@ -236,7 +245,7 @@ def _as_bytes(colours: np.ndarray, data_set: Any) -> np.ndarray:
     return (colours if whole.max() < 2**8 else colours >> 8).astype(np.uint8)
 
 
-def _calibration(
+def calibration(
     file: DicomFile, shape: tuple[int, ...]
 ) -> tuple[tuple[float, float] | None, tuple[int, int, int, int] | None, list[str]]:
     """The pixel size (row, column) in mm, the box of the only region, and warnings."""
@@ -246,7 +255,7 @@ def _calibration(
             for region in file.header.get("SequenceOfUltrasoundRegions") or []
             if (region.get("RegionSpatialFormat"), region.get("RegionDataType")) == (_TWO_D, _TISSUE)
         ]
-    except Exception:  # as in _decode
+    except Exception:  # as in decode
         regions = [(None, None)]
     if not regions:
         return None, None, []
