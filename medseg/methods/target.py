@@ -56,7 +56,8 @@ class Target:
             )
         values = features[list(names).index(self.feature)][region]
         weights = classes[:, region]
-        means = (weights * values).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9)
+        totals = weights.sum(axis=1, dtype=np.float64)
+        means = (weights @ values) / np.where(totals > 0, totals, np.nan)  # an empty class is ranked last
         ranked = np.argsort(means if self.order == "lowest" else -means, kind="stable")
         chosen: np.ndarray = classes[ranked[: self.count]].sum(axis=0)
         return chosen
