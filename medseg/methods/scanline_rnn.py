@@ -63,7 +63,9 @@ class ScanlineRNN(torch.nn.Module):
         for axis, sweep in enumerate(self.sweeps, start=2):
             cells = _swept(cells, axis, sweep)
         logits: torch.Tensor = self.head(torch.cat([pixels, self.expand(cells)], dim=1))
-        return logits[(..., *(slice(length) for length in size))]
+        for axis, length in enumerate(size, start=2):
+            logits = logits.narrow(axis, 0, length)
+        return logits
 
 
 def _swept(cells: torch.Tensor, axis: int, sweep: torch.nn.Module) -> torch.Tensor:
