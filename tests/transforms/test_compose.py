@@ -1,8 +1,10 @@
 """Named steps, and where an overlay puts one."""
 
 import pytest
+from doc_pages import ROOT, blocks
 from monai.bundle import ConfigParser
 
+from medseg.bundle import find
 from medseg.errors import UsageError
 from medseg.transforms import steps
 
@@ -54,3 +56,17 @@ def test_a_disabled_step(tmp_path):
 def test_a_step_that_there_is_not():
     with pytest.raises(UsageError, match="Did you mean first"):
         steps(after={"last": "frist"}, first=None, last=None)
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    ((_, overlay),) = blocks(ROOT / "docs" / "ladder" / "preprocessing.md", "yaml")
+    (tmp_path / "overlay.yaml").write_text(overlay)
+    parser = ConfigParser()
+    parser.read_config([find("retinal_vessel") / "configs" / "inference.yaml", tmp_path / "overlay.yaml"])
+    names = [type(step).__name__ for step in parser.get_parsed_content("preprocessing").transforms]
+    place = names.index("AnisotropicDiffusiond")
+    assert names[place - 1 : place + 2] == [
+        "ResizeFieldOfViewd",
+        "AnisotropicDiffusiond",
+        "NormalizeFieldOfViewd",
+    ]

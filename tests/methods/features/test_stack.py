@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from doc_pages import ROOT, rows
 
 from medseg.errors import UnsuitableError, UsageError
 from medseg.methods.features import FeatureStack, standardised
@@ -200,3 +201,12 @@ def test_standardised_features():
     assert found[0][region].mean() == pytest.approx(0, abs=1e-5)
     assert found[0][region].std() == pytest.approx(1, abs=1e-5)
     assert not found[1].any()
+
+
+def test_the_page_lists_every_feature():
+    listed = rows(ROOT / "docs" / "ladder" / "features.md", "feature")
+    expected = {f"{f.name}@SCALE" if f.scaled else f.name: f for f in FEATURES.values()}
+    assert list(listed) == list(expected)
+    for name, feature in expected.items():
+        axes = ", ".join(f"{number}D" for number in feature.dimensions)
+        assert [cell.strip() for cell in listed[name][1:3]] == [axes, feature.summary]
