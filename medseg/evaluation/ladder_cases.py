@@ -28,6 +28,8 @@ def cases_to_show(rows: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
     for found in rows.values():
         for row in found:
             scores.setdefault(row.case, []).append(row.scores[SCORE] or 0.0)
+    if len(scores) == 1:
+        return dict.fromkeys(scores, "the only case")
     ranked = sorted(scores, key=lambda case: sum(scores[case]))
     places = {ranked[-1]: "best", ranked[len(ranked) // 2]: "median", ranked[0]: "worst"}
     shown = {case: f"the {why} mean over the methods" for case, why in reversed(places.items())}

@@ -18,8 +18,8 @@ _STYLES = {
 }
 _DIRECTIONS = np.radians([0, 30, -30, 180, 150, 210, 60, -60, 120, 240, 90, 270])
 _DISTANCES_PX = (16, 34, 54, 80, 110)  # from a point to its label
-_FONT_PT = 9
-_POINT_PX, _GAP_PX, _LINE_FROM_PX = 9, 3, 30
+_FONT_PT, _LEAST_SPAN = 9, 0.1
+_POINT_PX, _CAP_PX, _GAP_PX, _LINE_FROM_PX = 9, 6, 3, 30
 Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
 
 
@@ -42,7 +42,7 @@ def draw_scores(rungs: Sequence[Rung], path: Path) -> None:
     seconds = [rung.cost.seconds_per_case for rung in rungs]
     axes.set_xscale("log")
     axes.set_xlim(min(seconds) / 2.5, max(seconds) * 2.5)
-    axes.margins(y=0.12)
+    axes.set_ylim(*_range([end for rung in rungs for end in _ends(rung)]))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -52,6 +52,18 @@ def draw_scores(rungs: Sequence[Rung], path: Path) -> None:
     figure.legend(loc="outside upper center", ncols=len(_STYLES), frameon=False)
     _label(figure, axes, rungs)
     figure.savefig(path, format="png")
+
+
+def _ends(rung: Rung) -> tuple[float, float]:
+    below, above = _whiskers(rung)
+    return rung.mean - below, rung.mean + above
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The range of the axis: at least _LEAST_SPAN, so that no tiny difference looks large."""
+    low, high = min(values), max(values)
+    margin = max(0.12 * (high - low), (_LEAST_SPAN - (high - low)) / 2)
+    return low - margin, high + margin
 
 
 def _whiskers(rung: Rung) -> tuple[float, float]:
@@ -86,14 +98,11 @@ def _label(figure: Any, axes: Any, rungs: Sequence[Rung]) -> None:
 
 def _boxes(axes: Any, rung: Rung) -> list[Box]:
     """The point and the interval of a method in pixels."""
-    seconds, (below, above) = rung.cost.seconds_per_case, _whiskers(rung)
-    x, y = axes.transData.transform((seconds, rung.mean))
-    bottom, top = (
-        axes.transData.transform((seconds, value))[1] for value in (rung.mean - below, rung.mean + above)
-    )
+    x, y = axes.transData.transform((rung.cost.seconds_per_case, rung.mean))
+    bottom, top = (axes.transData.transform((rung.cost.seconds_per_case, value))[1] for value in _ends(rung))
     return [
         (x - _POINT_PX, y - _POINT_PX, x + _POINT_PX, y + _POINT_PX),
-        (x - _GAP_PX, bottom, x + _GAP_PX, top),
+        (x - _CAP_PX, bottom, x + _CAP_PX, top),
     ]
 
 

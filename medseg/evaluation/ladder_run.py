@@ -9,13 +9,12 @@ import logging
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 MASKS = "masks"
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MB = 1e6
+_END_S = 20.0  # in which a process ends by itself
 
 
 @dataclass(frozen=True)
@@ -78,27 +78,30 @@ class MeasuredSegmenter(Segmenter):
 
     Args:
         masks: an existing folder, for <case>.png or <case>.nii.gz.
+        begin: is called with the name of each case before it is segmented.
         names: image to the name of its case.
         task, device, overrides, method, weights: as for Segmenter.
     """
 
-    def __init__(self, masks: Path, names: Mapping[str, str], task: str, **options: Any) -> None:
+    def __init__(
+        self, masks: Path, names: Mapping[str, str], begin: Callable[[str], None], task: str, **options: Any
+    ) -> None:
         super().__init__(task, **options)
-        self.masks, self.names = masks, names
-        self.current: str | None = None
+        self.masks, self.names, self.begin = masks, names, begin
         self.seconds: list[float] = []
         self.peak_mb = 0.0
 
     def case(self, source: Any, pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
         """As Segmenter's; only this is measured, not the scoring after it."""
-        self.current = self.names[str(source)]
+        name = self.names[str(source)]
+        self.begin(name)
         _forget_peak()
         start = time.perf_counter()
         case = super().case(source, pixel_spacing_mm)
         self.seconds.append(time.perf_counter() - start)
         self.peak_mb = max(self.peak_mb, _peak_mb())
         ending = ".png" if case.mask.affine is None else ".nii.gz"
-        write_mask(case.mask, self.masks / f"{self.current}{ending}")
+        write_mask(case.mask, self.masks / f"{name}{ending}")
         return case
 
 
@@ -112,18 +115,22 @@ def run_alone(plan: Plan, entry: Entry, folder: Path) -> Cost | Failure:
     receiver, sender = context.Pipe(duplex=False)
     level = logging.getLogger("medseg").getEffectiveLevel()
     process = context.Process(target=_in_process, args=(sender, plan, entry, folder, level))
-    process.start()
-    sender.close()
+    case: str | None = None
     try:
-        outcome: Cost | Failure = receiver.recv()
+        process.start()
+        sender.close()
+        while isinstance(message := receiver.recv(), str):
+            case = message
     except EOFError:
         process.join()
-        return Failure(None, _end_text(process.exitcode))
+        return Failure(case, _end_text(process.exitcode))
     else:
-        return outcome
+        process.join(_END_S)  # it cleans up behind its libraries
+        return message if isinstance(message, Cost) else Failure(case, message.reason)
     finally:
-        process.kill()
-        process.join()
+        if process.pid is not None:
+            process.kill()
+            process.join()
 
 
 def _end_text(exit_code: int | None) -> str:
@@ -137,7 +144,7 @@ def _in_process(sender: Connection, plan: Plan, entry: Entry, folder: Path, leve
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("medseg").setLevel(level)
-    sender.send(_scored(plan, entry, folder))
+    sender.send(_scored(plan, entry, folder, sender.send))
 
 
 def _end_with_parent() -> None:
@@ -147,11 +154,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _scored(plan: Plan, entry: Entry, folder: Path) -> Cost | Failure:
-    segmenter = None
+def _scored(plan: Plan, entry: Entry, folder: Path, begin: Callable[[str], None]) -> Cost | Failure:
     token = running.set(entry.overrides)
     try:
-        segmenter = _segmenter(plan, entry, folder)
+        segmenter = _segmenter(plan, entry, folder, begin)
         evaluate(
             segmenter,
             plan.items,
@@ -169,18 +175,19 @@ def _scored(plan: Plan, entry: Entry, folder: Path) -> Cost | Failure:
             tuple(map(sha256, entry.files)),
         )
     except Exception as error:
-        return Failure(segmenter.current if segmenter else None, error_text(error))
+        return Failure(None, error_text(error))  # the parent knows the case
     finally:
         running.reset(token)
 
 
-def _segmenter(plan: Plan, entry: Entry, folder: Path) -> MeasuredSegmenter:
+def _segmenter(plan: Plan, entry: Entry, folder: Path, begin: Callable[[str], None]) -> MeasuredSegmenter:
     config = parse(plan.bundle, *FILES, overrides=entry.overrides)
     own_files = inference_files(plan.bundle, entry.method.name)
     (folder / MASKS).mkdir(parents=True, exist_ok=True)
     return MeasuredSegmenter(
         folder / MASKS,
         names_of(plan),
+        begin,
         str(plan.bundle.root),
         device=str(config.get_parsed_content("device")),
         overrides=inference_overrides(plan.bundle.root, own_files, config["inference"]),
@@ -195,7 +202,10 @@ def names_of(plan: Plan) -> dict[str, str]:
 
 
 def _parameters(plan: Plan, entry: Entry) -> int:
-    """How many numbers were learned: those that a network's optimizer changes, else all in the file."""
+    """How many numbers were learned: those that a network's optimizer changes, else all in the files.
+
+    What is not learned by gradients, such as a random forest, has no other numbers than learned ones.
+    """
     import torch
 
     if not entry.files:
@@ -204,12 +214,11 @@ def _parameters(plan: Plan, entry: Entry) -> int:
     config = parse(plan.bundle, *FILES, overrides=entry.overrides)
     overrides = inference_overrides(plan.bundle.root, own_files, config["inference"])
     network = parse(plan.bundle, *own_files, overrides=overrides).get_parsed_content("network_def")
-    counted = sum(parameter.numel() for parameter in network.parameters())
+    counted = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     if counted:
         return int(counted) * len(entry.files)
     states = [torch.load(file, map_location="cpu", weights_only=True) for file in entry.files]
-    tensors = [tensor for state in states for tensor in state.get("model", state).values()]
-    return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+    return sum(tensor.numel() for state in states for tensor in state.get("model", state).values())
 
 
 def _forget_peak() -> None:
@@ -229,5 +238,7 @@ def _peak_mb() -> float:
         found = None
     if found:
         return int(found[1]) * 1024 / _MB
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / _MB

@@ -205,8 +205,8 @@ def _too_few(subjects: int, tests: int) -> list[str]:
         return []
     needed = fewest_subjects(tests)
     if subjects < needed:
-        few, many = _count(subjects, "subject"), _count(tests, "test")
-        return [f"with {few} no difference can be shown, however large it is: {many} need at least {needed}"]
+        few, many = _count(subjects, "subject"), "1 test needs" if tests == 1 else f"{tests} tests need"
+        return [f"with {few} no difference can be shown, however large it is: {many} at least {needed}"]
     return [f"with {subjects} subjects the intervals are likely too narrow"] * (subjects < _FEW_SUBJECTS)
 
 
@@ -238,7 +238,7 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"
+    return "-" if value is None else f"{value:+.4f}"
 
 
 def p_text(value: float | None) -> str:

@@ -130,12 +130,12 @@ def test_methods_that_fail(compare, place, mlflow_client, capsys):
     assert compare("refusing,green,dying,greener", "--output_dir", "here") == 1
     said = capsys.readouterr().err
     assert "refusing failed on 4: medseg could not process it (AttributeError in" in said
-    assert "dying failed: its process ended with exit code 3" in said
+    assert "dying failed on 4: its process ended with exit code 3" in said
     record = json.loads((place / "here/comparison.json").read_text())
     assert [rung["method"] for rung in record["rungs"]] == ["green", "greener"]
     assert len(record["tests"]) == 1
     assert any("refusing failed on 4" in warning for warning in record["warnings"])
-    assert "dying failed" in (place / "here/comparison.html").read_text()
+    assert "dying failed on 4" in (place / "here/comparison.html").read_text()
     parent, *children = runs(mlflow_client, "retinal_vessel")
     status = {run.info.run_name: run.info.status for run in children}
     finished = dict.fromkeys(("green", "greener"), "FINISHED")

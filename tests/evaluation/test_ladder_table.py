@@ -142,6 +142,6 @@ def test_cases_to_show():
         "c2": "the best mean over the methods",
         "c3": "here the methods differ most",
     }
-    assert list(cases_to_show({"a": rows(0.5), "b": rows(0.6)})) == ["c0"]
+    assert cases_to_show({"a": rows(0.5), "b": rows(0.6)}) == {"c0": "the only case"}
     assert len(cases_to_show({"a": rows(0.5, 0.6, 0.7, 0.8), "b": rows(0.5, 0.6, 0.7, 0.8)})) == 3
     assert "c1" in cases_to_show({"a": rows(0.5, None), "b": rows(0.6, 0.4)})
