@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from medseg.case import NOTE, Case, Finding
-from medseg.errors import BundleError, UnsuitableError, UsageError
+from medseg.errors import BundleError, UnsuitableError, UsageError, did_you_mean
 from medseg.instances import InstanceRule, instances, voxel_ml
 from medseg.volume import Mask, Segments
 
@@ -66,6 +66,16 @@ class Seed:
                 f"a seed inside the {kind}, {_extent(mask)}", got=f"{self}", advice="Give a place inside."
             )
         return tuple(voxel.tolist())
+
+
+def check_mode(mode: str) -> None:
+    """Check that a name is that of a mode.
+
+    Raises:
+        UsageError: it is not; the message suggests the nearest known names.
+    """
+    if mode not in MODES:
+        raise UsageError(f"one of the modes {', '.join(MODES)}", got=mode, advice=did_you_mean(mode, MODES))
 
 
 def seed_of(mode: str, seed_px: Sequence[float] | None, seed_mm: Sequence[float] | None) -> Seed | None:

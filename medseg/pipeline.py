@@ -28,9 +28,9 @@ from medseg.bundle import (
 )
 from medseg.case import NOTE, WARNING, Case
 from medseg.deferred import import_monai
-from medseg.errors import UnsuitableError, UsageError, did_you_mean, error_text
+from medseg.errors import UnsuitableError, UsageError, error_text
 from medseg.io import Input, case_name
-from medseg.modes import MODES, SEMANTIC, ModeRules, Seed, seed_of
+from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
 from medseg.quality.ranges import check_ranges, judge
 from medseg.volume import Mask, Volume, Window
@@ -110,10 +110,7 @@ class Segmenter:
         import_monai()
         from medseg.inference import pick_device
 
-        if mode not in MODES:
-            raise UsageError(
-                f"one of the modes {', '.join(MODES)}", got=mode, advice=did_you_mean(mode, MODES)
-            )
+        check_mode(mode)
         self.mode = mode
         self.device = pick_device(device)
         bundle = open_bundle(task)

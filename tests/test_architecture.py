@@ -77,6 +77,7 @@ ALLOWED = {
             "instances",
             "io",
             "methods",
+            "modes",
             "outputs",
             "pipeline",
             "propagation",

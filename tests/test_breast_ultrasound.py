@@ -103,6 +103,93 @@ def test_each_lesion_a_number(segmenter, run_medseg, tmp_path):
     assert record["labels"] == {"0": "background", "1": "lesion_1", "2": "lesion_2"}
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A picture with two lesions, and its mask of them."""
+    path = tmp_path_factory.mktemp("two") / "two.png"
+    picture, truth, _ = breast_ultrasound(3, lesions=2)
+    Image.fromarray(picture).save(path)
+    return path, truth
+
+
+class TestObject:
+    def test_the_lesion_at_a_seed(self, segmenter, two, run_medseg, tmp_path):
+        """Its mask, its measurements and its files are of one lesion."""
+        path, _ = two
+        lesions = medseg.Segmenter(TASK, "cpu", mode="instance")(path)
+        place = np.argwhere(lesions.mask.array == 2).mean(axis=0).round()
+        command = ("segment", TASK, path, "-o", tmp_path, "--mode", "object", "--seed-px", *place)
+        assert run_medseg(*command) == 0
+        found = np.asarray(Image.open(tmp_path / "two" / "segmentation.png"))
+        assert np.array_equal(found == 1, lesions.mask.array == 2)
+        record = json.loads((tmp_path / "two" / "measurements.json").read_text())
+        assert record["labels"] == {"0": "background", "1": "lesion"}
+        assert record["measurements"]["largest_lesion_area_px"]["value"] == (found == 1).sum()
+        assert record["measurements"]["lesion_count"]["value"] == 1
+        assert record["provenance"]["mode"] == "object"
+        assert record["provenance"]["seed"] == f"{place[0]:g}, {place[1]:g} px"
+        assert "of other objects left out" in record["provenance"]["postprocessing"][-1]
+
+    def test_the_largest_without_a_seed(self, two):
+        path, _ = two
+        found = medseg.segment(path, TASK, "cpu", mode="object").mask.array
+        lesions = medseg.segment(path, TASK, "cpu", mode="instance").mask.array
+        assert np.array_equal(found == 1, lesions == 1)
+
+    @pytest.mark.parametrize(
+        ("seed", "message"),
+        [((0, 0), "away. Give another place"), ((9999, 3), "a seed inside the picture")],
+    )
+    def test_a_seed_that_hits_nothing_rejects_the_picture(
+        self, two, run_medseg, tmp_path, capsys, seed, message
+    ):
+        path, _ = two
+        assert run_medseg("segment", TASK, path, "-o", tmp_path, "--mode", "object", "--seed-px", *seed) == 3
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "two").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--mode", "instance", "--seed-px", 3, 4], "a seed with the mode object; got mode instance"),
+            (["--mode", "object", "--seed-px", 3, 4, "--seed-mm", 1, -2, 3], "one seed; got one in px"),
+            (["--mode", "object", "--seed-px", 3, "nan"], "row and column in px; got 3, nan px"),
+        ],
+    )
+    def test_seeds_that_are_refused_before_anything_runs(
+        self, two, run_medseg, tmp_path, capsys, options, message
+    ):
+        path, _ = two
+        assert run_medseg("segment", TASK, path, "-o", tmp_path, *options) == 2
+        assert message in capsys.readouterr().err
+
+    def test_one_seed_is_no_place_in_several_pictures(self, two, run_medseg, tmp_path, capsys):
+        path, _ = two
+        (tmp_path / "other.png").write_bytes(path.read_bytes())
+        command = ("segment", TASK, path, tmp_path / "other.png", "-o", tmp_path / "out", "--mode", "object")
+        assert run_medseg(*command, "--seed-px", 3, 4) == 2
+        assert "one image with a seed; got 2" in capsys.readouterr().err
+
+
+def test_panoptic(segmenter, two, run_medseg, tmp_path):
+    """The map in colours, the label map and the record say the same; semantic leaves none of them."""
+    path, _ = two
+    assert run_medseg("segment", TASK, path, "-o", tmp_path, "--mode", "panoptic") == 0
+    ids = np.asarray(Image.open(tmp_path / "two" / "segmentation.png"))
+    colours = np.asarray(Image.open(tmp_path / "two" / "panoptic.png")).astype(int)
+    assert np.array_equal(colours @ (1, 256, 65536), ids)
+    record = json.loads((tmp_path / "two" / "panoptic.json").read_text())
+    names = {category["id"]: category["name"] for category in record["categories"]}
+    (annotation,) = record["annotations"]
+    found = [(names[info["category_id"]], info["area"]) for info in annotation["segments_info"]]
+    assert [name for name, _ in found] == ["background", "lesion", "lesion"]
+    assert [area for _, area in found] == np.bincount(ids.ravel(), minlength=4)[1:].tolist()
+    assert np.array_equal(ids > 1, segmenter(path).mask.array == 1)
+    assert run_medseg("segment", TASK, path, "-o", tmp_path) == 0
+    names = ["measurements.json", "overlay.png", "report.html", "segmentation.png"]
+    assert sorted(file.name for file in (tmp_path / "two").iterdir()) == names
+
+
 def test_unknown_mode():
     with pytest.raises(UsageError, match="Did you mean instance"):
         medseg.segment("picture.png", TASK, mode="instances")

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 
+import dicom_phantom
 import numpy as np
+import pydicom
 import pytest
 from dicom_writer import ct_slices
 
@@ -74,6 +76,27 @@ def by_instance(result):
 def test_instances_have_meshes_of_their_own(result, tmp_path):
     meshes = ["airway_1.stl", "left_lung_1.stl", "left_lung_2.stl", "right_lung_1.stl"]
     assert files(by_instance(result).save(tmp_path, ["mesh"])) == sorted([*meshes, "measurements.json"])
+
+
+@pytest.mark.seconds
+def test_many_instances_as_dicom_seg(tmp_path):
+    """Each is a segment with the codes of its category."""
+    name = next(iter(dicom_phantom.GEOMETRIES))
+    array = np.zeros_like(dicom_phantom.labels())
+    array[::2, ::2, ::2] = 1
+    headers, affine = tuple(dicom_phantom.headers(name)), dicom_phantom.ras_affine(name)
+    mask = Mask(array, {0: "background", 1: "left_lung"}, affine=affine, headers=headers)
+    case = Case(mask, np.zeros((1, *array.shape), np.int16))
+    found = ModeRules(mask.labels, {"min_ml": 0}).apply(case, "instance").segmented
+    about = {"task": "lung_ct", "method": "classical", "algorithm_family": "morphological_operations"}
+    quality = {"verdict": "pass", "reasons": []}
+    result = SegmentationResult(found, {}, quality, [], about, case.image, codes=dicom_phantom.CODES)
+    result.save(tmp_path, ["dicom-seg"])
+    segments = pydicom.dcmread(tmp_path / "segmentation.dcm").SegmentSequence
+    count = np.count_nonzero(array)
+    assert count > 256
+    assert [str(segment.SegmentLabel) for segment in segments] == [f"left_lung_{n + 1}" for n in range(count)]
+    assert {segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning for segment in segments} == {"Lung"}
 
 
 class TestPanoptic:

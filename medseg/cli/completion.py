@@ -44,7 +44,7 @@ def _values() -> dict[str, Any]:
     from medseg.bundle import method_names, open_bundle, tasks
     from medseg.data.manifests import SPLITS, shipped_manifests
     from medseg.formats import FORMATS
-    from medseg.pipeline import MODES
+    from medseg.modes import MODES
 
     methods = {name for task in tasks() for name in method_names(open_bundle(task))}
     return {

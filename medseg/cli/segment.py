@@ -89,11 +89,13 @@ def run(options: argparse.Namespace) -> int:
     from medseg.formats import check_formats
     from medseg.io import case_names, search_inputs
     from medseg.io.atomic import require_folder
+    from medseg.modes import check_mode, seed_of
 
+    check_mode(options.mode)
     check_formats(options.formats)
     found = search_inputs(options.input)
     inputs = found.inputs
-    if (options.seed_px or options.seed_mm) and len(inputs) > 1:
+    if seed_of(options.mode, options.seed_px, options.seed_mm) and len(inputs) > 1:
         raise UsageError("one image with a seed", got=f"{len(inputs)}", advice="Segment one after the other.")
     overrides = overrides_of(options.set)
     names = case_names(inputs).values()
