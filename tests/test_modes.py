@@ -8,6 +8,7 @@ from medseg.errors import BundleError, UnsuitableError, UsageError
 from medseg.instances import numbers_of
 from medseg.measurements import measure_lesions
 from medseg.modes import ModeRules, Seed, seed_of
+from medseg.pipeline import Segmenter
 from medseg.volume import Mask
 
 LESION = {0: "background", 1: "lesion"}
@@ -236,3 +237,26 @@ class TestPanoptic:
 def test_rules_that_are_misspelt(rules, message):
     with pytest.raises(BundleError, match=message):
         ModeRules(LESION, **rules)
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize(
+    ("task", "shape", "is_thing"),
+    [
+        ("breast_ultrasound", (9, 9), {"lesion": True, "background": False}),
+        ("retinal_vessel", (9, 9), {"vessel": True}),
+        (
+            "lung_ct",
+            (9, 9, 9),
+            {"left_lung": False, "right_lung": False, "airway": False, "dense_region": True},
+        ),
+    ],
+)
+def test_the_rules_of_the_bundles(task, shape, is_thing):
+    """They resolve, an empty mask passes through, and the categories' numbers are those of the labels."""
+    segmenter = Segmenter(task, "cpu")
+    rules, labels = segmenter._build_result.rules, segmenter.labels
+    affine = np.eye(4) if len(shape) == 3 else None
+    case = Case(Mask(np.zeros(shape, np.uint8), labels, affine=affine), np.zeros((1, *shape)))
+    assert rules.apply(case, "panoptic").segmented.segments.is_thing == is_thing
+    assert list(is_thing)[: len(labels) - 1] == [name for value, name in labels.items() if value]
