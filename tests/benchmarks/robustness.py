@@ -129,7 +129,7 @@ def white(draw: ImageDraw.ImageDraw) -> int | tuple[int, int, int]:
 
 
 def overlap(picture: Picture, _: np.random.Generator, other: Picture) -> Picture:
-    """The next picture's object, moved so that it begins at the middle of this one and covers its right half."""
+    """The next picture's object, moved so that it covers the right half of this one."""
     rows, columns = np.nonzero(picture.mask)
     places = np.argwhere(other.mask)
     begin = np.array([places[:, 0].mean(), places[:, 1].min()])
