@@ -32,6 +32,14 @@ def field_of_view(image: np.ndarray, margin_px: int) -> np.ndarray:
     return found
 
 
+def sector(image: np.ndarray) -> np.ndarray:
+    """As not_black of a picture, with the black structures that it encloses, such as cysts."""
+    from scipy.ndimage import binary_fill_holes
+
+    found: np.ndarray = binary_fill_holes(not_black(image))
+    return found
+
+
 def body(image: np.ndarray, spacing_mm: float) -> np.ndarray:
     """(i, j, k) bool, the body in a CT (1, i, j, k) in HU with voxels of this size along each axis."""
     from medseg.methods.chest.body import inside_body

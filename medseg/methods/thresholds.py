@@ -6,6 +6,7 @@ import numpy as np
 
 from medseg.errors import UsageError, did_you_mean
 from medseg.methods.divisions import one_hot, require_classes, require_distinct
+from medseg.methods.features.contrast import surroundings
 
 HISTOGRAM = ("otsu", "li", "triangle", "isodata", "yen")
 KINDS = ("fixed", "local", *HISTOGRAM)
@@ -75,22 +76,8 @@ class Threshold:
         if self.value is not None:
             return [self.value]
         if self.sigma is not None:
-            return [local_threshold(feature, region, self.sigma, self.weight)]
+            mean, spread = surroundings(feature, region, self.sigma)
+            return [mean + self.weight * spread]
         if self.kind == "otsu" and self.classes > 2:
             return list(filters.threshold_multiotsu(feature[region], self.classes, nbins=BINS))
         return [getattr(filters, f"threshold_{self.kind}")(feature[region])]
-
-
-def local_threshold(feature: np.ndarray, region: np.ndarray, sigma: float, weight: float) -> np.ndarray:
-    """Mean + weight times standard deviation around each pixel of the region, (n,), as Threshold uses it."""
-    from scipy.ndimage import gaussian_filter
-
-    def smooth(values: np.ndarray) -> np.ndarray:
-        found: np.ndarray = gaussian_filter(values * region, sigma, mode="constant")[region]
-        return found
-
-    centred = np.where(region, feature - feature[region].mean(), 0).astype(np.float64)
-    share = smooth(np.ones(region.shape))  # not 0: each pixel of the region counts for itself
-    mean, square = smooth(centred) / share, smooth(centred**2) / share
-    threshold: np.ndarray = mean + weight * np.sqrt(np.maximum(square - mean**2, 0))
-    return threshold + feature[region].mean()

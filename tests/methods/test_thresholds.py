@@ -5,7 +5,7 @@ import pytest
 from skimage import filters
 
 from medseg.errors import UsageError
-from medseg.methods.thresholds import HISTOGRAM, Threshold, local_threshold
+from medseg.methods.thresholds import HISTOGRAM, Threshold
 
 
 @pytest.fixture
@@ -45,23 +45,6 @@ def test_a_local_threshold_finds_a_line_on_a_slope():
     found = Threshold("local", sigma=5, weight=-1)(values[None], np.ones((60, 60), bool))[0] > 0
     assert found[30, 5:-5].all()
     assert found[:, 5:-5].sum() == 50
-
-
-def test_a_local_threshold_does_not_look_outside_the_region():
-    values = np.random.default_rng(0).normal(size=(30, 30))
-    region = np.zeros((30, 30), bool)
-    region[8:20, 8:20] = True
-    expected = local_threshold(values, region, 3, -1)
-    values[~region] = 1e6
-    np.testing.assert_allclose(local_threshold(values, region, 3, -1), expected)
-
-
-def test_its_mean_is_weighted_by_a_gaussian():
-    values = np.zeros((61, 61))
-    values[30, 30] = 1
-    region = np.ones((61, 61), bool)
-    found = local_threshold(values, region, 4, 0).reshape(61, 61)
-    assert found[30, 30] / found[30, 34] == pytest.approx(np.exp(0.5), rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,16 @@ def lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     return labels
 
 
-def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, Box]:
+def found_lungs(
+    array_hu: np.ndarray, spacing_mm: Sequence[float], air: np.ndarray | None = None
+) -> tuple[np.ndarray, Box]:
     """As lungs, but only the labels in a box, and that box.
 
     The box holds all labels with a margin of about a centimetre; it is empty where no lung is found.
+
+    Args:
+        array_hu, spacing_mm: as for lungs.
+        air: (i, j, k) bool, what is taken for air-filled in the place of what is below the threshold.
     """
     hu = _clipped(array_hu)
     step = _step(spacing_mm)
@@ -104,8 +110,7 @@ def found_lungs(array_hu: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.n
     # All boxes are in voxels of the image. Outside the body's box is neither lung nor airway.
     body = _of_voxels(of_blocks, step, hu.shape)
     inside = repeated(blocks[of_blocks], step, shape_of(body))
-    dark = hu[body] < _threshold_hu(hu[body], inside)
-    dark &= inside
+    dark = inside & (hu[body] < _threshold_hu(hu[body], inside) if air is None else air[body])
     rough = _lung_components(hu[body], dark, spacing_mm)
     if not rough.any():
         return NO_LABELS, NOWHERE
