@@ -10,6 +10,7 @@ FIELD_PX = 128  # of the phantoms' field of view, so that a photograph takes a m
 GREEN = "$lambda x: -x[:, 1:2] - {}"
 HUNGRY = "$lambda x: x.new_ones(100_000_000).sum() * 0 - x[:, 1:2] - 1"  # takes 400 MB
 REFUSING = "$lambda x: x.undefined"
+SLEEPING = "$lambda x: __import__('time').sleep(600)"
 DYING = "$lambda x: __import__('os')._exit(3)"
 
 METHOD = """\

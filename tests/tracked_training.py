@@ -113,8 +113,8 @@ def check_complete(client, folder):
     assert len(client.search_model_versions(f"run_id = '{run_id}'")) == 1
 
 
-def wait_for(condition):
-    end = time.monotonic() + 120
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)

@@ -51,14 +51,19 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from medseg.evaluation.ladder import compare_methods
+    from medseg.evaluation.ladder import MethodFailed, compare_methods
     from medseg.evaluation.ladder_plan import plan
 
     use_data(options)
     overrides = overrides_of(options.set) | given(options, "split", manifests="manifest")
     names = [name for name in options.methods.split(",") if name]
-    found = plan(options.task, names, _weights(options.weights), overrides, options.output_dir)
-    print(compare_methods(found))
+    checked = plan(options.task, names, _weights(options.weights), overrides, options.output_dir)
+    try:
+        print(compare_methods(checked))
+    except MethodFailed as error:
+        if error.found:
+            print(error.found)
+        raise
     return EXIT_DONE
 
 

@@ -17,7 +17,7 @@ from medseg.evaluation.ladder_cases import same_cases, strips
 from medseg.evaluation.ladder_plan import Entry, Plan
 from medseg.evaluation.ladder_plot import draw_scores
 from medseg.evaluation.ladder_run import Cost, Failure, run_alone
-from medseg.evaluation.ladder_table import Ladder, Rung, ladder, methods_table, rung, tests_table
+from medseg.evaluation.ladder_table import Ladder, ladder, methods_table, rung, tests_table
 from medseg.evaluation.past_runs import (
     ARTIFACT_FOLDER,
     PARAMETERS_JSON,
@@ -44,7 +44,13 @@ TRACKING = "tracking"
 
 
 class MethodFailed(MedsegError):
-    """One or several methods could not segment or score a case."""
+    """One or several methods could not segment or score a case.
+
+    Attributes:
+        found: the comparison of the others; None if there are none.
+    """
+
+    found: Ladder | None = None
 
 
 def compare_methods(plan: Plan) -> Ladder:
@@ -62,29 +68,40 @@ def compare_methods(plan: Plan) -> Ladder:
     digest = items_digest(plan.items)
     tracker = Tracker(plan.folder / TRACKING, experiment=plan.experiment, run_name=f"compare {plan.title}")
     with tracked(tracker):
-        _describe(
-            tracker, plan, digest, {"methods": ", ".join(e.method.name for e in plan.entries), **plan.changed}
-        )
-        rungs: list[Rung] = []
-        rows: dict[str, tuple[CaseRow, ...]] = {}
-        failures: dict[str, str] = {}
-        for number, entry in enumerate(plan.entries, start=1):
-            name = entry.method.name
-            logger.info("%d of %d: %s", number, len(plan.entries), name)
-            try:
-                cost = _run(plan, entry, digest, tracker.key)
-            except MethodFailed as error:
-                failures[name] = error.got
-                logger.warning("%s", error.got)
-                continue
-            rows[name] = read_rows(plan.folder / name / SCORES_CSV)
-            rungs.append(rung(name, entry.method.kind, entry.method.summary, rows[name], cost))
-        if rungs:
-            found = ladder(plan.title, rungs, rows, [*failures.values(), *plan.warnings])
-            _write(plan, found, rows)
-            _log(tracker, plan, found)
-        if failures:
-            raise _failed(failures, plan.folder)
+        methods = ", ".join(entry.method.name for entry in plan.entries)
+        _describe(tracker, plan, digest, {"methods": methods, **plan.changed})
+        costs, failures = _run_all(plan, digest, tracker.key)
+        found = _compared(plan, tracker, costs, failures) if costs else None
+        if failures or found is None:
+            error = _failed(failures, plan.folder)
+            error.found = found
+            raise error
+    return found
+
+
+def _run_all(plan: Plan, digest: str, parent: str) -> tuple[dict[str, Cost], dict[str, str]]:
+    """The costs of the methods that have scores now, and why the others failed."""
+    costs: dict[str, Cost] = {}
+    failures: dict[str, str] = {}
+    for number, entry in enumerate(plan.entries, start=1):
+        name = entry.method.name
+        logger.info("%d of %d: %s", number, len(plan.entries), name)
+        try:
+            costs[name] = _run(plan, entry, digest, parent)
+        except MethodFailed as failed:
+            failures[name] = failed.got
+            logger.warning("%s", failed.got)
+    return costs, failures
+
+
+def _compared(plan: Plan, tracker: Tracker, costs: Mapping[str, Cost], failures: Mapping[str, str]) -> Ladder:
+    """The comparison of the methods that have scores, written and tracked."""
+    rows = {name: read_rows(plan.folder / name / SCORES_CSV) for name in costs}
+    methods = [entry.method for entry in plan.entries if entry.method.name in costs]
+    rungs = [rung(m.name, m.kind, m.summary, rows[m.name], costs[m.name]) for m in methods]
+    found = ladder(plan.title, rungs, rows, [*failures.values(), *plan.warnings])
+    _write(plan, found, rows)
+    _log(tracker, plan, found)
     return found
 
 

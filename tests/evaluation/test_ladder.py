@@ -3,17 +3,21 @@
 import csv
 import json
 import multiprocessing
+import signal
+import sys
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 import torch
-from ladder_bundle import DYING, FIELD_PX, GREEN, HUNGRY, REFUSING, copy_bundle
-from tracked_training import artifacts, runs
+from ladder_bundle import DYING, FIELD_PX, GREEN, HUNGRY, REFUSING, SLEEPING, copy_bundle
+from tracked_training import artifacts, runs, wait_for
 
 from medseg.bundle import Lineage, open_bundle, parse, write_lineage
 from medseg.evaluation import ladder as module
 from medseg.evaluation.past_runs import load_run, read_rows
+from medseg.tracking.tracker import mark_killed_runs
 
 pytestmark = pytest.mark.seconds
 
@@ -31,7 +35,7 @@ NETWORK = {
 def place(phantom_data, mlflow_client, tmp_path, monkeypatch):
     """A working folder with a bundle of small methods, data and an MLflow store."""
     methods = {"hungry": HUNGRY, "green": GREEN.format(1), "greener": GREEN.format(0.5)}
-    copy_bundle(tmp_path, **methods, refusing=REFUSING, dying=DYING)
+    copy_bundle(tmp_path, **methods, refusing=REFUSING, dying=DYING, sleeping=SLEEPING)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -127,19 +131,19 @@ def assert_runs(client, methods, record):
 @pytest.mark.slow
 def test_methods_that_fail(compare, place, mlflow_client, capsys):
     """The others are compared; the failed ones are named with case and reason."""
-    assert compare("refusing,green,dying,greener", "--output_dir", "here") == 1
-    said = capsys.readouterr().err
+    assert compare("refusing,green,dying", "--output_dir", "here") == 1
+    out, said = capsys.readouterr()
+    assert "phantoms test: 2 cases" in out
     assert "refusing failed on 4: medseg could not process it (AttributeError in" in said
     assert "dying failed on 4: its process ended with exit code 3" in said
     record = json.loads((place / "here/comparison.json").read_text())
-    assert [rung["method"] for rung in record["rungs"]] == ["green", "greener"]
-    assert len(record["tests"]) == 1
+    assert [rung["method"] for rung in record["rungs"]] == ["green"]
+    assert record["tests"] == []
     assert any("refusing failed on 4" in warning for warning in record["warnings"])
     assert "dying failed on 4" in (place / "here/comparison.html").read_text()
     parent, *children = runs(mlflow_client, "retinal_vessel")
     status = {run.info.run_name: run.info.status for run in children}
-    finished = dict.fromkeys(("green", "greener"), "FINISHED")
-    assert status == {"refusing": "FAILED", "dying": "FAILED", **finished}
+    assert status == {"refusing": "FAILED", "dying": "FAILED", "green": "FINISHED"}
     assert parent.info.status == "FAILED"
     assert "comparison.html" in artifacts(mlflow_client, parent.info.run_id)
     assert "failed on 4" in children[0].data.tags["mlflow.note.content"]
@@ -161,6 +165,28 @@ def test_ctrl_c_ends_all_runs(compare, mlflow_client, monkeypatch):
     found = runs(mlflow_client, "retinal_vessel")
     assert [run.info.run_name for run in found] == ["compare retinal_vessel phantoms test", "green"]
     assert {run.info.status for run in found} == {"KILLED"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_is_left(place, phantom_data, mlflow_client, number):
+    """However the command ends, the process of its method ends with it."""
+    words = ["compare", "retinal_vessel", "--methods", "sleeping,green", "--manifest", phantom_data.manifest]
+    command = [sys.executable, "-m", "medseg.cli", *words, "--output_dir", "here"]
+    started = psutil.Popen([str(word) for word in command], cwd=place)
+    try:
+        wait_for(started.children, 300)
+        children = started.children(recursive=True)
+        started.send_signal(number)
+        assert started.wait(60) == (1 if number == signal.SIGTERM else -number)
+        _, alive = psutil.wait_procs(children, timeout=300)
+        assert alive == []
+    finally:
+        if started.is_running():
+            started.terminate()
+    mark_killed_runs()
+    found = {run.info.run_name: run.info.status for run in runs(mlflow_client, "retinal_vessel")}
+    assert found == {"compare retinal_vessel phantoms test": "KILLED", "sleeping": "KILLED"}
 
 
 @pytest.mark.parametrize(
