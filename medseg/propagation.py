@@ -84,7 +84,7 @@ class Track:
             OSError: the files can't be written; nothing was written.
         """
         directory = Path(directory)
-        shared = {
+        shared: dict[str, Any] = {
             "measurements": self.measurements,
             "quality": judge(self.warnings),
             "warnings": self.warnings,
@@ -115,9 +115,9 @@ def propagate(
 ) -> SegmentationResult:
     """Carry an object that is drawn on one slice of a volume, or on several, through the neighbouring slices.
 
-    It is carried slice by slice in both directions, until it has vanished: its area is under a tenth of the
-    drawn one, or most of the values inside are nearer to those of its surroundings. Between two drawn slices
-    it is the mean of both directions, and never ends.
+    It is carried slice by slice in both directions, until it has vanished: its area is under a twentieth of
+    the drawn one, or most of the values inside are nearer to those of its surroundings. Between two drawn
+    slices it is the mean of both directions, and never ends.
 
     Args:
         source: a volume file; for DICOM also a folder or a zip archive. Or a Volume.

@@ -222,8 +222,8 @@ def read_pages(path: Path) -> Iterator[np.ndarray]:
                     yield np.moveaxis(_decode_page(page)[..., :3], -1, 0)
             return
         with Image.open(path) as pages:
-            for page in ImageSequence.Iterator(pages):
-                yield np.moveaxis(_pixels(page), -1, 0)
+            for picture in ImageSequence.Iterator(pages):
+                yield np.moveaxis(_pixels(picture), -1, 0)
     except UnidentifiedImageError as error:
         raise UnreadableError(
             "a film: DICOM ultrasound, a folder of pictures, or a TIFF or GIF of several pages",

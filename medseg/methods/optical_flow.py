@@ -27,7 +27,7 @@ LEAST_BAND_PX = 2
 GAP = 0.1  # of the object's radius: thinner structures in the object, such as vessels, are filled
 SMOOTHING_PX = 1.0  # standard deviation of the Gaussian against noise and speckle
 DISTINCT = 0.75  # share of pixels on the drawn slice whose value tells inside from outside
-LEAST_AREA = 0.1  # of the drawn area; less has vanished
+LEAST_AREA = 0.05  # of the drawn area; less has vanished
 LEAST_PX = 5
 AGREEING = 0.5  # share of the carried pixels whose value is the object's; fewer, and it has vanished
 
@@ -166,15 +166,20 @@ def refined(level: np.ndarray, rival: np.ndarray, owned: np.ndarray, start: Draw
 
     Args:
         level: (row, column) carried signed distance.
+        rival: (row, column) that of other tissue with the object's values.
         owned: (row, column) bool, pixels with the object's values.
         start: the drawn object.
     """
+    from scipy.ndimage import binary_fill_holes
+
     near = (level > -start.band) & (level > rival)
     gap = GAP * start.radius
     own = owned & near
     solid = signed_distance(signed_distance(own, start.pixel) > -gap, start.pixel) > gap  # a closing
     own = _without_spikes((own | solid) & near, gap / 2, start.pixel)
-    return signed_distance(_main_part(own, level > 0), start.pixel)
+    main = _main_part(own, level > 0)
+    # What has its values and is enclosed by it is no rival.
+    return signed_distance(main | (binary_fill_holes(main) & owned), start.pixel)
 
 
 def _without_spikes(mask: np.ndarray, width: float, pixel: tuple[float, float]) -> np.ndarray:

@@ -101,7 +101,7 @@ def _tiles(film: Film, masks: np.ndarray, drawn: int) -> list[tuple[int, np.ndar
     if drawn not in chosen:
         chosen.remove(min(chosen, key=lambda number: abs(int(number) - drawn)))
         chosen.add(drawn)
-    box = _view(masks.any(axis=0))
+    box = _view(np.asarray(masks.any(axis=0)))
     return [
         (int(number), draw_picture_overlay(film.frames[number][box][None], Mask(masks[number][box])))
         for number in sorted(chosen)

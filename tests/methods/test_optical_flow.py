@@ -53,10 +53,10 @@ def test_it_ends_where_its_values_end():
 
 
 def test_it_ends_where_it_becomes_small():
-    truth = [disc((80, 80), (40, 40), radius) for radius in (16, 13, 10, 7, 3, 2, 0)]
+    truth = [disc((80, 80), (40, 40), radius) for radius in (16, 13, 10, 8, 6, 5, 4, 3)]
     levels, reason = follow(drawn(100.0 * truth[0], truth[0], PIXEL), [100.0 * mask for mask in truth[1:]])
-    assert (len(levels), reason) == (3, SMALL)
-    assert overlap(levels[-1] > 0, truth[3]) > 0.75
+    assert (len(levels), reason) == (6, SMALL)
+    assert overlap(levels[-1] > 0, truth[6]) > 0.75
 
 
 def test_it_does_not_grow_into_a_wall_of_the_same_values():
@@ -76,6 +76,16 @@ def test_thin_structures_inside_stay_inside():
     image[47:49, 30:60] = 0
     levels, _ = follow(drawn(image, truth, PIXEL), [image] * 3)
     assert (levels[-1] > 0)[47:49, 32:58].all()
+
+
+def test_what_it_encloses_with_its_values_is_its_own():
+    """An island in a hole, as lung above the dome of the liver, is no rival."""
+    truth = disc((96, 96), (48, 48), 30)
+    ring = truth & ~disc((96, 96), (48, 48), 14) | disc((96, 96), (48, 48), 6)
+    levels, _ = follow(drawn(100.0 * truth, truth, PIXEL), [100.0 * ring, 100.0 * truth])
+    assert not (levels[0] > 0)[48, 58]
+    assert (levels[0] > 0)[48, 48]
+    assert (levels[1] > 0)[48, 48]
 
 
 def test_values_that_do_not_tell_are_not_used():
