@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from medseg.errors import DataError
+
 HELD_OUT = 0.2  # of the samples, for the sigmoid
 
 
@@ -60,6 +62,9 @@ class SupportVectors(torch.nn.Module):
 
         The sample has as many pixels of each class, as far as there are. The machine takes them as equal,
         the sigmoid by their weights, so that probabilities are those of whole images.
+
+        Raises:
+            DataError: there are fewer samples than landmarks.
         """
         from sklearn.kernel_approximation import Nystroem
         from sklearn.model_selection import train_test_split
@@ -68,6 +73,12 @@ class SupportVectors(torch.nn.Module):
         kept, held = train_test_split(
             np.arange(len(labels)), test_size=HELD_OUT, stratify=labels, random_state=seed
         )
+        if len(kept) < len(self.landmarks):
+            raise DataError(
+                f"at least {len(self.landmarks)} pixels to take as landmarks",
+                got=f"{len(kept)} pixels of the training images",
+                advice="Raise per_class, add images, or lower landmarks.",
+            )
         mean, spread = samples[kept].mean(axis=0), samples[kept].std(axis=0)
         spread[spread < 1e-6] = 1
         count, features = self.landmarks.shape

@@ -11,6 +11,8 @@ from ignite.engine import Engine, Events
 
 from medseg.errors import DataError
 
+FEWEST = 10  # pixels of a class, of which some are held out
+
 
 class FitToPixels:
     """Trains a medseg.methods.pixel_classifier.PixelClassifier under MONAI's trainer.
@@ -46,15 +48,16 @@ class FitToPixels:
         """Fit the classifier; its log loss, weighted as in whole images, becomes a metric.
 
         Raises:
-            DataError: a class is missing in the training images.
+            DataError: a class is missing in the training images, or has hardly a pixel.
         """
         samples, labels, weights = (np.concatenate(parts) for parts in zip(*self.samples, strict=True))
-        missing = sorted(set(range(self.classes)) - set(labels.tolist()))
-        if missing:
+        counts = np.bincount(labels, minlength=self.classes).tolist()
+        if min(counts) < FEWEST:
+            few = [f"{count} of class {number}" for number, count in enumerate(counts) if count < FEWEST]
             raise DataError(
-                f"training images with pixels of all {self.classes} classes",
-                got=f"none of the class {', '.join(map(str, missing))}",
-                advice="Add images whose masks have it, or correct the masks.",
+                f"training images with at least {FEWEST} pixels of each of {self.classes} classes",
+                got=", ".join(few),
+                advice="Add images whose masks have the class, or correct the masks.",
             )
         self.network.classifier.fit(samples, labels, weights, self.seed)
         engine.state.metrics["fit_loss"] = log_loss(self.network.classify(samples), labels, weights)

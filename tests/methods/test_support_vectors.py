@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import LinearSVC
 
 from medseg.bundle import load_weights
+from medseg.errors import DataError
 from medseg.methods.support_vectors import SupportVectors
 
 
@@ -71,3 +72,9 @@ def test_weights_are_tensors_alone(tmp_path):
     assert loaded.fitted
     given = torch.from_numpy(samples)
     assert torch.equal(loaded(given), machine(given))
+
+
+def test_fewer_samples_than_landmarks():
+    samples, labels = rings(count=100)
+    with pytest.raises(DataError, match="got 80 pixels"):
+        SupportVectors(features=3, landmarks=90).fit(samples, labels, np.ones(100), seed=0)

@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_weights():
 
 
 def test_without_a_target_nothing_is_fitted():
-    with pytest.raises(DataError, match="class 1"):
+    with pytest.raises(DataError, match="got 0 of class 1"):
         trained(classes=1)
 
 
