@@ -10,7 +10,7 @@ from typing import Any
 from medseg.errors import UsageError, did_you_mean
 
 # What a format may require of the result.
-ANY, VOLUME, DICOM, SEGMENTS = "any", "volume", "dicom", "segments"
+ANY, VOLUME, DICOM, SEGMENTS, TISSUES = "any", "volume", "dicom", "segments", "tissues"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Format:
         summary: a description for the help.
         files: the files that it may write into a result's folder; {label} stands for the name of each label.
         needs: what it requires of the result: ANY for pictures and volumes, VOLUME for volumes, DICOM for a
-            series of DICOM images with their identifiers, SEGMENTS for a mask whose objects have numbers.
+            series of DICOM images with their identifiers, SEGMENTS for a mask whose objects have numbers,
+            TISSUES for a task that tells what its labels hold.
         write: "module:function" that takes (SegmentationResult, folder); imported when it is called.
         usual: whether it is written by default for a result that meets `needs`; with SEGMENTS in the mode
             panoptic alone.
@@ -85,6 +86,13 @@ FORMATS = {
             "medseg.outputs:write_panoptic",
             SEGMENTS,
             usual=True,
+        ),
+        Format(
+            "tissue",
+            "second label map of a volume: the tissues inside the labels; their volumes in measurements.json",
+            ("tissue.nii.gz", "tissue.png"),
+            "medseg.outputs:write_tissue",
+            TISSUES,
         ),
         Format("html", "page for review", ("report.html",), "medseg.outputs:write_html", usual=True),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from medseg import reports
 from medseg.errors import UnsuitableError
-from medseg.formats import ANY, DICOM, FORMATS, SEGMENTS, Format, check_formats, usual_formats
+from medseg.formats import ANY, DICOM, FORMATS, SEGMENTS, TISSUES, Format, check_formats, usual_formats
 from medseg.io import write_mask
 from medseg.io.atomic import atomic_files
 from medseg.io.nifti_affine import lean_warnings
@@ -42,6 +42,9 @@ class SegmentationResult:
         window: the range of a volume's values that is shown; None for all but the extremes.
         codes: label or category to its codes for DICOM SEG (dicom_codes in metadata.json); empty if the
             bundle has none.
+        find_tissues: computes what the labels hold: a second mask on the same grid, and its measurements;
+            None for a task that tells no tissues apart. It is called where the format tissue is asked for.
+        tissues: that second mask, once it was asked for.
     """
 
     mask: Mask
@@ -53,6 +56,8 @@ class SegmentationResult:
     field_of_view: np.ndarray | None = None
     window: Window | None = None
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    find_tissues: Callable[[], tuple[Mask, dict[str, dict[str, Any]]]] | None = None
+    tissues: Mask | None = None
 
     def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
         """Write the result in the given formats, and measurements.json as the last file.
@@ -80,7 +85,7 @@ class SegmentationResult:
         check_formats(formats)
         for name in formats:
             _require_fitting(FORMATS[name], self)
-        result, formats = _without_unreferable(_with_lean(self, formats), formats)
+        result, formats = _without_unreferable(_with_lean(_with_tissues(self, formats), formats), formats)
         for warning in result.warnings[len(self.warnings) :]:
             logger.warning("%s: warning: %s", directory, warning)
         with atomic_files(directory, _earlier(directory), last=_RECORD) as stage:
@@ -95,6 +100,15 @@ class SegmentationResult:
             return self
         quality = {"verdict": "warn", "reasons": [*self.quality["reasons"], *texts]}
         return dataclasses.replace(self, warnings=[*self.warnings, *texts], quality=quality)
+
+
+def _with_tissues(result: SegmentationResult, formats: Sequence[str]) -> SegmentationResult:
+    """The result with the tissues and their measurements, if a format needs them."""
+    asked_for = any(FORMATS[name].needs == TISSUES for name in formats)
+    if not asked_for or result.tissues is not None or result.find_tissues is None:
+        return result
+    tissues, measurements = result.find_tissues()
+    return dataclasses.replace(result, tissues=tissues, measurements=result.measurements | measurements)
 
 
 def _with_lean(result: SegmentationResult, formats: Sequence[str]) -> SegmentationResult:
@@ -158,6 +172,12 @@ def _require_fitting(record: Format, result: SegmentationResult) -> None:
         return
     if record.needs != ANY and result.mask.affine is None:
         raise UnsuitableError(f"a volume, to write {record.name}", got="a picture", advice="Ask for png.")
+    if record.needs == TISSUES and result.find_tissues is None:
+        raise UnsuitableError(
+            f"a task that tells tissues apart, to write {record.name}",
+            got=str(result.provenance["task"]),
+            advice="Leave the format out, or see the result of that task's bundle.",
+        )
     if record.needs == DICOM and not result.mask.headers:
         raise UnsuitableError(
             f"a DICOM series, to write {record.name}, which refers to its slices",
@@ -216,6 +236,14 @@ def write_png(result: SegmentationResult, directory: Path) -> None:
     write_picture(overlay, directory / "overlay.png")
 
 
+def write_tissue(result: SegmentationResult, directory: Path) -> None:
+    """Write the second label map, and its picture."""
+    if result.tissues is not None:
+        write_mask(result.tissues, directory / "tissue.nii.gz")
+        picture = reports.draw_regions(result.image, result.tissues, result.window)
+        write_picture(picture, directory / "tissue.png")
+
+
 def write_panoptic(result: SegmentationResult, directory: Path) -> None:
     """Write panoptic.json in COCO's form and, for a picture, the map in colours that belongs to it."""
     reports.write_panoptic(result.mask, directory, result.provenance["input"])
@@ -228,6 +256,7 @@ def write_html(result: SegmentationResult, directory: Path) -> None:
         mask=result.mask,
         field_of_view=result.field_of_view,
         window=result.window,
+        tissues=result.tissues,
         **_shared(result),
     )
 
@@ -237,6 +266,7 @@ def _write_record(result: SegmentationResult, directory: Path) -> None:
         directory / _RECORD,
         task=result.provenance["task"],
         labels=result.mask.labels,
+        tissues=result.tissues.labels if result.tissues else {},
         **_shared(result),
     )
 

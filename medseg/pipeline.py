@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 # A path, or an image in memory; see medseg.transforms.load.as_volume.
 Source: TypeAlias = "Input | Volume | torch.Tensor | np.ndarray"
+Measures: TypeAlias = dict[str, dict[str, Any]]  # name to {"value", "unit"}
 
 logger = logging.getLogger(__name__)
 
@@ -188,6 +190,8 @@ class ResultBuilder:
         extras: names of data entries that are kept in the Case where a method produces them.
         window: how a volume is shown: name, centre, width and unit (see medseg.volume.Window).
         instances, panoptic: see medseg.modes.ModeRules.
+        tissues: a function from a Case and its measurements to a second mask, which says what the labels
+            hold, and its measurements. It is called only for a result that is written with it.
     """
 
     def __init__(
@@ -195,7 +199,7 @@ class ResultBuilder:
         bundle_root: str | Path,
         weights: Sequence[str | Path],
         labels: Mapping[int | str, str],
-        measure: Callable[[Case], dict[str, dict[str, Any]]],
+        measure: Callable[[Case], Measures],
         plausible: Mapping[str, tuple[float, float]],
         method: str,
         may_be_empty: bool = False,
@@ -203,6 +207,7 @@ class ResultBuilder:
         window: Mapping[str, Any] | None = None,
         instances: Mapping[str, Any] | None = None,
         panoptic: Mapping[str, Any] | None = None,
+        tissues: Callable[[Case, Measures], tuple[Mask, Measures]] | None = None,
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
         self.may_be_empty, self.extras = may_be_empty, tuple(extras)
@@ -211,7 +216,7 @@ class ResultBuilder:
         self.weights_sha256 = digests[0] if len(digests) == 1 else digests or None
         self.labels = {int(value): name for value, name in labels.items()}
         self.rules = ModeRules(self.labels, instances, panoptic)
-        self.measure = measure
+        self.measure, self.tissues = measure, tissues
         self.plausible = plausible
         self.method = read_method(self.bundle, method)
 
@@ -261,6 +266,7 @@ class ResultBuilder:
             case.field_of_view,
             case.window,
             self.bundle.metadata.get("dicom_codes", {}),
+            None if self.tissues is None else partial(self.tissues, case, measurements),
         )
 
     def _provenance(self, source: str, image: np.ndarray) -> dict[str, Any]:

@@ -34,7 +34,7 @@ ALLOWED = {
     "methods": {"boxes", "filling", "morphology"},
     "inference": {"io"},
     "postprocessing": {"boxes", "grid", "methods", "morphology", "transforms"},
-    "measurements": {"instances"},
+    "measurements": {"boxes", "instances", "morphology"},
     "metrics": set(),
     "reports": {"colours", "io"},
     "formats": set(),

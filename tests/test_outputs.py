@@ -231,3 +231,54 @@ class TestFormats:
         assert usual_formats(is_volume=False) == ["png", "html"]
         assert usual_formats(is_volume=True) == ["nifti", "png", "html"]
         assert usual_formats(is_volume=False, is_panoptic=True) == ["png", "coco-panoptic", "html"]
+
+
+def halves(result):
+    """What a task says about its labels: here the upper and lower half of the left lung."""
+    array = (result.mask.array == 1) * np.uint8(1)
+    array[..., 15:] *= 2
+    tissues = dataclasses.replace(result.mask, array=array, labels={0: "background", 1: "low", 2: "high"})
+    return tissues, {"low_volume_ml": {"value": 3.5, "unit": "ml"}}
+
+
+@pytest.mark.seconds
+def test_tissues_are_written_where_they_are_asked_for(result, tmp_path):
+    asked = []
+
+    def find_tissues():
+        asked.append(True)
+        return halves(result)
+
+    result = dataclasses.replace(result, find_tissues=find_tissues)
+    folder = result.save(tmp_path / "out")
+    assert not asked
+    assert "tissues" not in json.loads((folder / "measurements.json").read_text())
+    result.save(folder, ["html", "tissue", "nifti"])
+    assert files(folder) == [
+        *("measurements.json", "report.html", "segmentation.nii.gz", "tissue.nii.gz", "tissue.png"),
+    ]
+    assert len(asked) == 1
+    again = read_mask(folder / "tissue.nii.gz", {0: "background", 1: "low", 2: "high"})
+    assert np.array_equal(again.array, halves(result)[0].array)
+    record = json.loads((folder / "measurements.json").read_text())
+    assert record["tissues"] == {"0": "background", "1": "low", "2": "high"}
+    assert record["measurements"].keys() == {"left_lung_volume_ml", "low_volume_ml"}
+    page = (folder / "report.html").read_text()
+    assert "<h2>Tissues</h2>" in page
+    assert "Low volume" in page
+    result.save(folder)
+    assert files(folder) == ["measurements.json", "overlay.png", "report.html", "segmentation.nii.gz"]
+    assert "<h2>Tissues</h2>" not in (folder / "report.html").read_text()
+
+
+def test_tissues_need_a_task_that_tells_them_apart(result, tmp_path):
+    with pytest.raises(UnsuitableError, match="a task that tells tissues apart, to write tissue"):
+        result.save(tmp_path / "out", ["tissue"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_tissues_of_a_picture_are_refused(result, tmp_path):
+    mask = Mask(np.ones((20, 20), np.uint8), {0: "background", 1: "lesion"})
+    picture = dataclasses.replace(result, mask=mask, image=np.ones((1, 20, 20), np.uint8))
+    with pytest.raises(UnsuitableError, match="a volume, to write tissue"):
+        picture.save(tmp_path / "out", ["tissue"])

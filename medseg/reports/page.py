@@ -48,6 +48,7 @@ def write_page(
     provenance: Mapping[str, Any],
     field_of_view: np.ndarray | None = None,
     window: Window | None = None,
+    tissues: Mask | None = None,
 ) -> None:
     """Write report.html, in full or not at all.
 
@@ -66,13 +67,16 @@ def write_page(
         provenance: bundle, weights, versions, input and date; may be nested.
         field_of_view: (row, column) bool, True where the picture was analysed; not for volumes.
         window: the range of a volume's values that is shown; None for all but the extremes.
+        tissues: a second mask of a volume on the same grid, which gets pictures of its own; None for none.
 
     Raises:
         UnsuitableError: the image has a shape that can't be shown, or a volume has no affine.
         MedsegError: the mask or the field of view is on another grid than the image.
     """
     pictures = (
-        volume_pictures(image, mask, window) if image.ndim == 4 else _picture(image, mask, field_of_view)
+        volume_pictures(image, mask, window, tissues)
+        if image.ndim == 4
+        else _picture(image, mask, field_of_view)
     )
     html = render(
         "volume.html.j2" if image.ndim == 4 else "page.html.j2",

@@ -25,6 +25,7 @@ def write_record(
     quality: Mapping[str, Any],
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
+    tissues: Mapping[int, str] | None = None,
 ) -> None:
     """Write measurements.json: strict JSON in UTF-8, keys in the given order, in full or not at all.
 
@@ -36,6 +37,7 @@ def write_record(
         quality: the result of the quality checks.
         warnings: sentences for the user; empty if there are none.
         provenance: bundle, weights, versions, input and date.
+        tissues: value of the second label map to name; left out if there is none.
 
     Raises:
         MedsegError: JSON can't hold a value; see `plain`.
@@ -43,6 +45,7 @@ def write_record(
     record = {
         "task": task,
         "labels": {int(value): name for value, name in labels.items()},
+        **({"tissues": {int(value): name for value, name in tissues.items()}} if tissues else {}),
         "measurements": measurements,
         "warnings": list(warnings),
         "quality": quality,

@@ -111,6 +111,7 @@ def side_by_side(
     names: Mapping[int, str],
     head: str,
     paint: Callable[[View], np.ndarray] = paint_contours,
+    colour: Callable[[int], tuple[int, int, int]] = colour_rgb,
 ) -> np.ndarray:
     """Lay slices side by side on a sheet, (row, column, 3) uint8, with captions, letters and scale bars.
 
@@ -119,6 +120,7 @@ def side_by_side(
         names: label to its name in the legend; 0 is left out. The last ones are counted where not all fit.
         head: the text above the slices.
         paint: a function from a slice to (row, column, 3) uint8 on its pixels.
+        colour: a function from a label to its colour in the legend.
     """
     from PIL import Image, ImageDraw
 
@@ -129,7 +131,7 @@ def side_by_side(
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN_PX, _TEXT_PX), head, _INK, _font(_TEXT_PX))
     left = 2 * _MARGIN_PX + round(draw.textlength(head, _font(_TEXT_PX)))
-    _write_legend(draw, left, width - _MARGIN_PX, names)
+    _write_legend(draw, left, width - _MARGIN_PX, names, colour)
     left = _MARGIN_PX
     for view in views:
         top = heads + _MARGIN_PX
@@ -160,7 +162,13 @@ def _write_around(draw: ImageDraw, view: View, left: int, top: int) -> None:
     draw.text((right - bar - 8, below), f"{length_mm} mm", _INK, _font(_TEXT_PX), anchor="rm")
 
 
-def _write_legend(draw: ImageDraw, left: int, right: int, names: Mapping[int, str]) -> None:
+def _write_legend(
+    draw: ImageDraw,
+    left: int,
+    right: int,
+    names: Mapping[int, str],
+    colour: Callable[[int], tuple[int, int, int]],
+) -> None:
     """Write as many of the names as fit, in the order of their labels, each after a line in its colour."""
     font = _font(_TEXT_PX)
     texts = {value: name.replace("_", " ") for value, name in names.items() if value}
@@ -174,8 +182,8 @@ def _write_legend(draw: ImageDraw, left: int, right: int, names: Mapping[int, st
     for value, text in sorted(shortened(texts, count)[0].items(), reverse=True):
         right -= round(draw.textlength(text, font))
         draw.text((right, _TEXT_PX), text, _INK, font)
-        middle, colour = round(1.6 * _TEXT_PX), colour_rgb(value)
-        draw.rectangle((right - 36, middle - 1, right - 10, middle + 1), colour)
+        middle = round(1.6 * _TEXT_PX)
+        draw.rectangle((right - 36, middle - 1, right - 10, middle + 1), colour(value))
         right -= _KEY_PX
 
 

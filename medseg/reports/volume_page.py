@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medseg.io.raster import encode_jpeg
 from medseg.reports.legend import in_text
 from medseg.reports.picture_overlay import COLOURS
 from medseg.reports.volume_overlay import (
@@ -21,6 +22,7 @@ from medseg.reports.volume_overlay import (
     note,
     three_views,
 )
+from medseg.reports.volume_regions import draw_regions
 from medseg.reports.volume_views import Displayed, View, cut, label_profiles, to_displayed, values_in
 from medseg.volume import Mask, Window
 
@@ -34,13 +36,16 @@ _SIDES = {"R": "the patient's right", "A": "the front", "S": "the head"}
 _MINUS = "\N{MINUS SIGN}"
 
 
-def volume_pictures(image: np.ndarray, mask: Mask, window: Window | None) -> dict[str, Any]:
+def volume_pictures(
+    image: np.ndarray, mask: Mask, window: Window | None, tissues: Mask | None = None
+) -> dict[str, Any]:
     """The variables that volume.html.j2 needs for a volume.
 
     Args:
         image: (1, i, j, k).
         mask: (i, j, k), the labels on its grid, with the affine.
         window: the range of values that is shown; None for all but the extremes.
+        tissues: a second mask on the same grid; None for none.
 
     Returns:
         views and slices as pictures; start, the index of the slice that is shown first; texts; the script
@@ -68,7 +73,13 @@ def volume_pictures(image: np.ndarray, mask: Mask, window: Window | None) -> dic
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         "found": set(profiles),
+        "regions": "" if tissues is None else _regions(image, tissues, window),
     }
+
+
+def _regions(image: np.ndarray, tissues: Mask, window: Window | None) -> str:
+    drawn = draw_regions(image, tissues, window)
+    return _data_url("jpeg", encode_jpeg(drawn, max(drawn.shape)))
 
 
 def _evenly(count: int, through: int) -> range:
