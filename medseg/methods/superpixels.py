@@ -28,11 +28,14 @@ class Slic:
 
     def __call__(self, features: np.ndarray, region: np.ndarray) -> np.ndarray:
         """Numbers (spatial...) from 1 of features (F, spatial...), 0 outside the region (spatial...)."""
+        from scipy.ndimage import find_objects
         from skimage.segmentation import slic
 
-        rows = np.moveaxis(standardised(features, region), 0, -1)
-        asked = max(2, round(self.most * region.size / np.count_nonzero(region)))
-        numbers = slic(rows, asked, self.compactness, channel_axis=-1, start_label=1)
+        (box,) = find_objects(region.astype(np.uint8))
+        rows = np.moveaxis(standardised(features[(slice(None), *box)], region[box]), 0, -1)
+        asked = max(2, round(self.most * region[box].size / np.count_nonzero(region)))
+        numbers = np.zeros(region.shape, dtype=np.int32)
+        numbers[box] = slic(rows, asked, self.compactness, channel_axis=-1, start_label=1)
         return _renumbered(np.where(region, numbers, 0))
 
 
