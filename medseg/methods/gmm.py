@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class GaussianMixture:
         logs = np.log(fitted.weights_) + _densities(rows, fitted.means_, fitted.covariances_)
         return _placed(self._with_neighbours(logs, region), region)
 
-    def _fitted(self, rows: np.ndarray):  # type: ignore[no-untyped-def]  # scikit-learn has no types
+    def _fitted(self, rows: np.ndarray) -> Any:
         from sklearn import mixture
         from sklearn.exceptions import ConvergenceWarning
 
