@@ -25,7 +25,7 @@ from medseg.reports.volume_views import (
 )
 from medseg.volume import Mask, Window
 
-PANEL_PX = 360  # long side of an embedded picture
+PANEL_PX = 320  # long side of an embedded picture
 _DETAIL = 0.4  # side of a detail as a share of the picture's long side
 _LARGE = 0.6  # a target that takes this share of the picture's side
 _THIN = 0.25  # and fills less than this share of its own box is shown in a detail

@@ -175,10 +175,10 @@ def test_no_process_is_left(place, phantom_data, mlflow_client, number):
     command = [sys.executable, "-m", "medseg.cli", *words, "--output_dir", "here"]
     started = psutil.Popen([str(word) for word in command], cwd=place)
     try:
-        wait_for(started.children, 300)
+        wait_for((place / "here/sleeping/masks").is_dir, 300)
         children = started.children(recursive=True)
         started.send_signal(number)
-        assert started.wait(60) == (1 if number == signal.SIGTERM else -number)
+        assert started.wait(300) == (1 if number == signal.SIGTERM else -number)
         _, alive = psutil.wait_procs(children, timeout=300)
         assert alive == []
     finally:
