@@ -75,7 +75,7 @@ class Track:
         If anything fails, the directory stays as it was.
 
         Args:
-            directory: created if it is missing; an earlier result in it is replaced.
+            directory: created if it is missing; an earlier track in it is replaced.
 
         Returns:
             The directory.

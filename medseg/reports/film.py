@@ -129,7 +129,7 @@ def _chart(name: str, unit: str, rows: Sequence[Mapping[str, Any]], key: str) ->
     return {
         "name": name,
         "unit": unit,
-        "top": f"{top:.4g}",
+        "top": f"{top:.0f}" if top >= 1000 else f"{top:.4g}",
         "lines": [" ".join(line) for line in lines if line],
         "last": len(rows),
         "seconds": rows[-1]["time_s"],
