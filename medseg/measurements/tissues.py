@@ -115,7 +115,7 @@ class LungTissues:
         lung_hu = np.clip(image_hu, *TUBE_HU)
         typical = np.median(lung_hu[inner]) if inner.any() else TUBE_HU[0]
         lung_hu[~inner] = typical  # the chest wall is no tube, nor its border
-        small, small_mm = coarse(lung_hu, step), spacing_mm * step
+        small, small_mm = coarse(lung_hu, step.tolist()), spacing_mm * step
         ground_glass_hu, dense_hu = self.lower_hu[-2:]
         where = (small > typical + self.least_tube_hu) & ~_thick(small >= dense_hu, small_mm)
         tubes = self._tubes(small, where, small_mm)
@@ -135,7 +135,7 @@ class LungTissues:
             part = np.s_[..., low : stop + reach]
             within = where[part].copy()
             within[..., : start - low] = within[..., stop - low :] = False
-            values = tubularity(image[part], within, spacing_mm, self.vessel_radii_mm)
+            values = tubularity(image[part], within, spacing_mm.tolist(), self.vessel_radii_mm)
             tubes[part] |= values >= self.least_tube_hu
         return tubes
 

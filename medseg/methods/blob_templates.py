@@ -127,7 +127,7 @@ class BlobTemplates(torch.nn.Module):
 
     def _prior(self, inside: np.ndarray) -> np.ndarray:
         """(row, column) weighted logarithm of the prior, within the picture's part of the square."""
-        rows, columns = (_shares(inside.any(axis=axis)) for axis in (1, 0))
+        rows, columns = (_shares(np.asarray(inside.any(axis=axis))) for axis in (1, 0))
         deep = ((rows - self.depth[0]) / self.depth[1]) ** 2
         aside = ((columns - 0.5) / self.side) ** 2
         return -0.5 * self.prior_weight * (deep[:, None] + aside[None])
