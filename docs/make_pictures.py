@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import skimage
+from ladder_pictures import make_ladder
 from PIL import Image
 
 import medseg
@@ -43,6 +44,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         make_results(Path(folder))
+        make_ladder(PICTURES, Path(folder))
         make_comparison(Path(folder))
 
 

@@ -200,6 +200,8 @@ def _fill(labels: torch.Tensor, scores: torch.Tensor, grid: Grid, box: Box) -> N
     are a few hundredths of a volume. For the same reason only the box of the labels other than 0 is computed.
     """
     best = best_labels(scores)
+    if not best.any():
+        return
     part = bounding_box(best.numpy() > 0, (1, 1, 1))
     scores, best = scores[(slice(None), *part)], best[part]
     box = tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, part, strict=True))

@@ -171,3 +171,12 @@ def test_labels_are_those_of_all_scores_interpolated(order, dtype, spacing_mm):
     first, second = everything.topk(2, dim=0).values
     assert (found != expected).sum() <= (first - second < 1e-5).sum()
     assert (found == expected).float().mean() > 0.9999
+
+
+def test_background_everywhere_stays_background():
+    grid = plan(SHAPE, affine_of((0, 1, 2), (1, 1, 1)), 2.0)
+    scores = torch.zeros(4, *grid.shape)
+    scores[0] = 1
+    labels = to_source(scores, grid)
+    assert tuple(labels.shape) == (1, *SHAPE)
+    assert not labels.any()
