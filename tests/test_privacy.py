@@ -115,7 +115,7 @@ def test_values_that_no_standard_allows_are_not_quoted(small_volume, run_medseg,
 
 
 def test_an_unforeseen_error_is_not_quoted(run_medseg, said, tmp_path, monkeypatch):
-    def fail(self, source, spacing=None):
+    def fail(self, *arguments):
         raise ValueError("invalid value for VR PN: 'Zwetschgenknoedel'")
 
     monkeypatch.setattr("medseg.pipeline.Segmenter.__call__", fail)
