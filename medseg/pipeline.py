@@ -29,7 +29,7 @@ from medseg.bundle import (
 )
 from medseg.case import NOTE, WARNING, Case
 from medseg.deferred import import_monai
-from medseg.errors import UnsuitableError, UsageError, error_text
+from medseg.errors import UnsuitableError, UsageError, WeightsError, error_text
 from medseg.io import Input, case_name
 from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
@@ -117,6 +117,8 @@ class Segmenter:
         self.device = pick_device(device)
         bundle = open_bundle(task)
         self.method = read_method(bundle, method)
+        if weights is None and "weights" not in (overrides or {}):
+            _require_trained(self.method, bundle.task)
         parser = parse(
             bundle,
             *inference_files(bundle, method),
@@ -159,6 +161,15 @@ class Segmenter:
             data["pred"] = self._inferer(batch, self._network)[0].cpu()
             case: Case = self._build_result.case(self._postprocessing(data), pixel_spacing_mm)
         return case
+
+
+def _require_trained(method: Method, task: str) -> None:
+    if method.weights is not None and not method.is_trained:
+        raise WeightsError(
+            f"the trained weights of {method.name}",
+            got=f"no file {method.weights}",
+            advice=f"Run `medseg train {task} --method {method.name}`, and give its model.pt by --weights.",
+        )
 
 
 def _weights(method: Method, weights: str | Path | None, fold: int | None) -> dict[str, Any]:

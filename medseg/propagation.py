@@ -133,7 +133,7 @@ def propagate(
 
     Raises:
         UsageError: an unknown axis, a reach that is no positive number, or an axis that can't be told.
-        LabelError: an empty mask, several objects, or another grid.
+        UnsuitableError: an empty mask, several objects, or another grid.
         InputError: the volume can't be read, has values that are not finite, or is constant where it is
             drawn.
     """
@@ -193,7 +193,7 @@ def track(
 
     Raises:
         UsageError: a frame that the film does not have, or a reach that is no positive number.
-        LabelError: an empty mask, several objects, or another size.
+        UnsuitableError: an empty mask, several objects, or another size.
         InputError: the film can't be read, or is a still picture, or the frame is constant.
     """
     film = source if isinstance(source, Film) else read_film(source)

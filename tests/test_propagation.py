@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 import medseg
-from medseg.errors import LabelError, UnsuitableError, UsageError
+from medseg.errors import UnsuitableError, UsageError
 from medseg.io import write_mask
 from medseg.io.film import Film
 from medseg.propagation import propagate, track
@@ -126,7 +126,7 @@ def test_a_file_with_its_mask(rod, volume, tmp_path):
     ],
 )
 def test_what_is_wrong_with_a_mask(rod, volume, change, message):
-    with pytest.raises(LabelError, match=message):
+    with pytest.raises(UnsuitableError, match=message):
         propagate(volume, change(drawn_on(rod, 7)))
 
 
@@ -140,7 +140,7 @@ def test_a_drawing_whose_axis_is_not_clear(volume):
 def test_a_mask_that_lies_elsewhere(rod, volume):
     moved = AFFINE.copy()
     moved[0, 3] = 4
-    with pytest.raises(LabelError, match=r"4\.0 mm away"):
+    with pytest.raises(UnsuitableError, match=r"4\.0 mm away"):
         propagate(volume, Mask(drawn_on(rod, 7), affine=moved))
 
 
@@ -218,5 +218,5 @@ def test_frames_that_there_are_not(rod, film, frame):
 
 
 def test_a_mask_of_another_size_than_the_film(rod, film):
-    with pytest.raises(LabelError, match="48 x 40; got one of 40 x 48"):
+    with pytest.raises(UnsuitableError, match="48 x 40; got one of 40 x 48"):
         track(film, rod[:, :, 7].T, 8)

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     use_data(options)
     overrides = overrides_of(options.set) | given(options, "split", manifests="manifest")
-    names = [name for name in options.methods.split(",") if name]
+    names = [name.strip() for name in options.methods.split(",") if name.strip()]
     checked = plan(options.task, names, _weights(options.weights), overrides, options.output_dir)
     try:
         print(compare_methods(checked))

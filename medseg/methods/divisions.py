@@ -53,6 +53,6 @@ def require_distinct(rows: np.ndarray, count: int) -> None:
     if len(distinct) < count:
         raise UnsuitableError(
             f"an image with at least {count} distinct values, one for each class",
-            got=f"one with {len(distinct)}",
+            got=f"{len(distinct)} among the pixels that the classes are fitted to",
             advice="Lower the number of classes, or check the export of the image.",
         )

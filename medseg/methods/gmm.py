@@ -121,5 +121,5 @@ def _not_converged(iterations: int) -> UnsuitableError:
     return UnsuitableError(
         "an image on which expectation maximisation converges",
         got=f"one on which it did not in {iterations} iterations",
-        advice="Raise network_def::divide::iterations, or lower the number of classes.",
+        advice="Raise the method's iterations (see `medseg info`), or lower its number of classes.",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.errors import LabelError, UnsuitableError
+from medseg.errors import UnsuitableError
 from medseg.io import read_mask
 from medseg.volume import Mask, Volume
 
@@ -18,14 +18,14 @@ def mask_of(mask: str | Path | Mask | np.ndarray, volume: Volume) -> np.ndarray:
     """The drawn object on the grid of a volume or picture, bool.
 
     Raises:
-        LabelError: an empty mask, several values, or another grid.
+        UnsuitableError: an empty mask, several values, or another grid.
     """
     if isinstance(mask, (str, Path)):
         mask = read_mask(mask, {value: f"label {value}" for value in range(256)})
     array = mask.array if isinstance(mask, Mask) else np.asarray(mask)
     shape = volume.array.shape[1:]
     if array.shape != shape:
-        raise LabelError(
+        raise UnsuitableError(
             f"a mask on the grid of the image, {_times(shape)}",
             got=f"one of {_times(array.shape)}",
             advice="Draw it on this image, and save it at full size.",
@@ -34,20 +34,20 @@ def mask_of(mask: str | Path | Mask | np.ndarray, volume: Volume) -> np.ndarray:
         corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*shape, 1]
         away = np.linalg.norm((corners @ (mask.affine - volume.affine).T)[:, :3], axis=1).max()
         if away > _GRID_TOLERANCE * np.linalg.norm(volume.affine[:3, :3], axis=0).min():
-            raise LabelError(
+            raise UnsuitableError(
                 "a mask on the grid of the image",
                 got=f"one that lies up to {away:.1f} mm away from it",
                 advice="Save it on this image's own grid: do not resample, crop or flip it.",
             )
     values = np.unique(array)
     if not np.isfinite(values).all() or (values < 0).any():
-        raise LabelError(
+        raise UnsuitableError(
             "a mask of whole numbers from 0", got="other values", advice="Save it as a label map."
         )
     above = values[values > 0]
     if len(above) != 1:
         several = f"{len(above)} values above 0: {', '.join(f'{value:g}' for value in above[:5])}"
-        raise LabelError(
+        raise UnsuitableError(
             "a mask with one object",
             got=several if len(above) else "an empty one",
             advice="Save each object as a mask of its own." if len(above) else "Draw the object first.",
@@ -65,7 +65,7 @@ def require_one_object(mask: np.ndarray, number: int) -> None:
     from scipy.ndimage import label
 
     if mask.all():
-        raise LabelError(
+        raise UnsuitableError(
             "an object with surroundings",
             got=f"all of number {number + 1}",
             advice="Draw the outline of the object.",
@@ -73,7 +73,7 @@ def require_one_object(mask: np.ndarray, number: int) -> None:
     numbers, count = label(mask, np.ones((3, 3)))
     if count > 1:
         sizes = sorted(np.bincount(numbers.ravel())[1:].tolist(), reverse=True)
-        raise LabelError(
+        raise UnsuitableError(
             "one object",
             got=f"{count} separate regions of {', '.join(map(str, sizes[:4]))} pixels on number {number + 1}",
             advice="Erase all but one, or save each as a mask of its own.",

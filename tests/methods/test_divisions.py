@@ -78,7 +78,9 @@ def test_so_is_one_pixel(name):
         DIVISIONS[name]()(np.ones((1, 1, 1), np.float32), np.ones((1, 1), bool))
 
 
-@pytest.mark.parametrize("divide", [KMeans(3), GaussianMixture(3), Threshold("otsu", 3)], ids=["k-means", "mixture", "Otsu"])
+@pytest.mark.parametrize(
+    "divide", [KMeans(3), GaussianMixture(3), Threshold("otsu", 3)], ids=["k-means", "mixture", "Otsu"]
+)
 def test_more_classes_than_values_are_refused(divide):
     values = np.tile([0.0, 1.0], (1, 8, 4)).astype(np.float32)
     with pytest.raises(UnsuitableError, match="at least 3 distinct values"):

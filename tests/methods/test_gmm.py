@@ -61,7 +61,5 @@ def test_neighbours_beyond_the_image_do_not_count():
 def test_a_mixture_that_does_not_converge_is_an_error_that_says_what_to_do():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(1, 60, 60)).astype(np.float32)
-    with pytest.raises(
-        UnsuitableError, match=r"did not in 2 iterations\. Raise network_def::divide::iterations"
-    ):
+    with pytest.raises(UnsuitableError, match=r"did not in 2 iterations\. Raise the method\'s iterations"):
         GaussianMixture(3, iterations=2)(values, REGION)
