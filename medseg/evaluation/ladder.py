@@ -193,6 +193,8 @@ def _write_csv(path: Path, rows: Mapping[str, Sequence[CaseRow]]) -> None:
 
 
 def _log(tracker: Tracker, plan: Plan, found: Ladder) -> None:
+    # So that two comparisons side by side in MLflow show the methods of both.
+    tracker.metrics({f"dice/{each.method}": each.mean for each in found.rungs if each.mean >= 0}, 0)
     tracker.tags({"mlflow.note.content": f"```\n{found}\n```"})
     for name in (COMPARISON_HTML, COMPARISON_JSON, COMPARISON_CSV, PLOT):
         tracker.artifact(plan.folder / name)

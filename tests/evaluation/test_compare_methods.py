@@ -118,6 +118,7 @@ def assert_runs(client, methods, record):
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     for run, rung in zip(children, record["rungs"], strict=True):
         assert run.data.metrics["dice"] == pytest.approx(rung["scores"]["dice"]["mean"])
+        assert parent.data.metrics[f"dice/{run.info.run_name}"] == pytest.approx(run.data.metrics["dice"])
         assert run.data.metrics["seconds_per_case"] == rung["cost"]["seconds_per_case"]
         assert run.data.metrics["parameters"] == rung["cost"]["parameters"]
         assert run.data.params["method"] == rung["method"]
