@@ -214,7 +214,9 @@ class TestPanoptic:
         assert found.segments.is_thing == {"left": True, "right": True}
 
     def test_things_of_a_label_are_found_otherwise(self, picture):
-        halves = lambda case: case.mask.array * (1 + (np.indices(case.mask.array.shape)[1] > 9))  # noqa: E731
+        def halves(case):
+            return case.mask.array * (1 + (np.indices(case.mask.array.shape)[1] > 9))
+
         found = applied(picture, "panoptic", panoptic={"things": {"lesion": halves}}).segmented
         assert found.labels == {0: "background", 1: "lesion_1", 2: "lesion_2"}
         assert np.bincount(found.array.ravel())[1:].tolist() == [50, 50 + 16 + 4]
