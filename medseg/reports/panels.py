@@ -20,9 +20,9 @@ GAP_PX = 6
 def panels(pictures: Mapping[str, np.ndarray], width_px: int = 230, columns: int = 4) -> Image:
     """Draw pictures side by side; a notebook shows the result.
 
-    The type of an array says what its values are: uint8 are grey levels or RGB, bool is a mask. Floating-point
-    numbers go from black (the least) to white (the largest). Other integers are labels or numbers of objects,
-    each with a colour, 0 black.
+    The type of an array says what its values are: uint8 are grey levels or RGB, bool is a mask.
+    Floating-point numbers go from black (the least) to white (the largest). Other integers are labels or
+    numbers of objects, each with a colour, 0 black.
 
     Args:
         pictures: title to (row, column) of any of these types, or (row, column, 3) uint8.
