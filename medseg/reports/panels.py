@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medseg.colours import region_rgb
+from medseg.colours import colour_rgb
 from medseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _rgb(title: str, array: np.ndarray) -> np.ndarray:
         )
     if np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint8:
         numbers, places = np.unique(array, return_inverse=True)
-        colours = [region_rgb(int(number)) if number else (0, 0, 0) for number in numbers]
+        colours = [colour_rgb(int(number)) if number else (0, 0, 0) for number in numbers]
         return np.array(colours, np.uint8)[places.reshape(array.shape)]
     return np.repeat(_grey(array)[..., None], 3, axis=2)
 

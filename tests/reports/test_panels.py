@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medseg.colours import region_rgb
+from medseg.colours import colour_rgb
 from medseg.errors import UsageError
 from medseg.reports.panels import GAP_PX, TITLE_PX, panels
 
@@ -23,7 +23,7 @@ def test_the_type_says_what_the_values_are():
     assert [mixed[1, 1, 0], mixed[1, 6, 0], mixed[6, 1, 0]] == [0, 255, 128]
     labels = drawn(np.array([[0, 2], [0, 2]]))
     assert labels[left].tolist() == [0, 0, 0]
-    assert labels[right].tolist() == list(region_rgb(2))
+    assert labels[right].tolist() == list(colour_rgb(2))
     colour = np.zeros((2, 2, 3), np.uint8)
     colour[:, 1] = (1, 2, 3)
     assert drawn(colour)[right].tolist() == [1, 2, 3]
