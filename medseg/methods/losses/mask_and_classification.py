@@ -1,4 +1,4 @@
-"""Losses that MONAI lacks."""
+"""The loss of a network that segments an image and classifies it too."""
 
 from __future__ import annotations
 
