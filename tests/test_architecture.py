@@ -43,6 +43,7 @@ ALLOWED = {
     "propagation": {"bundle", "io", "measurements", "methods", "outputs", "quality", "reports"},
     "phantoms": set(),
     "data": {"bundle", "grid", "inference", "io", "methods", "morphology", "phantoms", "transforms"},
+    "similarity": {"boxes", "bundle", "console", "data", "deferred", "inference", "io", "reports"},
     "tracking": {"bundle", "io"},
     "evaluation": {
         "bundle",
@@ -82,6 +83,7 @@ ALLOWED = {
             "pipeline",
             "propagation",
             "quality",
+            "similarity",
             "tracking",
         ),
         "training",
@@ -110,6 +112,7 @@ ONLY_IN = {
     "rich": {"console"},
     "shtab": {"cli"},
     "openvino": {"inference"},
+    "faiss": {"similarity"},
 }
 
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 # In the order of `medseg --help`. Each is a module of this package that has HELP, add (its options) and run
 # (options to exit code); a hyphen in the command is an underscore in the module's name.
 COMMANDS = (
-    *("segment", "propagate", "inspect", "train", "evaluate", "compare", "compare-runs"),
+    *("segment", "propagate", "inspect", "train", "tune", "evaluate", "compare", "compare-runs"),
     *("sync", "check-data", "methods", "info"),
+    *("index", "similar", "similarity"),
     *("ui", "completion"),
 )
 _DESCRIPTION = """\
