@@ -159,6 +159,35 @@ def lung_data(lung_folder, monkeypatch):
     return lung_folder / "chests.json"
 
 
+@pytest.fixture
+def lesion_data(tmp_path, monkeypatch):
+    """The manifest of four pictures with a lesion, which MEDSEG_DATA names."""
+    from PIL import Image
+
+    from medseg.phantoms import breast_ultrasound
+
+    folder = tmp_path / "lesions"
+    folder.mkdir()
+    monkeypatch.setenv("MEDSEG_DATA", str(folder))
+    items = []
+    for seed in range(4):
+        picture, mask, _ = breast_ultrasound(seed)
+        Image.fromarray(picture).save(folder / f"{seed}.png")
+        write_png(folder / f"{seed}_label.png", mask.astype(np.uint8) * 255)
+        about = {"subject": f"person {seed}", "pathology": "benign"}
+        items.append({"image": f"{seed}.png", "label": f"{seed}_label.png", **about})
+    content = {
+        "name": "lesions",
+        "description": "synthetic ultrasound",
+        "labels": {"0": "background", "1": "lesion"},
+        **dict.fromkeys(("licence", "publisher", "citation"), "none"),
+        "urls": [],
+        **{"training": items[:2], "validation": items[2:3], "test": items[3:]},
+    }
+    (folder / "lesions.json").write_text(json.dumps(content))
+    return folder / "lesions.json"
+
+
 @pytest.fixture(scope="session")
 def small_volume():
     """Twelve slices of 16x16 pixels with all kinds of HU: read only."""

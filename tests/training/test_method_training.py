@@ -2,15 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 import yaml
-from fundus_pictures import write_png
-from PIL import Image
 
 from medseg.bundle import find, inference_files, load_weights, open_bundle, parse, tasks, training_files
 from medseg.errors import WeightsError
-from medseg.phantoms import breast_ultrasound
 
 METHODS = ["cnn", "rnn", "unet"]
 EACH = pytest.mark.parametrize(("task", "method"), [(task, name) for task in tasks() for name in METHODS])
@@ -25,31 +21,6 @@ TINY = {
     ],
 }  # fmt: skip
 ALSO_IN_INFERENCE = {"field_diameter_px", "size_px", "network_spacing_mm"}
-
-
-@pytest.fixture
-def lesion_data(tmp_path, monkeypatch):
-    """The manifest of four pictures with a lesion, which MEDSEG_DATA names."""
-    folder = tmp_path / "lesions"
-    folder.mkdir()
-    monkeypatch.setenv("MEDSEG_DATA", str(folder))
-    items = []
-    for seed in range(4):
-        picture, mask, _ = breast_ultrasound(seed)
-        Image.fromarray(picture).save(folder / f"{seed}.png")
-        write_png(folder / f"{seed}_label.png", mask.astype(np.uint8) * 255)
-        about = {"subject": f"person {seed}", "pathology": "benign"}
-        items.append({"image": f"{seed}.png", "label": f"{seed}_label.png", **about})
-    content = {
-        "name": "lesions",
-        "description": "synthetic ultrasound",
-        "labels": {"0": "background", "1": "lesion"},
-        **dict.fromkeys(("licence", "publisher", "citation"), "none"),
-        "urls": [],
-        **{"training": items[:2], "validation": items[2:3], "test": items[3:]},
-    }
-    (folder / "lesions.json").write_text(json.dumps(content))
-    return folder / "lesions.json"
 
 
 @pytest.fixture
