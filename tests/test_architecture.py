@@ -67,6 +67,7 @@ ALLOWED = {
         "pipeline",
         "tracking",
     },
+    "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "cli": {
         *(
             "bundle",
@@ -86,7 +87,7 @@ ALLOWED = {
             "similarity",
             "tracking",
         ),
-        "training",
+        *("training", "tuning"),
     },
     "__init__": {
         "io",
@@ -107,7 +108,9 @@ ONLY_IN = {
     "mlflow": {"evaluation", "tracking", "training"},
     "ignite": {"data", "evaluation", "inference", "pipeline", "training"},
     "jinja2": {"reports"},
-    "matplotlib": {"evaluation", "training"},
+    "matplotlib": {"evaluation", "training", "tuning"},
+    "optuna": {"tuning"},
+    "sqlalchemy": {"tuning"},
     "psutil": {"tracking"},
     "rich": {"console"},
     "shtab": {"cli"},
@@ -222,7 +225,7 @@ def test_size_and_manners(file):
 # What these do is the same for every task: what is special about one stands in its bundle.
 KNOW_NO_ORGAN = (
     *("bundle", "evaluation", "inference", "metrics", "reports", "tracking", "training"),
-    *("boxes.py", "case.py", "formats.py", "grid.py", "instances.py", "modes.py", "morphology.py"),
+    *("tuning", "boxes.py", "case.py", "formats.py", "grid.py", "instances.py", "modes.py", "morphology.py"),
     *("outputs.py", "pipeline.py", "volume.py", "data/cache.py", "data/manifests.py", "data/samples.py"),
     *("data/picture_targets.py", "postprocessing/labels.py", "postprocessing/picture_components.py"),
     *("postprocessing/picture_outputs.py", "quality/inspection.py", "quality/ranges.py"),

@@ -42,6 +42,7 @@ from medseg.tracking.store import (
 
 __all__ = [
     "DEFAULT_STORE",
+    "EndedEarly",
     "Tracker",
     "deliver",
     "experiment_pages",
@@ -57,6 +58,10 @@ _PARAMETER_LENGTH, _TAG_LENGTH = 6000, 5000
 _logger = logging.getLogger(__name__)
 
 
+class EndedEarly(MedsegError):
+    """A run was ended on purpose before its end, such as a trial that promises less than others."""
+
+
 class Tracker:
     """One MLflow run, identified by a unique key.
 
@@ -65,6 +70,8 @@ class Tracker:
         experiment: MLflow experiment, created if it is new.
         run_name: shown by MLflow; None for the time.
         parent: the `key` of the parent run.
+        key: of a run that several processes fill, each from a folder of its own: the first one creates it,
+            the others add to it; None for a run of this process alone.
         resume_at: the `position` at the checkpoint from which the training resumes; None starts a new run.
 
     Raises:
@@ -80,6 +87,7 @@ class Tracker:
         experiment: str,
         run_name: str | None = None,
         parent: str | None = None,
+        key: str | None = None,
         resume_at: int | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
@@ -93,7 +101,7 @@ class Tracker:
                 advice="Wait until that process ends, or choose another folder.",
             )
         self._require_store(experiment)
-        self.key = self._resume(resume_at) or self._start(experiment, run_name, parent)
+        self.key = self._resume(resume_at) or self._start(experiment, run_name, parent, key)
         self._delivery = Delivery(self._journal)
         self._deliver()
 
@@ -202,9 +210,9 @@ class Tracker:
         self._journal.note("resume", process=this_process(), redone=redone)
         return str(start.content["key"])
 
-    def _start(self, experiment: str, run_name: str | None, parent: str | None) -> str:
+    def _start(self, experiment: str, run_name: str | None, parent: str | None, shared: str | None) -> str:
         self._journal.set_aside()
-        key = uuid.uuid4().hex
+        key = shared or uuid.uuid4().hex
         self._journal.note(
             "start",
             experiment=experiment,
@@ -213,6 +221,8 @@ class Tracker:
             parent=parent,
             process=this_process(),
         )
+        if shared:  # another process may have created the run, and ended it
+            self._journal.note("resume", process=this_process(), redone={})
         return key
 
     def _deliver(self) -> None:
@@ -243,7 +253,9 @@ class Tracker:
 
 @contextmanager
 def tracked(tracker: Tracker) -> Iterator[Tracker]:
-    """End the run at the end of the block: FINISHED, FAILED on an exception, KILLED on Ctrl-C or SIGTERM.
+    """End the run at the end of the block: FINISHED, or FAILED on an exception.
+
+    Ctrl-C, SIGTERM and EndedEarly make it KILLED.
 
     The exception is re-raised. SIGTERM becomes a KeyboardInterrupt in the main thread of this process.
     """
@@ -251,7 +263,7 @@ def tracked(tracker: Tracker) -> Iterator[Tracker]:
         try:
             yield tracker
         except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            status = "KILLED" if isinstance(error, (KeyboardInterrupt, EndedEarly)) else "FAILED"
             with undisturbed():
                 try:
                     tracker.finish(status)

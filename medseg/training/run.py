@@ -24,11 +24,12 @@ from medseg.inference.distributed import gather, mean, take_buffers_of_first
 from medseg.pipeline import Segmenter
 from medseg.tracking.provenance import SystemMetrics
 from medseg.tracking.run_list import name_of
-from medseg.tracking.tracker import Tracker, is_finished, mark_killed_runs, tracked
+from medseg.tracking.tracker import EndedEarly, Tracker, is_finished, mark_killed_runs, tracked
 from medseg.training import checkpoint
 from medseg.training.lineage import training_lineage
 from medseg.training.place import Place, place_of
 from medseg.training.progress import Stages, bar, log_epoch
+from medseg.training.pruning import ENDED_TAG, PRUNED, goes_on
 from medseg.training.results import describe, log_results, save_mlflow_model
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def train(
     Raises:
         UsageError: output_dir holds a training, and resume is not set or the parameters differ.
         MedsegError: the loss is infinite or NaN, or another training writes to output_dir.
+        EndedEarly: after a validation, medseg.training.pruning decided so.
     """
     place = place_of(trainer, manifests, bundle_root, Path(output_dir), Path(ckpt_dir))
     digests = _digests(trainer, validator)
@@ -145,6 +147,7 @@ class _Training:
         self.load: SystemMetrics | None = None
         self.losses: list[float] = []
         self.figures: dict[str, float] = {}
+        self.pruned = False
         self.stages = Stages(trainer, validator)
         for engine in (trainer, validator):
             # A loader draws a seed for its workers whenever it starts, thus once more after a resume. With a
@@ -210,6 +213,8 @@ class _Training:
             if not self.standing.over:
                 with bar(self.trainer):
                     self.trainer.run()
+        if self.pruned:
+            self._end_early()
 
     def finish(
         self,
@@ -251,6 +256,16 @@ class _Training:
             if place.delivered:
                 self.write_model(place.delivered)
 
+    def _end_early(self) -> None:
+        if self.tracker:
+            self.tracker.tags({ENDED_TAG: PRUNED})
+            self.tracker.commit()
+        raise EndedEarly(
+            "validation scores as good as those of other trainings",
+            got=f"{self.standing.best_score:.4f} after epoch {self.standing.epoch}",
+            advice="This training was pruned; the others go on.",
+        )
+
     def _on_start(self) -> None:
         if self.scaler and self.trainer.scaler:  # MONAI creates a new scaler at every start
             self.trainer.scaler.load_state_dict(self.scaler)
@@ -280,6 +295,8 @@ class _Training:
             standing.best_score, standing.best_epoch = score, self.trainer.state.epoch
             standing.validations_since_best = 0
             self.best_model = _copied(self.network)
+        state = self.trainer.state
+        self.pruned = not goes_on(state.epoch, score) and state.epoch < state.max_epochs
 
     def _on_epoch(self) -> None:
         state, standing = self.trainer.state, self.standing
@@ -295,6 +312,8 @@ class _Training:
             logger.info("stopping early: no better score in %d validations", self.patience)
             self.trainer.terminate()
             last = True
+        if self.pruned:
+            self.trainer.terminate()
         standing.over = last
         if self.tracker and self.load:
             log_epoch(state.epoch, state.max_epochs, self.figures, self.stages.seconds)
