@@ -16,7 +16,7 @@ from typing import Any
 from medseg.errors import MedsegError, UsageError, error_text
 from medseg.tracking.signals import terminable, undisturbed
 from medseg.tuning.plan import Plan
-from medseg.tuning.store import HEARTBEAT_S, is_outage
+from medseg.tuning.store import HEARTBEAT_S, is_outage, require_optuna
 from medseg.tuning.study import REASON, Claim, Result, SharedStudy
 from medseg.tuning.trial import run_trial
 
@@ -163,6 +163,7 @@ def _beating(study: SharedStudy, number: int) -> Iterator[None]:
 def _in_process(plan: Plan, level: int, threads: int) -> None:
     import torch
 
+    require_optuna()
     # Ctrl-C reaches all processes of a terminal; the one that started this passes it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(processName)s: %(message)s")
