@@ -101,12 +101,13 @@ class Describer:
                 "no weights with the descriptor intensity", got=str(weights), advice="Leave them out."
             )
         parser = parse(bundle, *inference_files(bundle, method), overrides=overrides)
-        if "backend" in parser.config:  # OpenVINO shows no features
+        content: Any = parser.config
+        if "backend" in content:  # OpenVINO shows no features
             parser["backend"] = "torch"
         with built_from(bundle):
             self._preprocessing = parser.get_parsed_content("preprocessing")
-            loading = parser.config["preprocessing"].get("load", {})
-            window = parser.config["result"].get("window")
+            loading = content["preprocessing"].get("load", {})
+            window = content["result"].get("window")
             self._features: DeepestFeatures | None = None
             files: list[Path] = []
             if descriptor == ENCODER:

@@ -35,6 +35,13 @@ FORMAT = 1
 HEADER = "index.json"
 _LOCK = ".lock"
 _FILES = {"vectors": ".npy", "cases": ".jsonl", "hashes": ".faiss"}
+# What to do about an index that was made in another way, by the entry of the recipe that differs.
+_TAKE = {
+    "task": "Name that task, ",
+    "method": "Name that method by --method, ",
+    "descriptor": "Take --descriptor {}, ",
+    "weights_sha256": "Name the weights that it was made with by --weights, ",
+}
 _NEW = "Build a new index in another folder with `medseg index`."
 
 logger = logging.getLogger(__name__)
@@ -162,13 +169,11 @@ def require_same(recipe: Recipe, found: Recipe, folder: Path) -> None:
     different = [name for name in asked if asked[name] != made[name]]
     if different:
         name = different[0]
-        advice = (
-            "Name the weights that it was made with by --weights, or b" if name == "weights_sha256" else "B"
-        )
+        take = _TAKE.get(name, "").format(_text(made[name]))
         raise UsageError(
             f"the {name.replace('_', ' ')} that the index in {folder} was made with, {_text(made[name])}",
             got=_text(asked[name]),
-            advice=f"{advice}uild a new index in another folder.",
+            advice=f"{take}{'or build' if take else 'Build'} a new index in another folder.",
         )
 
 
