@@ -65,14 +65,14 @@ class Grid:
         return first, second
 
 
-def plan(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> Grid:
+def plan(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float | Sequence[float]) -> Grid:
     """Plan the grid for a volume.
 
     Args:
         shape: (i, j, k) of the volume.
         affine: 4x4, voxel index of the volume to RAS+ mm.
-        spacing_mm: wanted for the grid; the actual spacing is the nearest that fits whole voxels into the
-            volume.
+        spacing_mm: wanted for the grid, one for all axes or one for each of right, anterior and superior; the
+            actual spacing is the nearest that fits whole voxels into the volume.
 
     Raises:
         UnsuitableError: the rows and columns of the slices are not at right angles.
@@ -87,7 +87,7 @@ def plan(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> Grid:
     slices = _slice_axis(turned[:3, :3])
     steps = _square_steps(turned[:3, :3], slices)
     sizes_mm = np.linalg.norm(steps, axis=0)
-    resized = np.maximum(1, np.round(source_shape * sizes_mm / spacing_mm)).astype(int)
+    resized = np.maximum(1, np.round(source_shape * sizes_mm / np.asarray(spacing_mm))).astype(int)
     scale = source_shape / resized  # voxels of the volume per voxel of the grid
     directions = steps / sizes_mm
     beside_mm = directions.T @ turned[:3, slices]

@@ -63,11 +63,13 @@ ALLOWED = {
         "evaluation",
         "inference",
         "io",
+        "methods",
         "metrics",
         "pipeline",
         "tracking",
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
+    "planning": {"bundle", "console", "data", "io", "quality"},
     "cli": {
         *(
             "bundle",
@@ -82,6 +84,7 @@ ALLOWED = {
             "modes",
             "outputs",
             "pipeline",
+            "planning",
             "propagation",
             "quality",
             "similarity",
@@ -107,7 +110,7 @@ ONLY_IN = {
     "itk": {"io", "transforms"},
     "mlflow": {"evaluation", "tracking", "training"},
     "ignite": {"data", "evaluation", "inference", "pipeline", "training"},
-    "jinja2": {"reports"},
+    "jinja2": {"planning", "reports"},
     "matplotlib": {"evaluation", "training", "tuning"},
     "optuna": {"tuning"},
     "sqlalchemy": {"tuning"},
@@ -224,7 +227,7 @@ def test_size_and_manners(file):
 
 # What these do is the same for every task: what is special about one stands in its bundle.
 KNOW_NO_ORGAN = (
-    *("bundle", "evaluation", "inference", "metrics", "reports", "tracking", "training"),
+    *("bundle", "evaluation", "inference", "metrics", "planning", "reports", "tracking", "training"),
     *("tuning", "boxes.py", "case.py", "formats.py", "grid.py", "instances.py", "modes.py", "morphology.py"),
     *("outputs.py", "pipeline.py", "volume.py", "data/cache.py", "data/manifests.py", "data/samples.py"),
     *("data/picture_targets.py", "postprocessing/labels.py", "postprocessing/picture_components.py"),

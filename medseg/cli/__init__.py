@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # (options to exit code); a hyphen in the command is an underscore in the module's name.
 COMMANDS = (
     *("segment", "propagate", "inspect", "train", "tune", "evaluate", "compare", "compare-runs"),
-    *("sync", "check-data", "methods", "info"),
+    *("sync", "check-data", "fingerprint", "new-bundle", "methods", "info"),
     *("index", "similar", "similarity"),
     *("ui", "completion"),
 )

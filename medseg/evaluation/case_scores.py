@@ -6,6 +6,7 @@ See medseg.evaluation.scoring.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +33,20 @@ def score_picture(case: Case, reference: Reference) -> Scores:
     if reference.second is not None:
         scores["second_observer_dice"] = confusion(reference.second, truth, field).dice
     return {"": scores}
+
+
+def score_picture_labels(case: Case, reference: Reference) -> Scores:
+    """Dice of each label of a picture, on its own grid, and their mean over the labels that occur.
+
+    The surfaces' distances are scored too where the size of a pixel is known; see medseg.metrics.surface. Where
+    a label is in neither mask, its Dice is 1.
+    """
+    if case.mask.spacing_mm or reference.mask.spacing_mm:
+        return score_labels(case.mask, reference.mask)
+    # In px: Dice does not depend on the size of a pixel, and distances in px are no distances in mm.
+    of_pixels = replace(case.mask, pixel_spacing_mm=(1.0, 1.0))
+    found = score_labels(of_pixels, reference.mask)
+    return {label: {"dice": scores["dice"]} for label, scores in found.items()}
 
 
 def score_volume(

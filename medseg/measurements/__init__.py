@@ -1,5 +1,6 @@
 """Mask to numbers with units: one module per kind of structure, one entry per number."""
 
+from medseg.measurements.areas import measure_areas
 from medseg.measurements.dense_regions import DenseRegions
 from medseg.measurements.lesions import lesion_instances, measure_lesions
 from medseg.measurements.lungs import measure_lungs
@@ -12,6 +13,7 @@ __all__ = [
     "DenseRegions",
     "LungTissues",
     "lesion_instances",
+    "measure_areas",
     "measure_lesions",
     "measure_lungs",
     "measure_vessels",

@@ -57,7 +57,8 @@ class CleanLabelsd(MapTransform):
         meta = cleaned[self.image_key].meta
         for key in self.key_iterator(cleaned):
             scores = cleaned[key]
-            voxel_ml = float(meta["grid_spacing_mm"]) ** 3 / 1000
+            spacing_mm = np.broadcast_to(np.asarray(meta["grid_spacing_mm"], np.float64), 3)
+            voxel_ml = float(spacing_mm.prod()) / 1000
             labels = best_labels(torch.as_tensor(scores)).numpy()
             airy = np.asarray(cleaned[self.image_key][0])[_box(meta)] < self.air
             notes = [*self._drop(scores, labels, airy, voxel_ml), *self._fill(scores, labels, voxel_ml)]

@@ -9,6 +9,7 @@ from medseg.transforms.compose import steps
 from medseg.transforms.gates.chest_ct import CheckChestCTd
 from medseg.transforms.gates.ct import CheckCTd
 from medseg.transforms.gates.fundus import FindFieldOfViewd
+from medseg.transforms.gates.training_ranges import CheckTrainingRangesd
 from medseg.transforms.gates.ultrasound import FindUltrasoundRegiond
 from medseg.transforms.geometry.field_of_view import ResizeFieldOfViewd, RestoreFieldOfViewd
 from medseg.transforms.geometry.grid import RestoreGridd, ToGridd
@@ -30,6 +31,7 @@ __all__ = [
     "BilateralFilterd",
     "CheckCTd",
     "CheckChestCTd",
+    "CheckTrainingRangesd",
     "CorrectBiasFieldd",
     "FindFieldOfViewd",
     "FindUltrasoundRegiond",

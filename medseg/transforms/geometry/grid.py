@@ -1,4 +1,4 @@
-"""Resample a CT to a grid in RAS order with one spacing, and undo it."""
+"""Resample a volume to a grid in RAS order, and undo it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class ToGridd(MapTransform):
 
     Args:
         keys: scans (C, i, j, k) from LoadVolumed; the meta data gets `grid_spacing_mm`.
-        spacing_mm: distance between the voxels of the grid along each axis.
+        spacing_mm: distance between the voxels of the grid: one for all axes, or one for each of right,
+            anterior and superior.
         source_key: gets the original scan, without a copy of its data; with None it is not kept.
         label_keys: labels (1, i, j, k) on the first scan's grid, which become uint8 on the new grid: each
             voxel gets the label with the largest share in it.
@@ -32,7 +33,7 @@ class ToGridd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        spacing_mm: float,
+        spacing_mm: float | Sequence[float],
         source_key: str | None = "source_image",
         label_keys: Sequence[str] = (),
     ) -> None:
@@ -46,7 +47,7 @@ class ToGridd(MapTransform):
         for key in self.key_iterator(resampled):
             scan = resampled[key]
             grid = plan(tuple(scan.shape[1:]), scan.meta["source_affine"].numpy(), self.spacing_mm)
-            meta = _without_affine(scan.meta) | {"grid_spacing_mm": self.spacing_mm}
+            meta = _without_affine(scan.meta) | {"grid_spacing_mm": _collatable(self.spacing_mm)}
             if self.source_key:
                 resampled[self.source_key] = scan
             resampled[key] = MetaTensor(
@@ -84,6 +85,11 @@ class RestoreGridd(MapTransform):
         return restored
 
 
+def _collatable(spacing_mm: float | Sequence[float]) -> float | torch.Tensor:
+    """As a DataLoader and MONAI's decollation leave it: a list would become one tensor for each axis."""
+    return spacing_mm if isinstance(spacing_mm, (int, float)) else torch.tensor([*spacing_mm])
+
+
 def _largest_share(labels: torch.Tensor, grid: Grid) -> torch.Tensor:
     """(1, i, j, k) labels to (1, right, anterior, superior) uint8, one label at a time."""
     best = torch.zeros(1, *grid.shape)
@@ -102,4 +108,4 @@ def _without_affine(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _grid_of(meta: Mapping[str, Any]) -> Grid:
     shape = tuple(int(size) for size in meta["source_shape"])
-    return plan(shape, np.asarray(meta["source_affine"]), float(meta["grid_spacing_mm"]))
+    return plan(shape, np.asarray(meta["source_affine"]), np.asarray(meta["grid_spacing_mm"]).tolist())
