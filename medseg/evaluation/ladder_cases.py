@@ -15,7 +15,7 @@ from medseg.reports.ladder import Strip, draw_panels
 from medseg.volume import Mask, Window
 
 
-def cases_to_show(rows: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
+def cases_to_show(rows: Mapping[str, Sequence[CaseRow]], of_what: str = "methods") -> dict[str, str]:
     """Case to the reason: the worst, median and best by the mean over methods, and the most disputed one.
 
     An undefined score counts as 0. The most disputed case has the largest difference between two methods
@@ -23,6 +23,7 @@ def cases_to_show(rows: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
 
     Args:
         rows: method to its cases, for all methods in the same order.
+        of_what: what a reader calls those that are compared.
     """
     scores: dict[str, list[float]] = {}
     for found in rows.values():
@@ -32,10 +33,10 @@ def cases_to_show(rows: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
         return dict.fromkeys(scores, "the only case")
     ranked = sorted(scores, key=lambda case: sum(scores[case]))
     places = {ranked[-1]: "best", ranked[len(ranked) // 2]: "median", ranked[0]: "worst"}
-    shown = {case: f"the {why} mean over the methods" for case, why in reversed(places.items())}
+    shown = {case: f"the {why} mean over the {of_what}" for case, why in reversed(places.items())}
     spread = {case: max(values) - min(values) for case, values in scores.items() if case not in shown}
     if spread and max(spread.values()) > 0:
-        shown[max(spread, key=lambda case: spread[case])] = "here the methods differ most"
+        shown[max(spread, key=lambda case: spread[case])] = f"here the {of_what} differ most"
     return shown
 
 

@@ -1,0 +1,57 @@
+"""comparison.html of several losses: table, learning curves, tests, and cases side by side."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medseg.io.atomic import atomic_path
+from medseg.reports.ladder import Strip
+from medseg.reports.page import render
+from medseg.reports.picture_overlay import AGREED, FALSE_ALARM, MISSED
+
+
+def write_losses_page(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    counts: str,
+    about: str,
+    table: Mapping[str, Any],
+    tests: Mapping[str, Any],
+    plot: bytes,
+    strips: Sequence[Strip],
+    warnings: Sequence[str],
+) -> None:
+    """Write the page, in full or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        title: task, data and split.
+        counts: how many cases and subjects.
+        about: what is the same in all trainings.
+        table: "header", "rows" and "right" of the losses, as text; the row that begins with "best" is marked.
+        tests: the same of the tests.
+        plot: a PNG of the learning curves.
+        strips: the cases to look at.
+        warnings: sentences.
+    """
+    html = render(
+        "losses.html.j2",
+        title=title,
+        counts=counts,
+        about=about,
+        table=table,
+        tests=tests,
+        plot="data:image/png;base64," + base64.b64encode(plot).decode("ascii"),
+        strips=strips,
+        warnings=warnings,
+        legend=[
+            (text, "#" + bytes(colour.tolist()).hex())
+            for text, colour in (("found", AGREED), ("missed", MISSED), ("false alarm", FALSE_ALARM))
+        ],
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
