@@ -28,7 +28,8 @@ def draw_losses(histories: Mapping[str, History], path: Path) -> None:
     scores = _scores(histories)
     rows = -(-len(histories) // _COLUMNS)
     figure = Figure(figsize=(9.5, 3.6 + 1.7 * rows), dpi=130, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[3.6, 1.7 * rows])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[3.6, 1.7 * rows])
+    above, below = parts
     for axis, score in zip(above.subplots(1, max(1, len(scores)), squeeze=False)[0], scores, strict=False):
         for number, (loss, history) in enumerate(histories.items()):
             _curve(axis, history.get(score, ()), number, label=loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from monai.losses import BoundaryLoss, DiceCELoss, DiceLoss, FocalLoss, SoftclDiceLoss, TverskyLoss
@@ -42,14 +43,14 @@ class Setting:
     batch: bool
 
     @property
-    def activation(self) -> dict[str, bool]:
+    def activation(self) -> dict[str, Any]:
         """The arguments of MONAI's losses."""
         if self.softmax:
             return {"to_onehot_y": True, "softmax": True}
         return {"sigmoid": True}
 
     @property
-    def overlap(self) -> dict[str, bool]:
+    def overlap(self) -> dict[str, Any]:
         """The arguments of MONAI's losses of overlap."""
         return {**self.activation, "include_background": self.include_background, "batch": self.batch}
 
