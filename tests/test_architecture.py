@@ -70,6 +70,7 @@ ALLOWED = {
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "planning": {"bundle", "console", "data", "io", "quality"},
+    "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(
             "bundle",

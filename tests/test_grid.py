@@ -180,3 +180,17 @@ def test_background_everywhere_stays_background():
     labels = to_source(scores, grid)
     assert tuple(labels.shape) == (1, *SHAPE)
     assert not labels.any()
+
+
+def test_a_spacing_for_each_axis():
+    """In the order right, anterior, superior, whatever the order of the volume's axes."""
+    affine = np.array([[0, 0, 1.0, 0], [2.0, 0, 0, 0], [0, 4.0, 0, 0], [0, 0, 0, 1]])  # i runs to the front
+    grid = plan((30, 10, 60), affine, (2.0, 3.0, 5.0))
+    assert grid.shape == (30, 20, 8)
+    assert grid.spacing_mm == pytest.approx((2, 3, 5))
+    scores = torch.zeros(2, *grid.shape)
+    scores[1, :15] = 1
+    labels = to_source(scores, grid)
+    assert labels.shape == (1, 30, 10, 60)
+    assert labels[0, :, :, :29].all()
+    assert not labels[0, :, :, 31:].any()

@@ -38,8 +38,8 @@ def score_picture(case: Case, reference: Reference) -> Scores:
 def score_picture_labels(case: Case, reference: Reference) -> Scores:
     """Dice of each label of a picture, on its own grid, and their mean over the labels that occur.
 
-    The surfaces' distances are scored too where the size of a pixel is known; see medseg.metrics.surface. Where
-    a label is in neither mask, its Dice is 1.
+    The distances of surfaces are scored too where the size of a pixel is known; see medseg.metrics.surface.
+    Where a label is in neither mask, its Dice is 1.
     """
     if case.mask.spacing_mm or reference.mask.spacing_mm:
         return score_labels(case.mask, reference.mask)

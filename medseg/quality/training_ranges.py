@@ -13,7 +13,9 @@ MOST_SAMPLES = 200_000  # pixels or voxels, on a regular grid
 Range = Sequence[float]
 # The key of a range: the name and the unit of each value that it holds a range for.
 NAMES = {
-    "brightness": (*((f"the {percent}. percentile of the image's values", "") for percent in PERCENTILES),),
+    "brightness": tuple(
+        (f"the {name} of the image's values", "") for name in ("1st percentile", "median", "99th percentile")
+    ),
     "spacing_mm": tuple((f"the size of a voxel along {axis}", " mm") for axis in ("x", "y", "z")),
     "long_side_px": (("the picture's longer side", " px"),),
 }

@@ -18,10 +18,10 @@ def scores_of(labels, second=None):
     return scores.scatter_(0, torch.as_tensor(labels, dtype=torch.int64)[None], 0.7)
 
 
-def clean(scores, airy=True, **changes):
+def clean(scores, airy=True, spacing_mm=10.0, **changes):
     """Of an image that is 0 where there is air, else 1; a voxel is 1 ml."""
     dense = 1 - torch.as_tensor(np.broadcast_to(airy, scores.shape[1:]).astype(np.float32))
-    image = MetaTensor(dense[None], meta={"grid_spacing_mm": 10.0})
+    image = MetaTensor(dense[None], meta={"grid_spacing_mm": spacing_mm})
     settings = {"min_ml": {"left_lung": 5, "right_lung": 5, "airway": 2}, "filled": ("left_lung",)} | changes
     data = CleanLabelsd("pred", LABELS, **settings)({"pred": scores, "image": image})
     return data["pred"].argmax(0).numpy(), data["image"].meta["origin"].texts("note")
@@ -50,6 +50,13 @@ def test_a_stray_piece_becomes_the_next_likely_label(chest):
         "left_lung: 1 small component (4.0 ml) removed",
         "right_lung: 1 small component (3.0 ml) removed",
     ]
+
+
+def test_a_voxel_may_be_longer_than_wide(chest):
+    strayed = chest.copy()
+    strayed[0, 0, 0:3] = 2
+    _, notes = clean(scores_of(strayed, chest), spacing_mm=torch.tensor([10.0, 5.0, 20.0]))
+    assert notes == ["right_lung: 1 small component (3.0 ml) removed"]
 
 
 def test_a_large_piece_stays_and_the_largest_always(chest):
