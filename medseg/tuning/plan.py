@@ -148,7 +148,10 @@ def _divided(
 def _with_validations(bundle: Bundle, files: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """The overrides, with several validations where the user does not say how many."""
     config = parse(bundle, *files, overrides=given)
-    interval = max(1, int(config["epochs"]) // _PER_SEARCH)
+    epochs = config["epochs"]
+    if not isinstance(epochs, int) or epochs < 1:
+        raise UsageError("--epochs of 1 or more", got=str(epochs), advice="Choose a whole number.")
+    interval = max(1, epochs // _PER_SEARCH)
     if "val_interval" in given or int(config["val_interval"]) <= interval:
         return dict(given)
     return {**given, "val_interval": interval}

@@ -13,7 +13,7 @@ from medseg.tuning.plan import SCORE, Plan
 from medseg.tuning.plots import draw_all
 from medseg.tuning.results import best, finished, summary_text, write_csv
 from medseg.tuning.study import SECONDS, SharedStudy
-from medseg.tuning.workers import run_trials
+from medseg.tuning.workers import require_workers, run_trials
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ def search(plan: Plan, workers: int, export: str | None = None) -> str:
         UsageError: there is such a method already, no trial is complete, or see SharedStudy and run_trials.
         MedsegError: see run_trials.
     """
+    require_workers(workers)
     if export is not None:
         require_new_method(plan.bundle, export)
     study = SharedStudy(plan)

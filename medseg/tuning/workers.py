@@ -26,6 +26,16 @@ _END_S = 60.0  # in which a process ends its trial
 _logger = logging.getLogger(__name__)
 
 
+def require_workers(workers: int) -> None:
+    """Check the number of processes.
+
+    Raises:
+        UsageError: it is less than 1.
+    """
+    if workers < 1:
+        raise UsageError("--workers of 1 or more", got=str(workers), advice="Leave it out for one process.")
+
+
 def run_trials(plan: Plan, study: SharedStudy, workers: int) -> None:
     """Run trials until the study has all of them, and no process runs one.
 
@@ -35,12 +45,9 @@ def run_trials(plan: Plan, study: SharedStudy, workers: int) -> None:
         workers: how many processes of this machine; with 1 it is this one.
 
     Raises:
-        UsageError: workers is less than 1.
         MedsegError: the store stays down, or the default trial failed; trials of a process that has ended
             run again in another one, and if none is left, with the next command.
     """
-    if workers < 1:
-        raise UsageError("--workers of 1 or more", got=str(workers), advice="Leave it out for one process.")
     if workers == 1:
         work(study)
         return

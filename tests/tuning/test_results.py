@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from PIL import Image
 from tuning_plan import plan_in
 

@@ -121,5 +121,5 @@ def test_a_key_can_not_be_set_twice(written):
 
 
 def test_a_method_without_a_space_names_those_that_have_one(bundle):
-    with pytest.raises(UsageError, match="got rnn.*kmeans.*residual_unet"):
+    with pytest.raises(UsageError, match=r"got rnn.*kmeans.*residual_unet"):
         read_search_space(bundle, "rnn")

@@ -152,17 +152,20 @@ def test_it_waits_for_the_trials_of_others_and_takes_over_those_that_are_lost(st
 
 
 @pytest.mark.parametrize("number", [0, -1])
-def test_fewer_than_one_worker(study, number):
+def test_fewer_than_one_worker(number):
     with pytest.raises(UsageError, match="--workers of 1 or more"):
-        workers.run_trials(study.plan, study, number)
+        workers.require_workers(number)
 
 
 def test_a_block_ends_its_processes():
     process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
-    with pytest.raises(KeyError), workers._ended([process]):
-        process.start()
-        raise KeyError
+
+    def run():
+        with workers._ended([process]):
+            process.start()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        run()
     assert process.exitcode == -signal.SIGTERM
     assert os.getpid() != process.pid
-
-
