@@ -24,6 +24,7 @@ from medseg.similarity.index import (
     HEADER,
     IndexedCase,
     add_cases,
+    add_hashes,
     read_index,
     require_place,
     require_same,
@@ -99,6 +100,8 @@ def build_index(
                 _save(folder, describer, batch)
             advance()
     _save(folder, describer, batch)
+    if (folder / HEADER).exists():
+        add_hashes(folder)
     if not known:
         raise DataError(
             "images that can be described",

@@ -67,6 +67,39 @@ class IndexedCase:
     groups: dict[str, str] = field(default_factory=dict)
 
 
+class Cases(Sequence[IndexedCase]):
+    """The cases of an index, each read from its line when it is asked for: a query asks for a few of many.
+
+    Args:
+        lines: a line of JSON for each case.
+
+    Raises:
+        ValueError, TypeError: the first or the last line is damaged.
+    """
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+        for line in (*lines[:1], *lines[-1:]):
+            IndexedCase(**json.loads(line))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, number: Any) -> Any:
+        try:
+            if isinstance(number, slice):
+                return [IndexedCase(**json.loads(line)) for line in self._lines[number]]
+            return IndexedCase(**json.loads(self._lines[number]))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                "whole lines of cases in the index", got=f"a damaged one ({number})", advice=_NEW
+            ) from error
+
+    def has(self, sha256: str) -> bool:
+        """Whether an image with this content is among them."""
+        return any(sha256 in line for line in self._lines)
+
+
 @dataclass(frozen=True, eq=False)
 class Index:
     """Described cases.
@@ -79,7 +112,7 @@ class Index:
     """
 
     recipe: Recipe
-    cases: Sequence[IndexedCase]
+    cases: Cases
     vectors: np.ndarray
     mean: np.ndarray
     weight: np.ndarray
@@ -227,6 +260,13 @@ def add_cases(folder: Path, recipe: Recipe, cases: Sequence[IndexedCase], vector
     return len(joined)
 
 
+def add_hashes(folder: Path) -> None:
+    """Give the hashes to an index that was written where faiss was not installed; errors as for add_cases."""
+    found = read_index(folder)
+    if found.hashes is None and is_installed():
+        add_cases(folder, found.recipe, (), found.vectors[:0])
+
+
 def _write(folder: Path, recipe: Recipe, cases: Sequence[IndexedCase], vectors: np.ndarray) -> None:
     token = secrets.token_hex(4)
     files = {kind: f"{kind}-{token}{suffix}" for kind, suffix in _FILES.items()}
@@ -275,8 +315,7 @@ def _statistics(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _open(folder: Path, header: dict[str, Any]) -> Index:
     files = {kind: folder / name for kind, name in header["files"].items()}
     vectors = np.load(files["vectors"], mmap_mode="r")
-    lines = files["cases"].read_text(encoding="utf-8").splitlines()
-    cases = [IndexedCase(**json.loads(line)) for line in lines]
+    cases = Cases(files["cases"].read_text(encoding="utf-8").splitlines())
     mean, weight = (np.array(header[name], np.float32) for name in ("mean", "weight"))
     if vectors.shape != (header["cases"], header["length"]) or len(cases) != header["cases"]:
         raise ValueError(f"{len(vectors)} vectors and {len(cases)} names of {header['cases']} cases")

@@ -134,7 +134,7 @@ class Finder:
             for rank, (number, cosine) in enumerate(kept, start=1)
         ]
         notes = []
-        if any(case.sha256 == own for case in self.index.cases):
+        if self.index.cases.has(own):
             notes.append("the image itself is in the index and was left out")
         if len(neighbours) < k:
             notes.append(f"{k} cases were asked for, and the index has {len(neighbours)} others")
@@ -167,7 +167,10 @@ def nearest(index: Index, unit: np.ndarray, k: int, hashes: Any = None) -> list[
     numbers = np.arange(len(index.cases)) if hashes is None else np.sort(candidates(hashes, unit, k))
     units = index.all_units if hashes is None else index.units(index.vectors[numbers])
     cosines = units @ unit
-    order = np.argsort(-cosines, kind="stable")[:k]
+    k = min(k, len(cosines))
+    least = np.partition(cosines, -k)[-k]
+    best = np.flatnonzero(cosines >= least)  # k, and more where several are as near as the last
+    order = best[np.argsort(-cosines[best], kind="stable")][:k]
     return [(int(numbers[n]), float(cosines[n])) for n in order]
 
 

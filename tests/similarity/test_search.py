@@ -216,6 +216,18 @@ def test_without_faiss_only_the_exact_search_works(data, index, monkeypatch):
     assert finder(data / "0_left.png", exact=True).neighbours[0].case.name == "0_right"
 
 
+def test_hashes_that_are_missing_are_made_by_the_next_run(data, tmp_path, monkeypatch):
+    folder = tmp_path / "index"
+    monkeypatch.setattr("medseg.similarity.index.is_installed", lambda: False)
+    build_index(data / "phantoms.json", TASK, folder, descriptor="intensity")
+    with pytest.raises(UsageError, match="once more"):
+        find_similar(data / "0_left.png", folder)
+    monkeypatch.undo()
+    monkeypatch.setenv("MEDSEG_DATA", str(data))
+    assert build_index(data / "phantoms.json", TASK, folder, descriptor="intensity").known == 8
+    assert find_similar(data / "0_left.png", folder, 1).neighbours[0].case.name == "0_right"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
