@@ -13,9 +13,9 @@ _USER = "medseg"
 
 
 def _programs():
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) + [
-        Path(path) for path in [shutil.which("initdb")] if path
-    ]
+    """Debian's newest version, else what is on the path."""
+    found = [Path(path) for path in [shutil.which("initdb")] if path]
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return found[-1].parent if found else None
 
 
