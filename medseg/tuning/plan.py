@@ -18,6 +18,8 @@ from medseg.tuning.store import storage_url
 
 SCORE = "dice"  # the mean over the validation split is searched for
 EVALUATION = ("train.yaml", "evaluate.yaml")
+# What machines that share a study may differ in.
+_OF_A_MACHINE = {"cache_dir", "dataset_dir", "device", "num_workers"}
 _PER_SEARCH = 4  # validations of a training, so that it can be pruned early
 
 
@@ -122,6 +124,17 @@ def make_plan(
         items=tuple(items),
         about=about,
     )
+
+
+def differences(about: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The names of what differs between two searches, besides what is of a machine."""
+    return [name for name, text in about.items() if _shared(name, text) != _shared(name, other.get(name))]
+
+
+def _shared(name: str, text: str | None) -> Any:
+    if name != "settings" or text is None:
+        return text
+    return {key: value for key, value in json.loads(text).items() if key not in _OF_A_MACHINE}
 
 
 def _divided(

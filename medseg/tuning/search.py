@@ -12,7 +12,7 @@ from medseg.tuning.export import export_method, require_new_method
 from medseg.tuning.plan import SCORE, Plan
 from medseg.tuning.plots import draw_all
 from medseg.tuning.results import best, finished, summary_text, write_csv
-from medseg.tuning.study import SECONDS, SharedStudy
+from medseg.tuning.study import RESULT, SECONDS, SharedStudy
 from medseg.tuning.workers import require_workers, run_trials
 
 _logger = logging.getLogger(__name__)
@@ -63,8 +63,9 @@ def _run(plan: Plan, study: SharedStudy, workers: int) -> None:
             key=study.run_key,
         )
     with tracked(tracker):
-        tracker.parameters({"trials": plan.trials, **plan.given})
-        tracker.tags({"medseg.study": plan.study})
+        tracker.parameters(plan.given)
+        # A tag, because a later command may raise it, and MLflow keeps the first value of a parameter.
+        tracker.tags({"medseg.study": plan.study, "medseg.trials": str(plan.trials)})
         tracker.commit()
         try:
             run_trials(plan, study, workers)
@@ -83,7 +84,8 @@ def _track(plan: Plan, study: SharedStudy, tracker: Tracker) -> None:
     files: list[Path] = [table, *draw_all(study.study, plan)]
     for file in files:
         tracker.artifact(file)
-    for trial in finished(trials):
+    own = [trial for trial in finished(trials) if (plan.folder(trial.number) / RESULT).is_file()]
+    for trial in own:  # the processes of other machines note theirs
         tracker.metrics({SCORE: trial.value, SECONDS: trial.user_attrs[SECONDS]}, trial.number)
     winner = best(trials)
     if winner is not None:

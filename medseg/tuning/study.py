@@ -14,7 +14,7 @@ from medseg import __version__
 from medseg.errors import UsageError
 from medseg.evaluation.score_files import write_json
 from medseg.tracking.journal import is_gone, this_process
-from medseg.tuning.plan import Plan
+from medseg.tuning.plan import Plan, differences
 from medseg.tuning.store import Store
 
 RESULT, IDENTITY = "trial.json", "study.json"
@@ -152,14 +152,15 @@ class SharedStudy:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS),
         )
         found = study.user_attrs.get(ABOUT)
-        if found is None and not study.get_trials(deepcopy=False):
+        directions = [direction.name for direction in study.directions]
+        if found is None and directions == ["MAXIMIZE"] and not study.get_trials(deepcopy=False):
             study.set_user_attr(ABOUT, dict(self.plan.about))
             study.set_user_attr(VERSION, __version__)
             study.set_user_attr(RUN_KEY, uuid.uuid4().hex)
             return study
         if not isinstance(found, dict) or study.user_attrs.get(RUN_KEY) is None:
             raise self._other_study("a study that medseg did not make")
-        other = [name for name, text in self.plan.about.items() if found.get(name) != text]
+        other = differences(self.plan.about, found)
         if other:
             raise self._other_study(f"one with another {' and '.join(other)}")
         return study

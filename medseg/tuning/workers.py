@@ -102,11 +102,21 @@ def _run(study: SharedStudy, claim: Claim) -> None:
         _logger.warning("trial %d failed: %s", claim.number, error_text(error))
         study.tell(Result(claim.number, "FAIL", entries={REASON: error_text(error)}))
         if claim.is_default:
-            raise
+            raise _default_failed(error) from error
         return
     study.tell(result)
     ended = f"{result.score:.4f}" if result.score is not None else result.state.lower()
     _logger.info("trial %d: %s", claim.number, ended)
+
+
+def _default_failed(error: Exception) -> MedsegError:
+    if isinstance(error, MedsegError):
+        return error
+    return MedsegError(
+        "a default trial that can be run",
+        got=error_text(error),
+        advice="Run `medseg train` or `medseg evaluate` with the same options first.",
+    )
 
 
 def _stop(study: SharedStudy, number: int) -> None:

@@ -197,13 +197,20 @@ def test_a_trial_below_the_median_is_not_worth_its_epochs(tmp_path):
     [
         ({"search space": "{}"}, "another search space"),
         ({"validation data": "other"}, "another validation data"),
-        ({"settings": "{'epochs': 3}", "search space": "{}"}, "another search space and settings"),
+        ({"settings": '{"epochs": 3}', "search space": "{}"}, "another search space and settings"),
     ],
 )
 def test_a_study_of_other_trials_is_refused(tmp_path, about, message):
     SharedStudy(plan_in(tmp_path, **{"validation data": "1"}))
     with pytest.raises(UsageError, match=f"{message}. Choose another --study"):
         SharedStudy(plan_in(tmp_path, **{"validation data": "1", **about}))
+
+
+def test_machines_may_differ_in_their_folders_and_processors(tmp_path):
+    SharedStudy(plan_in(tmp_path, settings='{"device": "cpu", "epochs": 3, "num_workers": 2}'))
+    assert SharedStudy(plan_in(tmp_path, settings='{"device": "cuda", "epochs": 3, "cache_dir": null}'))
+    with pytest.raises(UsageError, match="another settings"):
+        SharedStudy(plan_in(tmp_path, settings='{"device": "cpu", "epochs": 4}'))
 
 
 def test_a_study_that_medseg_did_not_make_is_refused(tmp_path):

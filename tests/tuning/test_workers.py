@@ -64,6 +64,16 @@ def test_a_failed_default_ends_the_search(study, trials_are):
     assert states(study) == ["FAIL"]
 
 
+def test_a_default_that_fails_for_an_unforeseen_reason_gives_no_traceback(study, trials_are):
+    def run(plan, claim, run_key, watch):
+        raise RuntimeError("patient Miller")
+
+    trials_are(run)
+    with pytest.raises(MedsegError, match="a default trial that can be run") as error:
+        workers.work(study)
+    assert "Miller" not in str(error.value)
+
+
 def test_ctrl_c_ends_the_trial_too(study, trials_are):
     def run(plan, claim, run_key, watch):
         raise KeyboardInterrupt
