@@ -334,7 +334,8 @@ def check_result(bundle: Bundle, source: Path, output_dir: Path) -> Segmentation
     """The default method gives a mask on the image's grid with declared labels, measurements and a page."""
     with TemporaryDirectory() as folder:
         segmenter = Segmenter(str(bundle.root), "cpu", weights_to_run(bundle, Path(folder)))
-        result = segmenter(source)
+        with built_from(bundle):
+            result = segmenter(source)
     values = {int(value) for value in np.unique(result.mask.array)}
     shape = result.image.shape[1:]  # type: ignore[union-attr]
     if result.mask.array.shape != shape or not values <= set(segmenter.labels):
