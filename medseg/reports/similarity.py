@@ -85,7 +85,11 @@ def draw_case(volume: Volume, window: Window | None = None) -> np.ndarray:
     labels = Mask(np.zeros(volume.array.shape[1:], np.uint8), {}, affine=volume.affine)
     views = [view.grey for view in three_views(to_displayed(volume.array, labels, window), {}, PICTURE_PX)]
     height = max(view.shape[0] for view in views)
-    padded = [np.pad(view, ((0, height - view.shape[0]), (0, _GAP_PX))) for view in views]
+    above = [(height - view.shape[0]) // 2 for view in views]
+    padded = [
+        np.pad(view, ((top, height - view.shape[0] - top), (0, _GAP_PX)))
+        for view, top in zip(views, above, strict=True)
+    ]
     return np.repeat(np.hstack(padded)[:, :-_GAP_PX, None], 3, axis=2)
 
 

@@ -81,7 +81,7 @@ def how(found: SimilarCases) -> list[str]:
         f"The image was compared exactly with all {found.cases} cases."
         if found.search == EXACT
         else f"Locality-sensitive hashing chose {found.compared} candidates among {found.cases} cases, "
-        "which were then compared exactly; it may miss a near case, and --exact misses none."
+        "which were then compared exactly; it may miss a near case."
     )
     return [
         f"Descriptors: {what}. Each number is centred and scaled over the index.",
