@@ -80,16 +80,15 @@ class SharedStudy:
         """The next trial, which no other process gets; None if the study has all of its trials."""
         with self.store.turn():
             self._end_lost()
-            trials = self.trials()
-            if counted(trials) >= self.plan.trials:
+            if counted(self.trials()) >= self.plan.trials:
                 return None
-            # The seed differs for each trial, so that two processes never draw the same values.
-            self.study.sampler = _sampler(len(trials))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of heartbeats, which medseg.tuning.workers sends itself
                 trial = self.study.ask()
             self.beat(trial.number)
             trial.set_user_attr(PROCESS, this_process())
+            # The seed differs for each trial, so that two processes never draw the same values.
+            self.study.sampler = _sampler(trial.number)
             values = self.plan.space.draw(trial)
         return Claim(trial.number, values, bool(trial.user_attrs.get(DEFAULT)))
 

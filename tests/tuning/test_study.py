@@ -10,6 +10,7 @@ from tuning_plan import SPACE, plan_in, states
 
 from medseg.errors import UsageError
 from medseg.tuning import store as store_module
+from medseg.tuning.search_space import SearchSpace
 from medseg.tuning.study import AGAIN_FOR, DEFAULT, PROCESS, SECONDS, Result, SharedStudy, counted
 
 pytestmark = pytest.mark.seconds
@@ -92,6 +93,22 @@ def test_a_trial_whose_process_is_gone_fails_and_runs_again_in_its_place(study):
         complete(study, study.claim())
     assert study.claim() is None
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def test_a_trial_that_is_lost_before_it_was_drawn_is_drawn_as_any_other(tmp_path, monkeypatch):
+    study = SharedStudy(plan_in(tmp_path, trials=4))
+    complete(study, study.claim())
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchSpace, "draw", lambda space, trial: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            study.claim()
+    drawn = []
+    for _ in range(3):
+        claim = study.claim()
+        drawn.append(str(claim.values))
+        complete(study, claim)
+    assert states(study) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert len(set(drawn)) == 3
 
 
 def test_a_trial_that_is_lost_twice_is_given_up(study):
