@@ -13,7 +13,7 @@ import skimage
 pytestmark = pytest.mark.seconds
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
-GUIDES = sorted((ROOT / "docs" / "guides").glob("add_a_*.md"))
+GUIDES = [*sorted((ROOT / "docs" / "guides").glob("add_a_*.md")), ROOT / "docs" / "how-to" / "new-organ.md"]
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
 
 
@@ -65,7 +65,7 @@ def test_the_code_of_a_guide_is_clean(guide, tmp_path):
 
 def test_a_guide_for_each_kind():
     kinds = {"task", "method", "format", "measurement", "metric", "command"}
-    assert {guide.stem.removeprefix("add_a_") for guide in GUIDES} == kinds
+    assert {guide.stem.removeprefix("add_a_") for guide in GUIDES if guide.stem != "new-organ"} == kinds
 
 
 def test_a_change_takes_the_place_of_lines_that_exist_once():
