@@ -106,10 +106,24 @@ def _run_all(plan: LossPlan, parent: str, resume: bool) -> tuple[list[Scored], d
         except UsageError:  # of the options, which are the same for all
             raise
         except Exception as error:
+            if _interrupted(error):
+                raise KeyboardInterrupt from error
             failures[loss] = error_text(error).rstrip(".")
             logger.warning("%s failed: %s", loss, failures[loss])
         gc.collect()  # ends the training's workers, which a reference cycle keeps alive
     return scored, failures
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether a signal that ends the program came before an error.
+
+    Sent to all processes of a group it ends the training's workers too, and their death is what is raised.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _run(plan: LossPlan, loss: str, parent: str, resume: bool) -> Scored:

@@ -108,7 +108,10 @@ def test_an_interrupted_comparison_goes_on(compare, tmp_path, mlflow_client, mon
 
     def killed(plan, loss, *arguments):
         if loss == "mse":
-            raise KeyboardInterrupt
+            try:
+                raise KeyboardInterrupt
+            finally:  # the signal ends the loader's workers too
+                raise RuntimeError("worker killed")
         return whole(plan, loss, *arguments)
 
     with monkeypatch.context() as patch:
