@@ -4,6 +4,8 @@
 # make test-slow  trainings, servers, whole cross-validations, sweeps over real data
 # make check      format, lint, types
 # make docs       the documentation as a site, into site/
+# make tour       runs the code of the guided tour, and compares its pictures: minutes
+# make notebook   the guided tour as out/tour.ipynb
 # make pictures   those of docs/pictures
 # make ui         MLflow's page
 # make clean      removes the environment and all that was built
@@ -15,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 # The folder of the real data sets, for the tests alone; those that need it skip and say so where there is none.
 test-fast test test-slow: export MEDSEG_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: demo test-fast test test-slow check docs pictures ui clean
+.PHONY: demo test-fast test test-slow check docs tour notebook pictures ui clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python -m monai.bundle run --config_file bundles/retinal_vessel/configs/inference.yaml --output_dir out/demo
@@ -47,9 +49,17 @@ docs: $(VENV)/docs-ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "docs: site/index.html"
 
+tour: $(VENV)/test-ready
+	$(PYTEST) tests/test_tour.py -k test_page
+
+notebook: $(VENV)/test-ready
+	$(BIN)/python docs/tour_pages.py notebook out/tour.ipynb
+	@echo "notebook: out/tour.ipynb"
+
 # Two trainings on phantoms and screenshots by Chromium, some minutes.
 pictures: $(VENV)/test-ready
 	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/tour_pages.py pictures
 
 ui: $(VENV)/test-ready
 	$(BIN)/medseg ui

@@ -46,7 +46,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links to included files lead to their pages; of a link to another file the text alone is left."""
+    """Links to included files lead to their pages, and links to modules into the API reference.
+
+    Of a link to another file the text alone is left.
+    """
     here = {uri: path for path, uri in INCLUDED.items()}.get(page.file.src_uri, f"docs/{page.file.src_uri}")
 
     def replaced(match: re.Match[str]) -> str:
@@ -55,12 +58,26 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         if "://" in target or not (ROOT / path).exists():
             return match[0]
         uri = INCLUDED.get(path)
+        if path.startswith("medseg/") and path.endswith(".py"):
+            return _reference_link(text, path, page)
         if uri is None and not path.startswith("docs/"):
             return text
         uri = uri or path.removeprefix("docs/")
         return f"[{text}]({posixpath.relpath(uri, posixpath.dirname(page.file.src_uri))}{anchor or ''})"
 
     return re.sub(r"(?<!!)\[([^\]\n]*)\]\(([^)#\s]+)(#[^)\s]*)?\)", replaced, markdown)
+
+
+def _reference_link(text: str, path: str, page: Page) -> str:
+    """A link to what its text names in a module, such as `medseg.grid.plan`; else to the module."""
+    module = _dotted(ROOT / path)
+    named = text.strip("`")
+    name = named if named.startswith(f"{module}.") else module
+    if name.count(".") > 1:
+        return f"[{text}][{name}]"
+    # A module or package at the top is a page, whose heading is no object of the reference.
+    uri = f"reference/{path.split('/')[1].removesuffix('.py')}.md"
+    return f"[{text}]({posixpath.relpath(uri, posixpath.dirname(page.file.src_uri))})"
 
 
 def _cards_page() -> str:
