@@ -35,8 +35,12 @@ class PostgreSQL:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._run("initdb", "-D", self.folder / "data", "-A", "trust", "-U", _USER, "--no-sync")
-        self.start()
-        self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", _USER, "studies")
+        try:
+            self.start()
+            self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", _USER, "studies")
+        except BaseException:  # Ctrl-C too must leave no server behind
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error):
