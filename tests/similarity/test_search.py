@@ -267,7 +267,7 @@ def test_the_shipped_encoder(data, tmp_path):
         build_index(data / "phantoms.json", TASK, folder, method="unet")
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_a_lung_network_describes_a_volume(chest_phantom):
     """OpenVINO, where it is installed, would show no features: torch computes them."""
     describer = Describer("lung_ct", "residual_unet", device="cpu")
