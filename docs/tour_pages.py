@@ -95,8 +95,13 @@ def notebook() -> str:
 
 
 def _for_notebook(text: str) -> str:
-    """Without the head of the page and the pictures, which cells make; links within the site are text."""
+    """Without what a notebook can't use.
+
+    The head of a page goes, and so do its pictures, which cells make. Commands of a shell are shown, but no
+    cells: jupytext would run them. Links within the site become text.
+    """
     text = re.sub(r"\A---\n.*?^---\n", "", text, flags=re.M | re.S)
+    text = re.sub(r"^```sh$", "```text", text, flags=re.M)
     return LINK.sub(r"\1", PICTURE.sub("", text))
 
 
