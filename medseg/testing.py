@@ -337,7 +337,7 @@ def check_result(bundle: Bundle, source: Path, output_dir: Path) -> Segmentation
         with built_from(bundle):
             result = segmenter(source)
     values = {int(value) for value in np.unique(result.mask.array)}
-    shape = result.image.shape[1:]  # type: ignore[union-attr]
+    shape = result.image.shape[1:]
     if result.mask.array.shape != shape or not values <= set(segmenter.labels):
         raise BundleError(
             f"a mask of the image's size {shape} with the labels {segmenter.labels}",

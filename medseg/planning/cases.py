@@ -154,7 +154,7 @@ def _sample(array: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarra
         chosen.append(random.choice(places, min(SAMPLES, len(places)), replace=False))
     places = np.concatenate(chosen)
     # Not by a flat view of the image: a file's order may be Fortran's, which would copy it.
-    values = array[(slice(None), *np.unravel_index(places, labels.shape))]
+    values = np.stack([channel[np.unravel_index(places, labels.shape)] for channel in array])
     return values.T.astype(np.float32), flat[places]
 
 

@@ -111,7 +111,7 @@ def take_fingerprint(manifest: str | Path) -> Fingerprint:
             advice="Draw the structure in some images, or correct the paths of the masks.",
         )
     found = summarise(cases, labels, channels)
-    about = {
+    about: dict[str, Any] = {
         "name": str(content["name"]), "description": str(content["description"]), "subjects": len(subjects),
         "items": {split: len(content[split]) for split in (*MEASURED, "test")}, "modality": modality,
     }  # fmt: skip

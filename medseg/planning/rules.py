@@ -122,11 +122,12 @@ Place = tuple["tuple[float, ...] | None", "int | None", Topology, list[Choice]]
 
 
 def _volume_place(fingerprint: Fingerprint) -> Place:
-    spacing, reason = _target_spacing(fingerprint)
+    target, reason = _target_spacing(fingerprint)
+    spacing: tuple[float, ...] = tuple(target)
     shape = _resampled(fingerprint, spacing)
     smallest = min(_across_mm(figures) for figures in fingerprint.classes)
     low = coarser(shape, spacing, VOXELS, LOW_RESOLUTION, max(max(spacing), smallest / LEAST_ACROSS))
-    if low != tuple(spacing):
+    if low != spacing:
         reason += (
             f"; made coarser until a patch covers {LOW_RESOLUTION:.0%} of the median image (nnU-Net's low "
             f"resolution), or the smallest structure is {LEAST_ACROSS} voxels across"

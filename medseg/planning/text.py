@@ -73,7 +73,7 @@ def figure_rows(f: Fingerprint) -> list[tuple[str, str]]:
 
 def class_rows(f: Fingerprint) -> list[tuple[str, ...]]:
     """Of each label its name, cases, size, components, and how often it is brighter than the background."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for figures in f.classes:
         size = _triple(figures.volume_ml, ".3g") if figures.volume_ml else _triple(figures.share, ".2%")
         ranks = ", ".join(f"{rank:.0%}" for rank in figures.brighter)

@@ -6,6 +6,7 @@ graphics card. Here the limit is a number of pixels or voxels: a plain processor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,7 @@ def coarser(shape: Sequence[float], spacing: Sequence[float], most: int, share: 
         coarsest: the spacing is not made larger than this, so that the structures are not lost.
     """
     steps, sizes = np.array(spacing, float), np.array(shape, float)
-    while np.prod(largest_patch(sizes, steps.tolist(), most).patch) < share * sizes.prod():
+    while math.prod(largest_patch(sizes.tolist(), steps.tolist(), most).patch) < share * sizes.prod():
         finer = steps < steps.max() / 2
         chosen = finer if finer.any() else np.ones(len(steps), bool)
         if steps[chosen].max() * 1.03 > coarsest:
