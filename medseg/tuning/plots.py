@@ -10,12 +10,17 @@ from typing import Any
 from medseg.io.atomic import atomic_path
 from medseg.tuning.plan import SCORE, Plan
 from medseg.tuning.results import best, finished, pareto_front
+from medseg.tuning.search_space import Parameter
 from medseg.tuning.study import DEFAULT, SECONDS
 
 # Colours of Okabe & Ito (2008), which differ for all kinds of colour vision; the markers differ too.
 _TRIAL, _BEST, _PRUNED = "#0072b2", "#d55e00", "#999999"
+_COMPLETE_MARK: dict[str, Any] = {"color": _TRIAL, "marker": "o", "label": "complete"}
+_PRUNED_MARK: dict[str, Any] = {"color": _PRUNED, "marker": "x", "label": "pruned (its last validation)"}
+_BEST_MARK: dict[str, Any] = {"color": _BEST, "marker": "*", "label": "best"}
 _LEAST_TRIALS = 2  # for a picture that compares
 _COLUMNS = 4  # of the slices
+_LEGEND_INCHES = 5.5
 _SCORE_LABEL = f"mean {SCORE.capitalize()} (validation)"
 
 
@@ -55,11 +60,10 @@ def _history(trials: Sequence[Any]) -> Any:
 
     figure = _figure(7.5, 4.2)
     axes = figure.subplots()
-    complete = finished(trials)
-    pruned = [trial for trial in trials if trial.state.name == "PRUNED" and trial.value is not None]
-    axes.plot(*_points(complete), "o", color=_TRIAL, label="complete")
+    complete, pruned = finished(trials), _pruned(trials)
+    axes.plot(*_points(complete), linestyle="", **_COMPLETE_MARK)
     if pruned:
-        axes.plot(*_points(pruned), "x", color=_PRUNED, label="pruned (its last validation)")
+        axes.plot(*_points(pruned), linestyle="", **_PRUNED_MARK)
     so_far = [max(other.value for other in complete[: index + 1]) for index in range(len(complete))]
     axes.step(_points(complete)[0], so_far, where="post", color=_BEST, label="best so far")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -68,6 +72,10 @@ def _history(trials: Sequence[Any]) -> Any:
     axes.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
+
+
+def _pruned(trials: Sequence[Any]) -> list[Any]:
+    return [trial for trial in trials if trial.state.name == "PRUNED" and trial.value is not None]
 
 
 def _points(trials: Sequence[Any]) -> tuple[list[int], list[float]]:
@@ -96,33 +104,46 @@ def _importances(study: Any) -> Any | None:
 
 def _slices(trials: Sequence[Any], plan: Plan) -> Any:
     """The score against each parameter."""
-    complete, parameters = finished(trials), list(plan.space.parameters.values())
+    parameters = list(plan.space.parameters.values())
     columns = min(_COLUMNS, len(parameters))
     lines = -(-len(parameters) // columns)
-    figure = _figure(2.9 * columns + 0.6, 2.7 * lines)
+    figure = _figure(max(2.9 * columns + 0.6, _LEGEND_INCHES), 2.7 * lines + 0.3)
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    winner = best(trials)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
-        for trial in complete:
-            value = trial.params[parameter.name]
-            marks = (
-                {"color": _BEST, "marker": "*", "s": 110} if trial is winner else {"color": _TRIAL, "s": 24}
-            )
-            where = parameter.choices.index(value) if parameter.choices else value
-            axes.scatter(where, trial.value, **marks)
-        if parameter.choices:
-            axes.set_xticks(range(len(parameter.choices)), [str(choice) for choice in parameter.choices])
-            axes.tick_params(axis="x", rotation=0 if parameter.is_numeric else 30)
-            axes.set_xlim(-0.5, len(parameter.choices) - 0.5)
-        elif parameter.log:
-            axes.set_xscale("log")
-        axes.set_xlabel(parameter.name)
-        axes.grid(alpha=0.3)
+        _slice(axes, parameter, trials)
     for axes in list(grid.flat)[len(parameters) :]:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel(_SCORE_LABEL)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
+
+
+def _slice(axes: Any, parameter: Parameter, trials: Sequence[Any]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    winner = best(trials)
+    others = [trial for trial in finished(trials) if trial is not winner]
+    groups = (others, _COMPLETE_MARK, 24), (_pruned(trials), _PRUNED_MARK, 24), ([winner], _BEST_MARK, 110)
+    for shown, mark, size in groups:
+        if shown:
+            values = [trial.params[parameter.name] for trial in shown]
+            places = [parameter.choices.index(value) for value in values] if parameter.choices else values
+            axes.scatter(places, [trial.value for trial in shown], s=size, **mark)
+    if parameter.choices:
+        axes.set_xticks(range(len(parameter.choices)), [str(choice) for choice in parameter.choices])
+        if not parameter.is_numeric:  # names, which would overlap beside each other
+            axes.tick_params(axis="x", rotation=30)
+            for text in axes.get_xticklabels():
+                text.set(ha="right", rotation_mode="anchor")
+        axes.set_xlim(-0.5, len(parameter.choices) - 0.5)
+    elif parameter.log:
+        axes.set_xscale("log")
+    elif parameter.is_whole:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(parameter.name)
+    axes.grid(alpha=0.3)
 
 
 def _pareto(trials: Sequence[Any]) -> Any:
@@ -137,7 +158,9 @@ def _pareto(trials: Sequence[Any]) -> Any:
         name = f"{trial.number}{' (default)' if trial.user_attrs.get(DEFAULT) else ''}"
         if trial in front or trial.user_attrs.get(DEFAULT):
             point = trial.user_attrs[SECONDS], trial.value
-            axes.annotate(name, point, xytext=(6, -11), textcoords="offset points", fontsize=9)
+            # On the left, because the line goes on to the right.
+            place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+            axes.annotate(name, point, fontsize=9, **place)
     axes.set_xlabel("seconds per case (median)")
     axes.set_ylabel(_SCORE_LABEL)
     axes.margins(x=0.12, y=0.12)
