@@ -43,7 +43,8 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
         overrides: key (nested by "::", as in MONAI) to value.
 
     Raises:
-        UsageError: the configuration does not have the key of an override.
+        UsageError: the configuration does not have the key of an override, or has numbers or a switch where
+            the override is plain text.
         BundleError: a file is missing or is not YAML.
     """
     from monai.bundle import ConfigParser
@@ -62,8 +63,24 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
         ) from error
     for key, value in {"bundle_root": str(bundle.root), **(overrides or {})}.items():
         check_key(parser, key)
+        _check_type(key, parser[key], value)
         parser[key] = value
     return parser
+
+
+def _check_type(key: str, own: Any, value: Any) -> None:
+    """Refuse plain text in the place of numbers or a switch: what fails on it later names no key."""
+    if not isinstance(value, str) or value.startswith(("$", "@", "%")):
+        return
+    if isinstance(own, bool):
+        expected = "true or false"
+    elif isinstance(own, (int, float)):
+        expected = "a number"
+    elif isinstance(own, list) and own and all(isinstance(entry, (int, float)) for entry in own):
+        expected = "a list of numbers"
+    else:
+        return
+    raise UsageError(f"{expected} for {key}", got=value, advice=f"The bundle's own value is {own}.")
 
 
 def check_key(parser: ConfigParser, key: str) -> None:

@@ -33,6 +33,7 @@ FILES = {
         f"configs/methods/{name}": f"methods/{name}.j2"
         for name in ("residual_unet.yaml", "unet.yaml", "unet.train.yaml")
     },
+    **{f"configs/search/{name}": f"search/{name}.j2" for name in ("residual_unet.yaml", "unet.yaml")},
     "docs/README.md": "README.md.j2",
     "docs/data_license.txt": "data_license.txt.j2",
 }

@@ -21,6 +21,7 @@ from medseg.errors import MedsegError, UsageError
 from medseg.evaluation.scoring import Scoring
 from medseg.evaluation.split import evaluate, ranked
 from medseg.inference.distributed import gather, mean, take_buffers_of_first
+from medseg.inference.sizes import size_errors
 from medseg.pipeline import Segmenter
 from medseg.tracking.provenance import SystemMetrics
 from medseg.tracking.run_list import name_of
@@ -80,7 +81,8 @@ def train(
         scoring: how the validation cases are scored at the end.
 
     Raises:
-        UsageError: output_dir holds a training, and resume is not set or the parameters differ.
+        UsageError: output_dir holds a training, and resume is not set or the parameters differ; or the
+            network can't take patches of this size (medseg.inference.sizes).
         MedsegError: the loss is infinite or NaN, or another training writes to output_dir.
         EndedEarly: after a validation, medseg.training.pruning decided so.
     """
@@ -211,10 +213,18 @@ class _Training:
             if not self.standing.epoch:
                 self.save()
             if not self.standing.over:
-                with bar(self.trainer):
-                    self.trainer.run()
+                self._run_epochs()
         if self.pruned:
             self._end_early()
+
+    def _run_epochs(self) -> None:
+        try:
+            with size_errors(self.network), bar(self.trainer):
+                self.trainer.run()
+        except UsageError:
+            if not self.standing.epoch:  # the corrected command may write to the same folder
+                self.file.unlink(missing_ok=True)
+            raise
 
     def finish(
         self,

@@ -161,11 +161,12 @@ def _divided(
 def _with_validations(bundle: Bundle, files: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """The overrides, with several validations where the user does not say how many."""
     config = parse(bundle, *files, overrides=given)
-    epochs = config["epochs"]
+    with typed_errors():
+        epochs, own_interval = (config.get_parsed_content(key) for key in ("epochs", "val_interval"))
     if not isinstance(epochs, int) or epochs < 1:
         raise UsageError("--epochs of 1 or more", got=str(epochs), advice="Choose a whole number.")
     interval = max(1, epochs // _PER_SEARCH)
-    if "val_interval" in given or int(config["val_interval"]) <= interval:
+    if "val_interval" in given or own_interval <= interval:
         return dict(given)
     return {**given, "val_interval": interval}
 

@@ -176,6 +176,18 @@ def test_a_misspelt_override(root, tmp_path):
     assert not (tmp_path / "parameters.json").exists()
 
 
+@pytest.mark.parametrize(("key", "value", "expected"), [
+    ("epochs", "many", "a number for epochs; got many. The bundle's own value is 10"),
+    ("autocast", "perhaps", "true or false for autocast"),
+    ("network_def::channels", "wide", "a list of numbers for network_def::channels"),
+])  # fmt: skip
+def test_text_in_the_place_of_a_number(root, key, value, expected):
+    with pytest.raises(UsageError, match=expected):
+        parse(open_bundle(str(root)), "train.yaml", overrides={key: value})
+    for taken in ("$3", "@train::batch_size", None):
+        parse(open_bundle(str(root)), "train.yaml", overrides={key: taken})
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

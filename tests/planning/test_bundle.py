@@ -15,6 +15,7 @@ from PIL import Image
 from medseg import bundle as bundles
 from medseg.errors import UsageError
 from medseg.planning.bundle import as_yaml, check_name
+from medseg.tuning.plan import make_plan
 
 SHIPPED = bundles.shipped_root()
 KINDS = ("ct", "mr", "picture", "labels")
@@ -93,6 +94,22 @@ def test_its_keys_are_those_of_a_shipped_one(workplace, kind):
 
 def inference(workplace, kind):
     return (workplace / "bundles" / f"organ_{kind}" / "configs" / "inference.yaml").read_text()
+
+
+@pytest.mark.parametrize("method", ["residual_unet", "unet"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_search_space_fits(workplace, kind, method):
+    """Also that the defaults are the values of train.yaml, and that all patches are ones that fit."""
+    plan = make_plan(f"organ_{kind}", 3, method=method, given={"epochs": 4})
+    names = {"width", "depth", "patch", "loss_name", "learning_rate", "augmentation"}
+    assert names | ({"residual_units"} if method == "residual_unet" else set()) == set(plan.space.parameters)
+    for patch in plan.space.parameters["patch"].ends():
+        values = plan.space.overrides({**plan.space.default, "patch": patch})
+        strides = np.prod(values["network_def::strides"], axis=0)
+        assert values.keys() & {"size_px", "patch_px", "patch_voxels"}
+        for key in values.keys() & {"size_px", "patch_px", "patch_voxels"}:
+            assert not (np.array(values[key]) % strides).any()
+            assert np.min(values[key]) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
