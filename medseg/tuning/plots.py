@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg.io.atomic import atomic_path
 from medseg.tuning.plan import SCORE, Plan
-from medseg.tuning.results import best, finished, pareto_front
+from medseg.tuning.results import finished, pareto_front
 from medseg.tuning.search_space import Parameter
 from medseg.tuning.study import DEFAULT, SECONDS
 
@@ -107,7 +107,7 @@ def _slices(trials: Sequence[Any], plan: Plan) -> Any:
     parameters = list(plan.space.parameters.values())
     columns = min(_COLUMNS, len(parameters))
     lines = -(-len(parameters) // columns)
-    figure = _figure(max(2.9 * columns + 0.6, _LEGEND_INCHES), 2.7 * lines + 0.3)
+    figure = _figure(max(2.9 * columns + 0.6, _LEGEND_INCHES), 3.0 * lines + 0.3)
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
         _slice(axes, parameter, trials)
@@ -123,9 +123,12 @@ def _slices(trials: Sequence[Any], plan: Plan) -> Any:
 def _slice(axes: Any, parameter: Parameter, trials: Sequence[Any]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    winner = best(trials)
-    others = [trial for trial in finished(trials) if trial is not winner]
-    groups = (others, _COMPLETE_MARK, 24), (_pruned(trials), _PRUNED_MARK, 24), ([winner], _BEST_MARK, 110)
+    ranked = sorted(finished(trials), key=lambda trial: (-trial.value, trial.number))
+    groups = (
+        (ranked[1:], _COMPLETE_MARK, 24),
+        (_pruned(trials), _PRUNED_MARK, 24),
+        (ranked[:1], _BEST_MARK, 110),
+    )
     for shown, mark, size in groups:
         if shown:
             values = [trial.params[parameter.name] for trial in shown]
@@ -158,8 +161,9 @@ def _pareto(trials: Sequence[Any]) -> Any:
         name = f"{trial.number}{' (default)' if trial.user_attrs.get(DEFAULT) else ''}"
         if trial in front or trial.user_attrs.get(DEFAULT):
             point = trial.user_attrs[SECONDS], trial.value
-            # On the left, because the line goes on to the right.
-            place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+            # The line of the front goes on to its right, and is to the left of all others.
+            away, side = (-8, "right") if trial in front else (8, "left")
+            place = {"xytext": (away, 0), "textcoords": "offset points", "ha": side, "va": "center"}
             axes.annotate(name, point, fontsize=9, **place)
     axes.set_xlabel("seconds per case (median)")
     axes.set_ylabel(_SCORE_LABEL)

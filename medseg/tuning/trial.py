@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from medseg.bundle import inference_files, inference_keys, parse, run_workflow
@@ -16,6 +17,7 @@ from medseg.evaluation.split import evaluated_segmenter, trained_segmenter
 from medseg.pipeline import Segmenter
 from medseg.tracking.store import flatten
 from medseg.tracking.tracker import EndedEarly, Tracker, tracked
+from medseg.training.checkpoint import MODEL_NAME
 from medseg.training.pruning import watched
 from medseg.training.results import log_scores
 from medseg.tuning.plan import EVALUATION, SCORE, Plan
@@ -47,7 +49,7 @@ def run_trial(plan: Plan, claim: Claim, run_key: str, watch: Callable[[int, floa
         **plan.given,
         **overrides,
         "output_dir": str(folder),
-        "run_name": run_name(claim),
+        "run_name": _run_name(claim),
         "parent_run": run_key,
     }
     try:
@@ -56,16 +58,12 @@ def run_trial(plan: Plan, claim: Claim, run_key: str, watch: Callable[[int, floa
     except EndedEarly:
         return Result(claim.number, "PRUNED")
     device = parse(plan.bundle, *plan.files, overrides=settings).get_parsed_content("device")
-    token = running.set(settings)
-    try:
-        weights = folder / "models" / "model.pt"
-        segmenter = trained_segmenter(plan.root, plan.files, plan.method.name, device, weights)
-        return _complete(plan, claim, segmenter)
-    finally:
-        running.reset(token)
+    weights = folder / "models" / MODEL_NAME
+    segmenter = partial(trained_segmenter, plan.root, plan.files, plan.method.name, device, weights)
+    return _complete(plan, claim, settings, segmenter)
 
 
-def run_name(claim: Claim) -> str:
+def _run_name(claim: Claim) -> str:
     """The name of a trial's MLflow run."""
     return f"trial {claim.number}{' (default)' if claim.is_default else ''}"
 
@@ -82,38 +80,43 @@ def _evaluated(plan: Plan, claim: Claim, overrides: Mapping[str, Any], run_key: 
     settings = inference_keys(bundle, EVALUATION, inference_files(bundle, plan.method.name), settings)
     config = parse(bundle, *EVALUATION, overrides=settings)
     tracker = Tracker(
-        folder / "tracking", experiment=config["experiment"], run_name=run_name(claim), parent=run_key
+        folder / "tracking", experiment=config["experiment"], run_name=_run_name(claim), parent=run_key
     )
     with tracked(tracker):
         changed = flatten(overrides)
         tracker.parameters(changed)
         run_workflow(bundle, *EVALUATION, overrides=settings)
-        token = running.set(settings)
-        try:
-            segmenter = evaluated_segmenter(
-                plan.root,
-                config.get_parsed_content("device"),
-                method=plan.method.name,
-                weights=None,
-                weights_fold=None,
-                inference=config["inference"],
-            )
-            result = _complete(plan, claim, segmenter)
-        finally:
-            running.reset(token)
+        segmenter = partial(
+            evaluated_segmenter,
+            plan.root,
+            config.get_parsed_content("device"),
+            method=plan.method.name,
+            weights=None,
+            weights_fold=None,
+            inference=config["inference"],
+        )
+        result = _complete(plan, claim, settings, segmenter)
         log_scores(tracker, folder, changed)
         tracker.metrics({SECONDS: result.entries[SECONDS]}, 0)
     return result
 
 
-def _complete(plan: Plan, claim: Claim, segmenter: Segmenter) -> Result:
+def _complete(
+    plan: Plan, claim: Claim, settings: Mapping[str, Any], segmenter: Callable[[], Segmenter]
+) -> Result:
+    """The result of a trial that wrote its scores; the segmenter is made and timed with its settings."""
     summary = json.loads((plan.folder(claim.number) / SCORES_JSON).read_text(encoding="utf-8"))
     score = summary["scores"][SCORE]["mean"]
     if score is None:
         raise MedsegError(
             f"a validation case with a {SCORE}", got="none", advice="Choose other validation cases."
         )
-    return Result(claim.number, "COMPLETE", float(score), {SECONDS: seconds_per_case(plan, segmenter)})
+    token = running.set(settings)
+    try:
+        seconds = seconds_per_case(plan, segmenter())
+    finally:
+        running.reset(token)
+    return Result(claim.number, "COMPLETE", float(score), {SECONDS: seconds})
 
 
 def seconds_per_case(plan: Plan, segmenter: Segmenter) -> float:
