@@ -63,7 +63,7 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
         ) from error
     for key, value in {"bundle_root": str(bundle.root), **(overrides or {})}.items():
         check_key(parser, key)
-        _check_type(key, parser[key], value)
+        _check_type(key, parser.get(key), value)
         parser[key] = value
     return parser
 
