@@ -149,6 +149,8 @@ def _verify(bundle: Bundle) -> None:
             verify_metadata(meta_file=str(file), filepath=str(schema))
         except OSError as error:  # URLError is one
             raise SkipTest(f"MONAI's schema {name} is not here and can't be downloaded") from error
+        except ImportError as error:
+            raise SkipTest("jsonschema is not here: pip install 'medseg[export]'") from error
         except Exception as error:
             raise BundleError(
                 "metadata that MONAI's schema takes",

@@ -84,6 +84,16 @@ class TestMetadata:
     def test_sound(self, broken):
         testing.check_metadata(broken)
 
+    def test_without_jsonschema_it_is_skipped(self, broken, monkeypatch):
+        from unittest import SkipTest
+
+        def missing(**arguments):
+            raise ImportError("jsonschema")
+
+        monkeypatch.setattr("monai.bundle.verify_metadata", missing)
+        with pytest.raises(SkipTest, match="export"):
+            testing.check_metadata(broken)
+
     def test_that_the_schema_refuses(self, broken):
         change(broken, "metadata.json", '"version": "0.1.0"', '"version": 1')
         fails(testing.check_metadata, broken, "not of type 'string'")
@@ -108,6 +118,16 @@ class TestConfigurations:
     def test_a_place_in_a_list(self, broken):
         change(broken, "evaluate.yaml", "inference: {}", "train#handlers#1: null\ninference: {}")
         fails(testing.check_configurations, broken, "places in a list in evaluate.yaml: : train#handlers#1")
+
+    @pytest.mark.parametrize("value", [
+        {"preprocessing::transforms::1::_disabled_": True},
+        {"train#random_transforms#3": None},
+        {"a": {"b": ["@train::handlers::0"]}},
+        {"a": "$@validate#handlers#1.x + 1"},
+        {"a": "%train.yaml::handlers::-1"},
+    ])  # fmt: skip
+    def test_a_position_is_seen(self, value):
+        assert list(testing.positions(value))
 
     def test_misspelt_options_are_not_refused(self, broken):
         change(

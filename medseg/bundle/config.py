@@ -73,14 +73,14 @@ def _check_type(key: str, own: Any, value: Any) -> None:
     if not isinstance(value, str) or value.startswith(("$", "@", "%")):
         return
     if isinstance(own, bool):
-        expected = "true or false"
+        expected = "true or false for"
     elif isinstance(own, (int, float)):
-        expected = "a number"
+        expected = "a number for"
     elif isinstance(own, list) and own and all(isinstance(entry, (int, float)) for entry in own):
-        expected = "a list of numbers"
+        expected = "a list of numbers for"
     else:
         return
-    raise UsageError(f"{expected} for {key}", got=value, advice=f"The bundle's own value is {own}.")
+    raise UsageError(f"{expected} {key}", got=value, advice=f"The bundle's own value is {own}.")
 
 
 def check_key(parser: ConfigParser, key: str) -> None:

@@ -220,6 +220,13 @@ def train(run_medseg, phantom_folder, empty_store):
     return run
 
 
+def test_a_patch_that_the_network_can_not_take(train, tmp_path, capsys):
+    network = {"network_def::channels": [4, 8, 8], "network_def::strides": [2, 2], "patch_px": 62}
+    assert train(tmp_path / "run", **network) == 2
+    assert "multiples of 4 x 4 for this network; got 62 x 62" in capsys.readouterr().err
+    assert not (tmp_path / "run/models/checkpoint.pt").exists(), "the corrected command is not refused"
+
+
 @pytest.fixture(scope="module")
 def trained(train, tmp_path_factory):
     output = tmp_path_factory.mktemp("trained")
