@@ -81,8 +81,7 @@ def train(
         scoring: how the validation cases are scored at the end.
 
     Raises:
-        UsageError: output_dir holds a training, and resume is not set or the parameters differ; or the
-            network can't take patches of this size (medseg.inference.sizes).
+        UsageError: output_dir holds a training and resume is not set or parameters differ; see size_errors.
         MedsegError: the loss is infinite or NaN, or another training writes to output_dir.
         EndedEarly: after a validation, medseg.training.pruning decided so.
     """
