@@ -79,7 +79,7 @@ def work(study: SharedStudy) -> None:
     store = study.store
     with terminable():
         while True:
-            claim = store.patiently(study.claim)
+            claim = store.patiently(lambda: _claimed(study))
             if claim is not None:
                 _run(study, claim)
                 gc.collect()  # ends the training's workers, which a reference cycle keeps alive
@@ -89,9 +89,25 @@ def work(study: SharedStudy) -> None:
                 return
 
 
+def _claimed(study: SharedStudy) -> Claim | None:
+    """The next trial; signals wait meanwhile, because nobody would end a trial that is claimed in part."""
+    claim = None
+    with undisturbed() as signals:
+        try:
+            claim = study.claim()
+        except Exception:
+            if not signals:
+                raise
+        if claim is not None and signals:
+            _stop(study, claim.number)
+    if signals:
+        raise KeyboardInterrupt
+    return claim
+
+
 def _run(study: SharedStudy, claim: Claim) -> None:
-    _logger.info("trial %d: %s", claim.number, claim.values)
     try:
+        _logger.info("trial %d: %s", claim.number, claim.values)
         with _beating(study, claim.number):
             result = run_trial(study.plan, claim, study.run_key, _watch(study, claim.number))
     except KeyboardInterrupt:

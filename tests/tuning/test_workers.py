@@ -12,6 +12,7 @@ from tuning_plan import plan_in, states
 from medseg.errors import MedsegError, UsageError
 from medseg.tracking.journal import this_process
 from medseg.tuning import workers
+from medseg.tuning.search_space import SearchSpace
 from medseg.tuning.study import PROCESS, REASON, SECONDS, Result, SharedStudy
 
 pytestmark = pytest.mark.seconds
@@ -83,6 +84,23 @@ def test_ctrl_c_ends_the_trial_too(study, trials_are):
         workers.work(study)
     assert states(study) == ["FAIL", "WAITING"]
     trials_are(scored)
+    workers.work(study)
+    assert states(study) == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def test_a_signal_while_a_trial_is_claimed_leaves_none_behind(study, trials_are, monkeypatch):
+    draw = SearchSpace.draw
+
+    def interrupted(space, trial):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return draw(space, trial)
+
+    trials_are(scored)
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchSpace, "draw", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            workers.work(study)
+    assert states(study) == ["FAIL", "WAITING"]
     workers.work(study)
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
 
