@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medseg.bundle import parse
 from medseg.errors import UsageError
+from medseg.tracking.signals import undisturbed
 from medseg.tracking.tracker import Tracker, mark_killed_runs, tracked
 from medseg.tuning.export import export_method, require_new_method
 from medseg.tuning.plan import SCORE, Plan
@@ -42,6 +43,8 @@ def search(plan: Plan, workers: int, export: str | None = None) -> str:
     study = SharedStudy(plan)
     if plan.trials:
         _run(plan, study, workers)
+    else:
+        _write(plan, study)
     text = summary_text(study.trials(), plan)
     if export is None:
         return text
@@ -71,18 +74,24 @@ def _run(plan: Plan, study: SharedStudy, workers: int) -> None:
             run_trials(plan, study, workers)
         except KeyboardInterrupt:
             _logger.warning("stopped\n%s", summary_text(study.trials(), plan))
+            with undisturbed():
+                _track(plan, study, tracker)
             raise
         finally:
             mark_killed_runs()
         _track(plan, study, tracker)
 
 
+def _write(plan: Plan, study: SharedStudy) -> list[Path]:
+    """Write the table and the plots of a study; they are returned."""
+    table = plan.output_dir / "trials.csv"
+    write_csv(study.trials(), plan, table)
+    return [table, *draw_all(study.study, plan)]
+
+
 def _track(plan: Plan, study: SharedStudy, tracker: Tracker) -> None:
     trials = study.trials()
-    table = plan.output_dir / "trials.csv"
-    write_csv(trials, plan, table)
-    files: list[Path] = [table, *draw_all(study.study, plan)]
-    for file in files:
+    for file in _write(plan, study):
         tracker.artifact(file)
     own = [trial for trial in finished(trials) if (plan.folder(trial.number) / RESULT).is_file()]
     for trial in own:  # the processes of other machines note theirs

@@ -73,6 +73,12 @@ def test_a_method_that_is_not_trained(tune, mlflow_client, tmp_path, run_medseg,
     names = {file.path for file in mlflow_client.list_artifacts(parent.info.run_id)}
     assert {"history.png", "slices.png", "pareto_front.png", "trials.csv"} <= names
 
+    # What is gone comes again from the store, without a trial.
+    (folder / "trials.csv").unlink()
+    (folder / "slices.png").unlink()
+    tune("--method", "threshold", "--trials", 0, "--export", "other", field_diameter_px=FIELD_PX)
+    assert {file.name for file in folder.iterdir()} >= {"trials.csv", "slices.png"}
+
     # The same command has nothing left to run, and makes a method whose scores are those of the trial.
     printed = tune(*arguments, "--export", "tuned", field_diameter_px=FIELD_PX)
     assert "tuned.yaml" in printed

@@ -140,6 +140,7 @@ def test_a_stop_by_the_user_is_clean(url, start, tmp_path, mlflow_client):
     log = (tmp_path / "out.log").read_text()
     assert "study stopped:" in log
     assert "Traceback" not in log
+    assert len(list(tmp_path.rglob("trials.csv"))) == 1
     experiment = mlflow_client.get_experiment_by_name("retinal_vessel")
     runs = mlflow_client.search_runs([experiment.experiment_id])
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
