@@ -225,9 +225,10 @@ def _normalisation_choice(kind: str, fingerprint: Fingerprint) -> Choice:
     if kind == "ct":
         own = fingerprint.foreground[0]
         return Choice(
-            "normalisation", f"{own.low:.0f} to {own.high:.0f} HU, mean {own.mean:.0f}, std {own.std:.0f}",
+            "normalisation", f"{own.low:.0f} to {own.high:.0f} HU, std {own.std:.0f}",
             "CT: values have a meaning, so all images get the same: cut to the foreground's 0.5th and 99.5th "
-            "percentile, then its mean and standard deviation, as in nnU-Net",
+            "percentile and divided by its standard deviation, as in nnU-Net; 0 is the lowest value instead "
+            "of the mean, because images are padded with 0",
         )  # fmt: skip
     if kind == "nonzero":
         return Choice(
