@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from ladder_bundle import copy_bundle
 
 pytestmark = pytest.mark.seconds
 
@@ -33,7 +34,6 @@ def refused(run_medseg, phantom_data, mlflow_client, tmp_path, monkeypatch, caps
         (("--trials", -2, "--export", "x"), "--trials of 1 or more"),
         (("--trials", 1, "--workers", 0), "--workers of 1 or more"),
         (("--trials", 1, "--method", "treshold"), "Did you mean threshold?"),
-        (("--trials", 1, "--method", "rnn"), "a method of retinal_vessel with a search space"),
         (("--trials", 1, "--set", "learning_rat=1"), "Did you mean learning_rate?"),
         (("--trials", 1, "--set", "learning_rate=0.1"), "keys that the search does not set itself"),
         (("--trials", 1, *THRESHOLD, "--epochs", 3), "--epochs for a method that is trained"),
@@ -46,6 +46,15 @@ def refused(run_medseg, phantom_data, mlflow_client, tmp_path, monkeypatch, caps
 )
 def test_bad_options(refused, arguments, message):
     assert message in refused(*arguments)
+
+
+def test_a_method_without_a_search_space(refused, tmp_path):
+    """Of a bundle in ./bundles, which goes before the shipped one."""
+    root = copy_bundle(tmp_path)
+    (root / "configs" / "search" / "rnn.yaml").unlink()
+    message = refused("--trials", 1, "--method", "rnn")
+    assert "a method of retinal_vessel with a search space" in message
+    assert "threshold" in message
 
 
 @pytest.mark.parametrize("method", ["threshold", "residual_unet"])

@@ -70,9 +70,10 @@ def test_gradient_descent_leads_to_the_reference(name, shape, outputs):
         loss(logits, label).backward()
         assert torch.isfinite(logits.grad).all()
         optimizer.step()
-    assert loss(logits, label) < first
+    assert loss(logits, label) < 0.1 * first
     found = logits.argmax(1, keepdim=True) if outputs == "softmax" else logits > 0
-    assert (found == label).float().mean() > 0.99
+    # The skeleton of clDice is made of minima and maxima, through which few pixels get a gradient.
+    assert (found == label).float().mean() > (0.97 if name == "centreline_dice" else 0.99)
 
 
 @pytest.mark.parametrize("name", NAMES)
