@@ -21,6 +21,7 @@ from medseg.errors import DataError, UsageError
 BITS = 512
 CANDIDATES = 100  # that are compared exactly; more for a larger k
 CANDIDATES_PER_NEIGHBOUR = 10
+_AGAIN = "Run `medseg index` with any manifest on it once more, or search with --exact."
 
 
 def is_installed() -> bool:
@@ -59,7 +60,7 @@ def read_hashes(path: Path | None, count: int) -> Any:
 
     Raises:
         UsageError: faiss is not installed, or was not when the index was written.
-        DataError: the file is damaged.
+        DataError: the file is missing or damaged.
     """
     if not is_installed():
         raise UsageError(
@@ -71,16 +72,18 @@ def read_hashes(path: Path | None, count: int) -> Any:
         raise UsageError(
             "an index with hashes",
             got="one that was written where faiss was not installed",
-            advice="Run `medseg index` with any manifest on it once more, or search with --exact.",
+            advice=_AGAIN,
         )
     import faiss
 
+    if not path.is_file():
+        raise _damaged(f"no file {path.name}")
     try:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
-        raise _damaged(path, "that faiss can't read") from error
+        raise _damaged(f"a damaged {path.name} that faiss can't read") from error
     if not isinstance(index, faiss.IndexLSH) or index.ntotal != count:
-        raise _damaged(path, f"with {index.ntotal} codes for {count} cases")
+        raise _damaged(f"a damaged {path.name} with {index.ntotal} codes for {count} cases")
     return index
 
 
@@ -96,9 +99,5 @@ def candidates(hashes: Any, unit: np.ndarray, k: int) -> np.ndarray:
     return np.asarray(numbers[0])
 
 
-def _damaged(path: Path, what: str) -> DataError:
-    return DataError(
-        "the hashes of the index",
-        got=f"{path.name} {what}",
-        advice="Search with --exact, or build the index anew.",
-    )
+def _damaged(got: str) -> DataError:
+    return DataError("the hashes of the index", got=got, advice=_AGAIN)

@@ -29,7 +29,7 @@ from medseg import __version__
 from medseg.errors import DataError, UsageError
 from medseg.io.atomic import atomic_path
 from medseg.similarity.descriptors import Recipe
-from medseg.similarity.hashing import is_installed, write_hashes
+from medseg.similarity.hashing import is_installed, read_hashes, write_hashes
 
 FORMAT = 1
 HEADER = "index.json"
@@ -261,9 +261,16 @@ def add_cases(folder: Path, recipe: Recipe, cases: Sequence[IndexedCase], vector
 
 
 def add_hashes(folder: Path) -> None:
-    """Give the hashes to an index that was written where faiss was not installed; errors as for add_cases."""
+    """Give the hashes to an index that has none, or whose file of them is missing or damaged.
+
+    Without faiss the index stays as it is. Errors as for add_cases.
+    """
     found = read_index(folder)
-    if found.hashes is None and is_installed():
+    if not is_installed():
+        return
+    try:
+        read_hashes(found.hashes, len(found.cases))
+    except (DataError, UsageError):
         add_cases(folder, found.recipe, (), found.vectors[:0])
 
 

@@ -228,6 +228,20 @@ def test_hashes_that_are_missing_are_made_by_the_next_run(data, tmp_path, monkey
     assert find_similar(data / "0_left.png", folder, 1).neighbours[0].case.name == "0_right"
 
 
+@pytest.mark.parametrize("content", [None, b"IxHe"])
+def test_hashes_that_are_gone_or_damaged_are_made_by_the_next_run(data, index, content):
+    path = next(index.glob("hashes-*"))
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"the hashes of the index.*{path.name}.*once more"):
+        find_similar(data / "0_left.png", index)
+    assert build_index(data / "phantoms.json", TASK, index, descriptor="intensity").known == 8
+    assert len(list(index.glob("hashes-*"))) == 1
+    assert find_similar(data / "0_left.png", index, 1).neighbours[0].case.name == "0_right"
+    before = sorted(index.iterdir())
+    build_index(data / "phantoms.json", TASK, index, descriptor="intensity")
+    assert sorted(index.iterdir()) == before  # nothing to mend, nothing written
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
