@@ -108,12 +108,14 @@ class Index:
         recipe: how they were described.
         cases: in the order of the vectors.
         vectors: (n, D) float32, as computed; mapped from the disk.
+        file: of the vectors.
         hashes: the file of the codes; None where there is none.
     """
 
     recipe: Recipe
     cases: Cases
     vectors: np.ndarray
+    file: Path
     mean: np.ndarray
     weight: np.ndarray
     hashes: Path | None = None
@@ -129,9 +131,20 @@ class Index:
         """
         return to_units(vectors, self.mean, self.weight)
 
+    def rows(self, numbers: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The vectors of some cases, by default of all; (n, D).
+
+        Raises:
+            DataError: there is a value in them that is no finite number.
+        """
+        found = self.vectors[numbers]
+        if not np.isfinite(found).all():
+            raise _damaged(self.file.parent, f"a damaged {self.file.name}: not all values are finite numbers")
+        return found
+
     @cached_property
     def all_units(self) -> np.ndarray:
-        return self.units(self.vectors)
+        return self.units(self.rows())
 
 
 def to_units(vectors: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -256,7 +269,7 @@ def add_cases(folder: Path, recipe: Recipe, cases: Sequence[IndexedCase], vector
         new = [n for n, case in enumerate(cases) if case.sha256 not in known]
         joined = [*(old.cases if old else ()), *(cases[n] for n in new)]
         rows = np.asarray(vectors, np.float32)[new]
-        _write(folder, recipe, joined, np.concatenate([old.vectors, rows]) if old else rows)
+        _write(folder, recipe, joined, np.concatenate([old.rows(), rows]) if old else rows)
     return len(joined)
 
 
@@ -328,7 +341,13 @@ def _open(folder: Path, header: dict[str, Any]) -> Index:
         raise ValueError(f"{len(vectors)} vectors and {len(cases)} names of {header['cases']} cases")
     if mean.shape != weight.shape or mean.shape != (header["length"],):
         raise ValueError("a mean of another length than the vectors")
-    return Index(_recipe(folder, header), cases, vectors, mean, weight, files.get("hashes"))
+    if not (np.isfinite(mean).all() and np.isfinite(weight).all()):
+        raise ValueError("a mean or weight that is no finite number")
+    found = Index(
+        _recipe(folder, header), cases, vectors, files["vectors"], mean, weight, files.get("hashes")
+    )
+    found.rows(np.unique([0, len(cases) - 1]) if len(cases) else slice(0))  # all are too many to read here
+    return found
 
 
 def _recipe(folder: Path, header: dict[str, Any]) -> Recipe:

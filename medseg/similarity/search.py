@@ -165,7 +165,7 @@ def nearest(index: Index, unit: np.ndarray, k: int, hashes: Any = None) -> list[
         hashes: their codes, for the search by hashing; None compares with all.
     """
     numbers = np.arange(len(index.cases)) if hashes is None else np.sort(candidates(hashes, unit, k))
-    units = index.all_units if hashes is None else index.units(index.vectors[numbers])
+    units = index.all_units if hashes is None else index.units(index.rows(numbers))
     cosines = units @ unit
     k = min(k, len(cosines))
     least = np.partition(cosines, -k)[-k]

@@ -9,6 +9,7 @@ from typing import Any
 
 from medseg.bundle import Bundle, open_bundle, parse, training_files
 from medseg.bundle.config import has_key
+from medseg.bundle.workflow import typed_errors
 from medseg.data.manifests import data_root, load_items, require_sound
 from medseg.errors import UsageError, did_you_mean
 from medseg.methods.losses import loss_names
@@ -97,7 +98,8 @@ def plan_losses(
     _require_same_budget(changed)
     config = parse(bundle, *files, overrides=changed)
     _require_named_loss(config, bundle.task, method)
-    epochs = config["epochs"]
+    with typed_errors():
+        epochs = config.get_parsed_content("epochs")
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise UsageError("1 epoch or more", got=str(epochs), advice="Choose a whole number of epochs.")
     changed.setdefault("val_interval", epochs)
@@ -105,7 +107,9 @@ def plan_losses(
     manifests = [manifests] if isinstance(manifests, str) else [str(name) for name in manifests]
     data_root()
     require_sound(manifests)
-    part, items = _items(config, manifests, split)
+    with typed_errors():
+        part, items = _items(config, manifests, split)
+        training_items = _spread(config.get_parsed_content("train::datalist"))
     data = "+".join(Path(name).stem for name in manifests)
     trained = str(config["method"])
     default = Path("out/losses", bundle.task, trained, f"{data}_{part.replace(' ', '_')}")
@@ -117,7 +121,7 @@ def plan_losses(
         reference=str(config[KEY]) if config[KEY] in losses else losses[0],
         overrides=changed,
         items=items,
-        training_items=_spread(config.get_parsed_content("train::datalist")),
+        training_items=training_items,
         data=data,
         split=part,
         epochs=epochs,

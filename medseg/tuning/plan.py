@@ -177,11 +177,6 @@ def _validation_items(
     config = parse(bundle, *files, overrides=settings)
     with typed_errors():
         manifests = config.get_parsed_content("manifests")
-        if learns:
-            items = config.get_parsed_content("validate::datalist")
-            config.get_parsed_content("train::datalist")
-        else:
-            items = load_items(manifests, "validation")
     subjects = set()
     for split in ("training", "validation"):
         try:
@@ -194,4 +189,8 @@ def _validation_items(
             got=f"{len(subjects)}",
             advice="Choose another --manifest.",
         )
-    return list(items)
+    if not learns:
+        return load_items(manifests, "validation")
+    with typed_errors():
+        config.get_parsed_content("train::datalist")
+        return list(config.get_parsed_content("validate::datalist"))

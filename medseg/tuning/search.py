@@ -13,6 +13,7 @@ from medseg.tuning.export import export_method, require_new_method
 from medseg.tuning.plan import SCORE, Plan
 from medseg.tuning.plots import draw_all
 from medseg.tuning.results import best, finished, summary_text, write_csv
+from medseg.tuning.store import require_store
 from medseg.tuning.study import RESULT, SECONDS, SharedStudy
 from medseg.tuning.workers import require_workers, run_trials
 
@@ -40,6 +41,8 @@ def search(plan: Plan, workers: int, export: str | None = None) -> str:
     require_workers(workers)
     if export is not None:
         require_new_method(plan.bundle, export)
+    if not plan.trials:
+        require_store(plan.url)
     study = SharedStudy(plan)
     if plan.trials:
         _run(plan, study, workers)

@@ -193,15 +193,26 @@ def _parameter(file: Path, name: str, entry: Any) -> Parameter:
         parameter = Parameter(name, entry["default"], tuple(choices))
         fits = parameter.default in choices
     else:
-        numbers = [entry[field] for field in ("default", "low", "high")]
-        if not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers):
-            raise _faulty(file, f"numbers as default, low and high of {name}", str(numbers))
-        parameter = Parameter(name, **entry)
-        fits = parameter.low <= parameter.default <= parameter.high and parameter.low < parameter.high
-        if parameter.log and (parameter.step is not None or parameter.low <= 0):
-            raise _faulty(file, f"a positive range without step of {name}, which is logarithmic", str(entry))
+        parameter = _range(file, name, entry)
+        fits = parameter.low <= parameter.default <= parameter.high
     if not fits:
         raise _faulty(file, f"a default of {name} that the search can reach", str(entry["default"]))
+    return parameter
+
+
+def _range(file: Path, name: str, entry: Mapping[str, Any]) -> Parameter:
+    numbers = [entry[field] for field in ("default", "low", "high")]
+    if not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers):
+        raise _faulty(file, f"numbers as default, low and high of {name}", str(numbers))
+    parameter = Parameter(name, **entry)
+    if not parameter.low < parameter.high:
+        raise _faulty(file, f"low below high of {name}", f"{parameter.low} and {parameter.high}")
+    if parameter.step is not None and parameter.step < (1 if parameter.is_whole else 1e-12):
+        raise _faulty(
+            file, f"a step of {name} above 0, or of 1 or more of whole numbers", str(parameter.step)
+        )
+    if parameter.log and (parameter.step is not None or parameter.low <= 0):
+        raise _faulty(file, f"a positive range without step of {name}, which is logarithmic", str(entry))
     return parameter
 
 

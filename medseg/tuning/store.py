@@ -69,6 +69,22 @@ def storage_url(given: str | None, default: Path) -> str:
     )
 
 
+def require_store(url: str) -> None:
+    """Check that the file of a SQLite store exists, before one is created for nothing.
+
+    Args:
+        url: see storage_url.
+
+    Raises:
+        UsageError: it does not.
+    """
+    file = Path(url.removeprefix(_SQLITE))
+    if url.startswith(_SQLITE) and not file.is_file():
+        raise UsageError(
+            "a study with a complete trial", got=f"no file {file}", advice="Run some trials first."
+        )
+
+
 class Store:
     """A store that is reached when it is first asked; it can be sent to another process.
 

@@ -48,6 +48,12 @@ def test_bad_options(refused, arguments, message):
     assert message in refused(*arguments)
 
 
+def test_an_export_of_nothing(refused, tmp_path):
+    message = refused("--trials", 0, *THRESHOLD, "--export", "tuned")
+    assert "a study with a complete trial" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_method_without_a_search_space(refused, tmp_path):
     """Of a bundle in ./bundles, which goes before the shipped one."""
     root = copy_bundle(tmp_path)

@@ -197,6 +197,27 @@ def test_an_index_of_another_descriptor_or_task(data, index):
         Finder(index, task="retinal_vessel")
 
 
+@pytest.mark.parametrize("rows", [slice(None), slice(3, 4)])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_finite_number(data, index, tmp_path, rows, value):
+    path = next(index.glob("vectors-*"))
+    vectors = np.load(path)
+    vectors[rows] = value
+    np.save(path, vectors)
+    message = f"a whole index in.*{path.name}"
+    for exact in (False, True):
+        with pytest.raises(DataError, match=message):
+            find_similar(data / "0_left.png", index, exact=exact)
+    pixels = np.asarray(Image.open(data / "2_left.png"))
+    Image.fromarray(pixels[:, ::-1]).save(tmp_path / "mirrored.png")
+    before = sorted(index.iterdir())
+    with pytest.raises(DataError, match=message):
+        build_index(
+            manifest_of(data, tmp_path, tmp_path / "mirrored.png"), TASK, index, descriptor="intensity"
+        )
+    assert {each.name for each in before} <= {each.name for each in index.iterdir()}
+
+
 def test_an_empty_index(index):
     for kind in ("cases", "vectors"):
         path = next(index.glob(f"{kind}-*"))

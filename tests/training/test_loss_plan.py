@@ -35,6 +35,13 @@ def test_a_plan(plan):
     assert found.warnings == []
 
 
+def test_epochs_that_depend_on_the_device(plan):
+    """As in a proposed bundle."""
+    found = plan(overrides={"epochs": "$500 if torch.device(@device).type == 'cuda' else 5"})
+    assert found.epochs in (5, 500)
+    assert found.overrides["val_interval"] == found.epochs
+
+
 def test_the_reference(plan):
     assert plan(["tversky", "dice_ce"]).reference == "dice_ce"
     assert plan(["tversky", "focal"]).reference == "tversky"
@@ -78,6 +85,7 @@ REFUSED = {
     "another end": ({"overrides": {"patience": 2}}, "got patience"),
     "misspelt key": ({"overrides": {"learning_rat": 1}}, "Did you mean learning_rate"),
     "on the training": ({"split": "training"}, "the split validation or test, or a fold; got training."),
+    "no such fold": ({"overrides": {"fold": [9, 3]}}, "and a fold of them counted from 0; got fold 9 of 3."),
     "split and fold": ({"split": "test", "overrides": {"fold": [0, 2]}}, "got test beside a fold"),
 }
 
