@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from medseg.cli.exits import EXIT_DONE, EXIT_SOME_REJECTED
+from medseg.cli.exits import EXIT_ALL_REJECTED, EXIT_DONE, EXIT_SOME_REJECTED
 from medseg.cli.options import add_data, add_method, add_weights, use_data
 
 HELP = "describe the images of data sets and keep the descriptions, for `medseg similar`"
@@ -67,4 +67,6 @@ def run(options: argparse.Namespace) -> int:
         f"{options.index}: {built.added} added, {built.known} there already, {built.refused} refused; "
         f"{built.total} cases"
     )
-    return EXIT_SOME_REJECTED if built.refused else EXIT_DONE
+    if not built.refused:
+        return EXIT_DONE
+    return EXIT_SOME_REJECTED if built.added or built.known else EXIT_ALL_REJECTED

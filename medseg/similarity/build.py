@@ -74,7 +74,8 @@ def build_index(
     Raises:
         UsageError: a name is unknown; the folder holds something else, or an index that was made in another
             way.
-        DataError: a manifest is damaged, or no image could be described.
+        DataError: a manifest or the index is damaged, or there is no image.
+        InputError: every image was refused, and the index has no case.
         WeightsError: weights are missing, or don't fit.
     """
     folder = Path(folder)
@@ -102,11 +103,17 @@ def build_index(
     _save(folder, describer, batch)
     if (folder / HEADER).exists():
         add_hashes(folder)
-    if not known:
-        raise DataError(
+    if not known and counts["refused"]:
+        raise InputError(
             "images that can be described",
             got=f"{counts['refused']} that were refused",
             advice="See the log for the reason of each.",
+        )
+    if not known:
+        raise DataError(
+            "images that can be described",
+            got="none in these splits",
+            advice="Check the manifest and --split.",
         )
     return Built(counts["added"], counts["known"], counts["refused"], len(known))
 

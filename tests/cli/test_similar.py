@@ -66,6 +66,15 @@ def test_from_a_manifest_to_a_page(pictures, capsys):
     assert printed["neighbours"] == record["neighbours"]
 
 
+def test_when_every_image_is_refused(pictures, capsys):
+    make = ["--task", "breast_ultrasound", "--descriptor", "intensity", "-o", pictures / "index"]
+    assert call("index", pictures / "bad.json", *make) == 3
+    assert "images that can be described; got 1 that were refused" in capsys.readouterr().err
+    assert call("index", pictures / "good.json", *make) == 0
+    assert call("index", pictures / "bad.json", *make) == 3
+    assert "0 added, 0 there already, 1 refused; 3 cases" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

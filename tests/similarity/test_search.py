@@ -165,7 +165,7 @@ def test_a_refused_image_is_told_and_left_out(data, index, tmp_path, caplog):
         found = build_index(manifest, TASK, index, descriptor="intensity")
     assert (found.added, found.refused, found.total) == (0, 3, 8)
     assert {record.message.partition(":")[0] for record in caplog.records} == {"empty", "black", "no"}
-    with pytest.raises(DataError, match=r"got 3 that were refused"):
+    with pytest.raises(InputError, match=r"got 3 that were refused"):
         build_index(manifest, TASK, tmp_path / "new", descriptor="intensity")
     assert not (tmp_path / "new").exists()
 
