@@ -72,13 +72,14 @@ class Cases(Sequence[IndexedCase]):
 
     Args:
         lines: a line of JSON for each case.
+        file: that they were read from.
 
     Raises:
         ValueError, TypeError: the first or the last line is damaged.
     """
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = lines
+    def __init__(self, lines: Sequence[str], file: Path) -> None:
+        self._lines, self._file = lines, file
         for line in (*lines[:1], *lines[-1:]):
             IndexedCase(**json.loads(line))
 
@@ -91,9 +92,7 @@ class Cases(Sequence[IndexedCase]):
                 return [IndexedCase(**json.loads(line)) for line in self._lines[number]]
             return IndexedCase(**json.loads(self._lines[number]))
         except (TypeError, ValueError) as error:
-            raise DataError(
-                "whole lines of cases in the index", got=f"a damaged one ({number})", advice=_NEW
-            ) from error
+            raise _damaged(self._file.parent, f"a damaged {self._file.name}") from error
 
     def has(self, sha256: str) -> bool:
         """Whether an image with this content is among them."""
@@ -169,8 +168,6 @@ def read_index(folder: str | Path) -> Index:
         if read_header(folder) != header:  # the index was replaced after its header was read
             return read_index(folder)
         raise _damaged(folder, f"no file {Path(str(error.filename)).name}") from error
-    except (AttributeError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(folder, " ".join(str(error).split())[:200]) from error
 
 
 def read_header(folder: Path) -> dict[str, Any]:
@@ -184,9 +181,9 @@ def read_header(folder: Path) -> dict[str, Any]:
             advice="Name the -o of `medseg index`, or run that first.",
         ) from error
     except ValueError as error:
-        raise _damaged(folder, f"{HEADER} is not JSON") from error
+        raise _damaged(folder, f"a damaged {HEADER}, which is not JSON") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-        raise _damaged(folder, f"{HEADER} is no header of an index")
+        raise _damaged(folder, f"a damaged {HEADER}, which is no header of an index")
     if header["format"] > FORMAT:
         raise DataError(
             f"an index of format {FORMAT} or older",
@@ -333,19 +330,22 @@ def _statistics(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _open(folder: Path, header: dict[str, Any]) -> Index:
-    files = {kind: folder / name for kind, name in header["files"].items()}
-    vectors = np.load(files["vectors"], mmap_mode="r")
-    cases = Cases(files["cases"].read_text(encoding="utf-8").splitlines())
-    mean, weight = (np.array(header[name], np.float32) for name in ("mean", "weight"))
-    if vectors.shape != (header["cases"], header["length"]) or len(cases) != header["cases"]:
-        raise ValueError(f"{len(vectors)} vectors and {len(cases)} names of {header['cases']} cases")
-    if mean.shape != weight.shape or mean.shape != (header["length"],):
-        raise ValueError("a mean of another length than the vectors")
-    if not (np.isfinite(mean).all() and np.isfinite(weight).all()):
-        raise ValueError("a mean or weight that is no finite number")
-    found = Index(
-        _recipe(folder, header), cases, vectors, files["vectors"], mean, weight, files.get("hashes")
-    )
+    with _whole(folder, HEADER):
+        files = {kind: folder / header["files"][kind] for kind in _FILES if kind in header["files"]}
+        shape = (int(header["cases"]), int(header["length"]))
+        mean, weight = (np.array(header[name], np.float32).reshape(shape[1]) for name in ("mean", "weight"))
+        if not (np.isfinite(mean).all() and np.isfinite(weight).all()):
+            raise ValueError
+        vectors_file, cases_file = files["vectors"], files["cases"]
+    with _whole(folder, vectors_file.name):
+        vectors = np.lib.format.open_memmap(vectors_file, mode="r")
+        np.isfinite(vectors.flat[:1])  # of text or records it can't be said
+    with _whole(folder, cases_file.name):
+        cases = Cases(cases_file.read_text(encoding="utf-8").splitlines(), cases_file)
+    if vectors.shape != shape or len(cases) != shape[0]:
+        sizes = f"{vectors.shape} numbers in {vectors_file.name}, {len(cases)} lines in {cases_file.name}"
+        raise _damaged(folder, f"damaged files: {sizes}, and {shape} in {HEADER}")
+    found = Index(_recipe(folder, header), cases, vectors, vectors_file, mean, weight, files.get("hashes"))
     found.rows(np.unique([0, len(cases) - 1]) if len(cases) else slice(0))  # all are too many to read here
     return found
 
@@ -353,9 +353,18 @@ def _open(folder: Path, header: dict[str, Any]) -> Index:
 def _recipe(folder: Path, header: dict[str, Any]) -> Recipe:
     try:
         found = Recipe(**header["recipe"])
+        return dataclasses.replace(found, weights_sha256=tuple(found.weights_sha256))
     except (KeyError, TypeError) as error:
-        raise _damaged(folder, f"{HEADER} without a recipe that this medseg knows") from error
-    return dataclasses.replace(found, weights_sha256=tuple(found.weights_sha256))
+        raise _damaged(folder, f"a damaged {HEADER}, without a recipe that this medseg knows") from error
+
+
+@contextmanager
+def _whole(folder: Path, name: str) -> Iterator[None]:
+    """Say of what can't be understood in a file that the file is damaged."""
+    try:
+        yield
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise _damaged(folder, f"a damaged {name}") from error
 
 
 def _damaged(folder: Path, got: str) -> DataError:

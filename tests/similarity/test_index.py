@@ -90,29 +90,62 @@ def damaged(folder, kind, change):
     path.unlink() if change is None else path.write_bytes(change(content))
 
 
+DAMAGED = "a whole index in .*got a damaged "
+
+
 @pytest.mark.parametrize(
     ("kind", "change", "message"),
     [
         ("vectors", None, "no file vectors-"),
         ("cases", None, "no file cases-"),
-        ("vectors", lambda content: content[:200], "a whole index"),
-        ("vectors", lambda content: b"", "a whole index"),
-        ("cases", lambda content: content[:-30], "a whole index"),
-        ("cases", lambda content: content.splitlines(keepends=True)[0], "1 names of 3 cases"),
-        ("cases", lambda content: content.replace(b'"name"', b'"nmae"'), "a whole index"),
-        ("header", lambda content: content[:40], "is not JSON"),
-        ("header", lambda content: b"[1]", "no header of an index"),
+        ("vectors", lambda content: content[:200], DAMAGED),
+        ("vectors", lambda content: b"", DAMAGED),
+        ("vectors", lambda content: b"PK\x03\x04" + content, DAMAGED),
+        ("vectors", lambda content: b"not an array at all", DAMAGED),
+        ("vectors", lambda content: content.replace(b"<f4", b"|O "), DAMAGED),
+        ("vectors", lambda content: content.replace(b"<f4", b"<U1"), DAMAGED),
+        (
+            "vectors",
+            lambda content: content.replace(b"(3, 12)", b"(36,)  "),
+            "damaged files: .*36,. numbers in vectors-",
+        ),
+        ("cases", lambda content: content[:-30], DAMAGED),
+        ("cases", lambda content: b"null\n" * 3, DAMAGED),
+        ("cases", lambda content: b"\xff\xfe" + content, DAMAGED),
+        (
+            "cases",
+            lambda content: content.splitlines(keepends=True)[0],
+            "damaged files: .*, 1 lines in cases-",
+        ),
+        ("cases", lambda content: content.replace(b'"name"', b'"nmae"'), DAMAGED),
+        ("header", lambda content: content[:40], "a damaged index.json, which is not JSON"),
+        ("header", lambda content: b"[1]", "a damaged index.json, which is no header of an index"),
         ("header", lambda content: content.replace(b'"recipe"', b'"x"'), "without a recipe"),
         ("header", lambda content: content.replace(b'"format": 1', b'"format": 2'), "a newer medseg"),
-        ("header", lambda content: content.replace(b'"files"', b'"x"'), "a whole index"),
+        ("header", lambda content: content.replace(b'"files"', b'"x"'), DAMAGED),
+        ("header", lambda content: content.replace(b'"cases": "', b'"x": "'), DAMAGED),
+        ("header", lambda content: content.replace(b'"cases": 3', b'"cases": null'), DAMAGED),
+        ("header", lambda content: content.replace(b'"files": {', b'"files": null, "x": {'), DAMAGED),
+        ("header", lambda content: content.replace(b'"length": 12', b'"length": 13'), DAMAGED),
     ],
 )
 def test_damage_is_told(tmp_path, kind, change, message):
+    """By the name of the file, without the words of the library that read it."""
     add(tmp_path, 0, 1, 2)
     damaged(tmp_path, kind, change)
     with pytest.raises(DataError, match=message) as caught:
         read_index(tmp_path)
     assert caught.value.advice
+    if message == DAMAGED:
+        name = HEADER if kind == "header" else next(tmp_path.glob(f"{kind}-*")).name
+        assert caught.value.got == f"a damaged {name}"
+
+
+def test_a_damaged_line_amid_the_cases_is_told(tmp_path):
+    add(tmp_path, 0, 1, 2)
+    damaged(tmp_path, "cases", lambda content: content.replace(b'"case_1"', b'"case_1'))
+    with pytest.raises(DataError, match=r"a whole index in .*a damaged cases-"):
+        read_index(tmp_path).cases[1]
 
 
 def test_a_folder_without_an_index(tmp_path):
