@@ -282,7 +282,7 @@ def test_where_a_run_comes_from(trained):
     ((run, _),) = runs(trained)
     assert run.data.params["learning_rate"] == "0.004"
     assert run.data.params["network_def.channels"] == "[4, 8]", "changed"
-    assert "loss.sigmoid" not in run.data.params, "nested, and as ever"
+    assert "loss.outputs" not in run.data.params, "nested, and as ever"
     assert len(run.data.params) < 40
     assert not any("output_dir" in name or str(trained) in value for name, value in run.data.params.items())
     tags = run.data.tags
@@ -326,7 +326,7 @@ def test_what_a_run_keeps(trained, monkeypatch):
     assert kept() == {"cases", "curves.png", "images", "parameters.json", "scores", "weights"} | pictures
     copy = client.download_artifacts(run.info.run_id, "parameters.json", str(trained))
     every = json.loads(Path(copy).read_text())
-    assert every["loss.sigmoid"] == "True"
+    assert every["loss.outputs"] == "sigmoid"
     assert every.items() >= {k: v for k, v in run.data.params.items() if len(v) < 100}.items()
     assert load_run(run.info.run_id).parameters.items() >= every.items()
     assert kept("cases") == {"3.jpg"}
