@@ -82,11 +82,22 @@ def work(study: SharedStudy) -> None:
             claim = store.patiently(lambda: _claimed(study))
             if claim is not None:
                 _run(study, claim)
-                gc.collect()  # ends the training's workers, which a reference cycle keeps alive
+                _collect()
             elif store.patiently(study.is_running):
                 time.sleep(POLL_S)  # if the process of such a trial ends, the trial is for this one
             else:
                 return
+
+
+def _collect() -> None:
+    """End the training's workers, which a reference cycle keeps alive.
+
+    Signals wait meanwhile: Python ignores what a signal raises in a callback of the collection.
+    """
+    with undisturbed() as signals:
+        gc.collect()
+    if signals:
+        raise KeyboardInterrupt
 
 
 def _claimed(study: SharedStudy) -> Claim | None:
