@@ -67,19 +67,36 @@ def write_ladder_page(
         strips: the cases to look at.
         warnings: sentences.
     """
-    html = render(
+    write_side_by_side(
+        path,
         "ladder.html.j2",
+        plot,
         title=title,
         counts=counts,
         table=table,
         tests=tests,
-        plot="data:image/png;base64," + base64.b64encode(plot).decode("ascii"),
         strips=strips,
         warnings=warnings,
+    )
+
+
+def write_side_by_side(path: str | os.PathLike[str], template: str, plot: bytes, **content: Any) -> None:
+    """Write a page that shows cases with several masks beside each other, in full or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        template: the name of the page's template.
+        plot: a PNG.
+        content: what else the template shows.
+    """
+    html = render(
+        template,
+        plot="data:image/png;base64," + base64.b64encode(plot).decode("ascii"),
         legend=[
             (text, "#" + bytes(colour.tolist()).hex())
             for text, colour in (("found", AGREED), ("missed", MISSED), ("false alarm", FALSE_ALARM))
         ],
+        **content,
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medseg.io.atomic import atomic_path
-from medseg.reports.ladder import Strip
-from medseg.reports.page import render
-from medseg.reports.picture_overlay import AGREED, FALSE_ALARM, MISSED
+from medseg.reports.ladder import Strip, write_side_by_side
 
 
 def write_losses_page(
@@ -38,20 +34,15 @@ def write_losses_page(
         strips: the cases to look at.
         warnings: sentences.
     """
-    html = render(
+    write_side_by_side(
+        path,
         "losses.html.j2",
+        plot,
         title=title,
         counts=counts,
         about=about,
         table=table,
         tests=tests,
-        plot="data:image/png;base64," + base64.b64encode(plot).decode("ascii"),
         strips=strips,
         warnings=warnings,
-        legend=[
-            (text, "#" + bytes(colour.tolist()).hex())
-            for text, colour in (("found", AGREED), ("missed", MISSED), ("false alarm", FALSE_ALARM))
-        ],
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
