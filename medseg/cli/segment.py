@@ -123,11 +123,13 @@ def run(options: argparse.Namespace) -> int:
 def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: argparse.Namespace) -> bool:
     """Segment and save one case, and say how it went; whether there is a result."""
     from medseg.pipeline import shown
+    from medseg.sources import remember
 
     spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
     try:
         result = segmenter(source, spacing, options.seed_px, options.seed_mm)
         result.save(directory, options.formats)
+        remember(directory.parent, directory.name, source)
     except OSError:
         raise  # a full or broken disk: the next case would fail too
     except Exception as error:
