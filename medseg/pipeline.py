@@ -34,6 +34,7 @@ from medseg.io import Input, case_name
 from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
 from medseg.quality.ranges import check_ranges, judge
+from medseg.sources import remember
 from medseg.volume import Mask, Volume, Window
 
 if TYPE_CHECKING:
@@ -336,6 +337,8 @@ class SaveResults:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             result = self.build_result(self.build_result.case({**batch, **output}))
             directory = result.save(self.output_dir / self.names[result.mask.source])
+            if os.path.exists(result.mask.source):
+                remember(self.output_dir, directory.name, result.mask.source)
             logger.info("saved %s", directory)
             for warning in result.warnings:
                 logger.warning("%s: %s", directory.name, warning)

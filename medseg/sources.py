@@ -1,8 +1,8 @@
 """Where the images of saved results lie, for commands that need an image again.
 
 A result folder holds no path, so that it can be passed on. Beside the folders of the cases stands
-`sources.jsonl`, a line for each case that was segmented; the last line of a case counts. Lines are only added,
-so that several processes can write results into one folder.
+`sources.jsonl`, a line for each case that was segmented; the last line of a case counts. Lines are only
+added, so that several processes can write results into one folder.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def remember(folder: str | Path, case: str, source: Input) -> None:
 def source_of(case_folder: str | Path, images: Sequence[str | Path] = ()) -> Input:
     """The image that a saved result was made from.
 
-    An image that is one file, an archive too, is the one whose SHA-256 the record holds. A DICOM series of many
-    files is known by its place alone: compare its grid with the mask's.
+    An image that is one file, an archive too, is the one whose SHA-256 the record holds. A DICOM series of
+    many files is known by its place alone: compare its grid with the mask's.
 
     Args:
         case_folder: the folder of one case.

@@ -40,7 +40,7 @@ ALLOWED = {
     "reports": {"colours", "io"},
     "formats": set(),
     "outputs": {"formats", "io", "modes", "reports"},
-    "pipeline": {"bundle", "deferred", "inference", "io", "modes", "outputs", "quality"},
+    "pipeline": {"bundle", "deferred", "inference", "io", "modes", "outputs", "quality", "sources"},
     "propagation": {"bundle", "io", "measurements", "methods", "outputs", "quality", "reports"},
     "phantoms": set(),
     "data": {"bundle", "grid", "inference", "io", "methods", "morphology", "phantoms", "transforms"},

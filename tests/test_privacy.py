@@ -59,7 +59,7 @@ def test_a_result_tells_nothing(chest_phantom, run_medseg, said, tmp_path):
     assert done == 0
     assert_silent(said())
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert len(written) == 10
+    assert len(written) == 11
     for path in written:
         assert_silent(str(path.relative_to(tmp_path)))
         if path.suffix == ".dcm":  # an archive files it under the patient
