@@ -36,7 +36,8 @@ class SegmentationResult:
         measurements: name to {"value", "unit"}, and "reason" if the value is None.
         quality: {"verdict": "pass" or "warn", "reasons": [...]}.
         warnings: sentences; empty if there are none.
-        provenance: bundle, method, weights, versions, input.
+        provenance: bundle, method, weights, versions, input; where persons have reviewed the result also
+            `review`, what each decided, the last one last (see medseg.review.apply).
         image: (C, row, column) or (C, i, j, k), the source as it was read.
         field_of_view: (row, column) bool, True where the image was analysed; None for everywhere.
         window: the range of a volume's values that is shown; None for all but the extremes.
@@ -76,10 +77,12 @@ class SegmentationResult:
 
         Raises:
             UsageError: a format is unknown.
-            UnsuitableError: the image can't be written in one of the formats; nothing was written.
+            UnsuitableError: the image can't be written in one of the formats, or a person has reviewed the
+                earlier result; nothing was written.
             OSError: the files can't be written; nothing was written.
         """
         directory = Path(directory)
+        require_unreviewed(directory, but=self.provenance.get("review", []))
         is_panoptic = self.provenance.get("mode") == PANOPTIC
         formats = formats or usual_formats(self.mask.affine is not None, is_panoptic)
         check_formats(formats)
@@ -98,8 +101,42 @@ class SegmentationResult:
         """A copy with further warnings."""
         if not texts:
             return self
-        quality = {"verdict": "warn", "reasons": [*self.quality["reasons"], *texts]}
+        reasons = list(dict.fromkeys([*self.quality["reasons"], *texts]))
+        verdict = "warn" if self.quality["verdict"] == "pass" else self.quality["verdict"]
+        quality = {**self.quality, "verdict": verdict, "reasons": reasons}
         return dataclasses.replace(self, warnings=[*self.warnings, *texts], quality=quality)
+
+
+def require_unreviewed(directory: str | Path, but: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Refuse to replace a result that a person has reviewed; without a result there is nothing to refuse.
+
+    Args:
+        directory: the folder of a case.
+        but: reviews that the new result goes on from: its provenance holds them too.
+
+    Raises:
+        UnsuitableError: the folder holds another review.
+    """
+    about = _read(Path(directory) / _RECORD).get("provenance")
+    reviews = about.get("review") if isinstance(about, dict) else None
+    if reviews and list(but)[: len(reviews)] != reviews:
+        decisions = ", ".join(f"{review.get('decision')} by {review.get('reviewer')}" for review in reviews)
+        raise UnsuitableError(
+            "a folder whose result no person has reviewed",
+            got=f"{Path(directory).name} with a review ({decisions})",
+            advice="Name another folder for the results, or move the reviewed one away first.",
+        )
+
+
+def formats_in(directory: str | Path) -> list[str]:
+    """The formats of which a result's folder holds files."""
+    folder = Path(directory)
+    labels = _labels_of(folder / _RECORD)
+    return [
+        name
+        for name, record in FORMATS.items()
+        if any(path.is_file() for path in _paths(folder, record, labels))
+    ]
 
 
 def _with_tissues(result: SegmentationResult, formats: Sequence[str]) -> SegmentationResult:
@@ -121,17 +158,33 @@ def _with_lean(result: SegmentationResult, formats: Sequence[str]) -> Segmentati
 def _earlier(directory: Path) -> list[Path]:
     """The paths that files of an earlier result may have, measurements.json excepted."""
     labels = _labels_of(directory / _RECORD)
-    names = [name for record in FORMATS.values() for name in record.files]
-    found = [name.format(label=label) for name in names for label in (labels if "{label}" in name else [""])]
-    return [directory / name for name in found]
+    return [path for record in FORMATS.values() for path in _paths(directory, record, labels)]
+
+
+def _paths(directory: Path, record: Format, labels: Sequence[str]) -> list[Path]:
+    """The paths that the files of a format may have."""
+    return [
+        directory / name.format(label=label)
+        for name in record.files
+        for label in (labels if "{label}" in name else [""])
+    ]
 
 
 def _labels_of(record: Path) -> list[str]:
     """The labels that a measurements.json names; empty if it is missing or unreadable."""
     try:
-        return [Path(name).name for name in json.loads(record.read_text("utf-8"))["labels"].values()]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return [Path(name).name for name in _read(record)["labels"].values()]
+    except (KeyError, AttributeError, TypeError):
         return []
+
+
+def _read(record: Path) -> dict[str, Any]:
+    """A measurements.json; empty if it is missing or unreadable."""
+    try:
+        content = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _without_unreferable(
@@ -212,6 +265,7 @@ def write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
         codes,
         algorithm=f"medseg {about['task']} {about['method']}",
         family=seg.FAMILIES[about["algorithm_family"]],
+        is_edited=_is_edited(result),
     )
 
 
@@ -219,7 +273,12 @@ def write_rtstruct(result: SegmentationResult, directory: Path) -> None:
     from medseg.io.dicom import rtstruct
 
     if result.mask.array.any():
-        rtstruct.write_rtstruct(result.mask, directory / "rtstruct.dcm")
+        rtstruct.write_rtstruct(result.mask, directory / "rtstruct.dcm", is_edited=_is_edited(result))
+
+
+def _is_edited(result: SegmentationResult) -> bool:
+    """Whether a person has corrected the mask."""
+    return any(review["decision"] == "edit" for review in result.provenance.get("review", []))
 
 
 def write_mesh(result: SegmentationResult, directory: Path) -> None:

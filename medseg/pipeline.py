@@ -33,6 +33,7 @@ from medseg.errors import UnsuitableError, UsageError, WeightsError, error_text
 from medseg.io import Input, case_name
 from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
+from medseg.quality.prediction import DicePredictor, judged
 from medseg.quality.ranges import check_ranges, judge
 from medseg.sources import remember
 from medseg.volume import Mask, Volume, Window
@@ -204,6 +205,7 @@ class ResultBuilder:
         instances, panoptic: see medseg.modes.ModeRules.
         tissues: a function from a Case and its measurements to a second mask, which says what the labels
             hold, and its measurements. It is called only for a result that is written with it.
+        quality: predicts the Dice of the mask; None where no predictor was fitted.
     """
 
     def __init__(
@@ -220,6 +222,7 @@ class ResultBuilder:
         instances: Mapping[str, Any] | None = None,
         panoptic: Mapping[str, Any] | None = None,
         tissues: Callable[[Case, Measures], tuple[Mask, Measures]] | None = None,
+        quality: DicePredictor | None = None,
     ) -> None:
         self.bundle = open_bundle(str(bundle_root))
         self.may_be_empty, self.extras = may_be_empty, tuple(extras)
@@ -229,7 +232,7 @@ class ResultBuilder:
         self.labels = {int(value): name for value, name in labels.items()}
         self.rules = ModeRules(self.labels, instances, panoptic)
         self.measure, self.tissues = measure, tissues
-        self.plausible = plausible
+        self.plausible, self.quality = plausible, quality
         self.method = read_method(self.bundle, method)
 
     def case(self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
@@ -261,17 +264,20 @@ class ResultBuilder:
 
     def __call__(self, case: Case, mode: str = SEMANTIC, seed: Seed | None = None) -> SegmentationResult:
         """Put a case into a mode, measure it, check the measurements, and record the provenance."""
+        whole = case
         case = self.rules.apply(case, mode, seed)
         measurements = self.measure(case)
         absent = [] if self.may_be_empty and not case.mask.array.any() else _absent(case.mask)
         found = [finding.text for finding in case.findings if finding.kind == WARNING]
         warnings = [*found, *absent, *check_ranges(measurements, self.plausible)]
         notes = [finding.text for finding in case.findings if finding.kind == NOTE]
-        about = {"mode": mode, "seed": str(seed)} if seed else {"mode": mode}
+        about: dict[str, Any] = {"mode": mode, "seed": str(seed)} if seed else {"mode": mode}
+        if case.mask.affine is None:  # what is measured again later takes the same size of a pixel
+            about["pixel_spacing_mm"] = case.mask.pixel_spacing_mm
         return SegmentationResult(
             case.segmented or case.mask,
             measurements,
-            judge(warnings),
+            self._judge(warnings, whole, measurements),
             warnings,
             self._provenance(case.mask.source, case.image) | about | {"postprocessing": notes},
             case.image,
@@ -280,6 +286,16 @@ class ResultBuilder:
             self.bundle.metadata.get("dicom_codes", {}),
             None if self.tissues is None else partial(self.tissues, case, measurements),
         )
+
+    def _judge(self, warnings: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:
+        """The verdict, and the predicted Dice or the reason why there is none."""
+        verdict = judge(warnings)
+        if self.quality is None:
+            return verdict | {"predicted_dice_reason": "no predictor was fitted for this method"}
+        unfit = self.quality.unfit(self.method.name, self.weights_sha256)
+        if unfit is not None:
+            return verdict | {"predicted_dice_reason": unfit}
+        return judged(verdict, self.quality(case, measurements, self.plausible))
 
     def _provenance(self, source: str, image: np.ndarray) -> dict[str, Any]:
         return {

@@ -15,6 +15,9 @@ import numpy as np
 from medseg.errors import MedsegError
 from medseg.io.atomic import atomic_path
 
+VERDICTS = {"accept": "accepted", "reject": "rejected", "edit": "edited"}
+_OF_A_REVIEW = ("reviewer", "date", "comment")
+
 
 def write_record(
     path: str | os.PathLike[str],
@@ -36,7 +39,9 @@ def write_record(
         measurements: name to {"value", "unit"}, and "reason" if the value is null.
         quality: the result of the quality checks.
         warnings: sentences for the user; empty if there are none.
-        provenance: bundle, weights, versions, input and date.
+        provenance: bundle, weights, versions, input and date; where persons have reviewed the result also
+            `review`. The last review stands at the top level too, because `quality` is that of the automatic
+            mask.
         tissues: value of the second label map to name; left out if there is none.
 
     Raises:
@@ -49,11 +54,21 @@ def write_record(
         "measurements": measurements,
         "warnings": list(warnings),
         "quality": quality,
+        **review_of(provenance),
         "provenance": provenance,
     }
     text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def review_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `review` of a record: the verdict of the last person who reviewed; empty where none has."""
+    reviews = provenance.get("review")
+    if not reviews:
+        return {}
+    last = reviews[-1]
+    return {"review": {"verdict": VERDICTS[last["decision"]], **{key: last[key] for key in _OF_A_REVIEW}}}
 
 
 def plain(value: Any, where: str = "") -> Any:

@@ -30,7 +30,7 @@ TYPE_2 = (
 DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
 
 
-def write_rtstruct(mask: Mask, path: Path) -> Path:
+def write_rtstruct(mask: Mask, path: Path, is_edited: bool = False) -> Path:
     """Write the labels of a mask as regions of interest of one RTSTRUCT that refers to the source slices.
 
     A contour runs half way between the centres of pixels inside and outside, so that it encloses exactly the
@@ -41,6 +41,7 @@ def write_rtstruct(mask: Mask, path: Path) -> Path:
     Args:
         mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
         path: the file to write.
+        is_edited: whether a person has corrected the mask: SEMIAUTOMATIC instead of AUTOMATIC.
 
     Raises:
         UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
@@ -50,13 +51,13 @@ def write_rtstruct(mask: Mask, path: Path) -> Path:
 
     # Patient attributes are copied unchanged. pydicom's warnings about invalid values would quote them.
     with config.disable_value_validation():
-        structure_set = _structure_set(mask)
+        structure_set = _structure_set(mask, is_edited)
         with atomic_path(path) as temporary:
             structure_set.save_as(temporary, enforce_file_format=True)
     return path
 
 
-def _structure_set(mask: Mask) -> Any:
+def _structure_set(mask: Mask, is_edited: bool) -> Any:
     source = planes(mask)
     present = present_labels(mask)
     structure_set = _headers(source)
@@ -66,6 +67,10 @@ def _structure_set(mask: Mask) -> Any:
     for number, value in enumerate(present, start=1):
         contours = _contours(mask, value, source)
         _add_region(structure_set, number, mask.labels[value], colour_rgb(value), contours)
+    if is_edited:
+        structure_set.SeriesDescription = "Automatic segmentation, corrected by a person"
+        for region in structure_set.StructureSetROISequence:
+            region.ROIGenerationAlgorithm = "SEMIAUTOMATIC"
     return structure_set
 
 

@@ -51,6 +51,7 @@ def write_seg(
     codes: Codes,
     algorithm: str = "medseg",
     family: Sequence[str] = FAMILIES["artificial_intelligence"],
+    is_edited: bool = False,
 ) -> Path:
     """Write the labels of a mask as segments of one DICOM SEG that refers to the source slices.
 
@@ -64,6 +65,7 @@ def write_seg(
             `anatomic_region`.
         algorithm: the name of the algorithm; its version is that of medseg.
         family: the code of the algorithm's family, from CID 7162.
+        is_edited: whether a person has corrected the mask: SEMIAUTOMATIC instead of AUTOMATIC.
 
     Raises:
         UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
@@ -74,13 +76,13 @@ def write_seg(
 
     # Patient attributes are copied unchanged. pydicom's warnings about invalid values would quote them.
     with config.disable_value_validation():
-        seg = _segmentation(mask, codes, algorithm, family)
+        seg = _segmentation(mask, codes, algorithm, family, is_edited)
         with atomic_path(path) as temporary:
             seg.save_as(temporary)
     return path
 
 
-def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str]) -> Any:
+def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str], is_edited: bool) -> Any:
     import highdicom as hd
 
     source = planes(mask)
@@ -89,11 +91,12 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
         name=algorithm, version=__version__, family=hd.sr.CodedConcept(*family)
     )
     segments = [
-        _segment(number, mask.labels[value], colour_rgb(value), codes, made_by)
+        _segment(number, mask.labels[value], colour_rgb(value), codes, made_by, is_edited)
         for number, value in enumerate(present, start=1)
     ]
     images, frames = _frames(mask, source, present)
     patient = in_utf_8(source[0].header)
+    described = "Automatic segmentation" + (", corrected by a person" if is_edited else "")
     seg = hd.seg.Segmentation(
         source_images=images,
         pixel_array=frames,
@@ -108,8 +111,8 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
         software_versions=__version__,
         device_serial_number="none",
         content_label="SEGMENTATION",
-        content_description="Automatic segmentation",
-        series_description="Automatic segmentation",
+        content_description=described,
+        series_description=described,
     )
     for name in TYPE_2:
         if name in patient:
@@ -138,8 +141,12 @@ def _nameless(header: Any) -> Any:
     return nameless
 
 
-def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes, made_by: Any) -> Any:
+def _segment(
+    number: int, name: str, colour: tuple[int, int, int], codes: Codes, made_by: Any, is_edited: bool
+) -> Any:
     import highdicom as hd
+
+    types = hd.seg.SegmentAlgorithmTypeValues
 
     def code(key: str) -> Any:
         return hd.sr.CodedConcept(*codes[name][key]) if key in codes[name] else None
@@ -156,7 +163,7 @@ def _segment(number: int, name: str, colour: tuple[int, int, int], codes: Codes,
         segment_label=name,
         segmented_property_category=code("category"),
         segmented_property_type=code("type"),
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=types.SEMIAUTOMATIC if is_edited else types.AUTOMATIC,
         algorithm_identification=made_by,
         tracking_uid=hd.UID(),
         tracking_id=name,
