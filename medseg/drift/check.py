@@ -1,0 +1,189 @@
+"""Folders of results against a reference: read, chosen, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from medseg.drift.comparison import DISTRIBUTION, Comparison, compare_samples
+from medseg.drift.months import Month, months_of
+from medseg.drift.records import CaseRecord, Kind, Reading, read_cases
+from medseg.drift.sample import (
+    Sample,
+    in_period,
+    of_same_kind,
+    one_each,
+    only_kind,
+    read_subjects,
+    sample_of,
+    with_subjects,
+    without_those_of,
+)
+from medseg.errors import UnsuitableError, UsageError
+
+Subjects = Mapping[str, tuple[str, date | None]]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What `medseg drift` has found.
+
+    Attributes:
+        kind: of all results that were compared.
+        comparison: the findings.
+        reference, now: the samples that were compared.
+        source: of the reference, in words.
+        days: the first and the last day of now; None without dates.
+        by_study: how many results of now are dated by their study; the others by their segmentation.
+        months: of the reference and of now.
+        notes: sentences on what was left out, and on what is not known.
+        broken: sentences on records that can't be read.
+    """
+
+    kind: Kind
+    comparison: Comparison
+    reference: Sample
+    now: Sample
+    source: str
+    days: tuple[date, date] | None
+    by_study: int
+    months: tuple[Month, ...]
+    notes: tuple[str, ...]
+    broken: tuple[str, ...]
+
+
+def check_drift(
+    folders: Sequence[str | Path],
+    reference: str | Path | None = None,
+    *,
+    since: date | None = None,
+    until: date | None = None,
+    alpha: float = 0.05,
+    task: str | None = None,
+    method: str | None = None,
+    subjects: str | Path | None = None,
+) -> Drift:
+    """Whether the results in some folders have another distribution than a reference.
+
+    Args:
+        folders: of results, see medseg.drift.records.read_cases.
+        reference: a folder of earlier results; None for what the bundle knows of its training.
+        since, until: the first and the last day of the results in `folders`; None for no limit.
+        alpha: how often equal samples may be called different, all tests together.
+        task, method: choose among results of several.
+        subjects: a CSV table with the columns case, subject and perhaps date (of the study).
+
+    Raises:
+        UsageError: alpha is no share, or `until` is before `since`.
+        InputError: there are no results, too few, or of several kinds; or nothing to compare them with.
+        DataError: a table is damaged.
+    """
+    _check(alpha, since, until)
+    table = read_subjects(subjects) if subjects else {}
+    read = read_cases(folders)
+    now, notes = in_period(_known(read, table), since, until)
+    now = only_kind(now, task, method)
+    kind = now[0].kind
+    now, left = one_each(now)
+    notes = [*read.notes, *notes, *_of("now", left)]
+    earlier: list[CaseRecord] = []
+    broken = read.broken
+    if reference is None:
+        sample, source = _of_training(kind), "the bundle's training images"
+    else:
+        other = read_cases([reference])
+        earlier, left = _reference_cases(other, table, now, kind)
+        notes += [*other.notes, *left]
+        broken = (*broken, *(text for text in other.broken if text not in broken))
+        sample, source = sample_of(earlier), "earlier results"
+    comparison = compare_samples(sample, sample_of(now), alpha)
+    measures = [finding.name for finding in comparison.findings if finding.sort == DISTRIBUTION]
+    days = sorted(case.day for case in now if case.day)
+    return Drift(
+        kind=kind,
+        comparison=comparison,
+        reference=sample,
+        now=sample_of(now),
+        source=source,
+        days=(days[0], days[-1]) if days else None,
+        by_study=sum(case.is_study_day for case in now),
+        months=(*months_of(earlier, False, measures), *months_of(now, True, measures)),
+        notes=(*notes, *_of_dates(now)),
+        broken=broken,
+    )
+
+
+def _check(alpha: float, since: date | None, until: date | None) -> None:
+    if not 0 < alpha < 1:
+        raise UsageError("a share between 0 and 1 for --alpha", got=f"{alpha:g}", advice="The usual is 0.05.")
+    if since and until and until < since:
+        raise UsageError(
+            "--until not before --since", got=f"{since} to {until}", advice="Exchange the two dates."
+        )
+
+
+def _known(read: Reading, table: Subjects) -> list[CaseRecord]:
+    """The cases, with what the table knows of them.
+
+    Raises:
+        UnsuitableError: none could be read.
+    """
+    if not read.cases:
+        raise UnsuitableError(
+            "results that can be read",
+            got=f"{len(read.broken)} that can't: {read.broken[0]}" if read.broken else "none",
+            advice="Segment the images again.",
+        )
+    return with_subjects(read.cases, table)
+
+
+def _reference_cases(
+    read: Reading, table: Subjects, now: Sequence[CaseRecord], kind: Kind
+) -> tuple[list[CaseRecord], list[str]]:
+    same, others = of_same_kind(_known(read, table), kind)
+    same, shared = without_those_of(same, now)
+    if not same:
+        raise UnsuitableError(
+            "a reference with other images than those of now",
+            got="the same images alone",
+            advice="Choose the time of now by --since and --until, or another reference.",
+        )
+    earlier, left = one_each(same)
+    return earlier, [*others, *shared, *_of("the reference", left)]
+
+
+def _of(side: str, notes: Sequence[str]) -> list[str]:
+    return [f"{side}: {note}" for note in notes]
+
+
+def _of_dates(now: Sequence[CaseRecord]) -> list[str]:
+    undated = sum(case.day is None for case in now)
+    return [f"{undated} of {len(now)} results have no date and are in no month"] if undated else []
+
+
+def _of_training(kind: Kind) -> Sample:
+    """What the bundle knows of the images that trained the method.
+
+    Raises:
+        UnsuitableError: it knows nothing, or of other weights.
+    """
+    try:
+        from medseg.quality.prediction import reference
+    except ImportError:
+        arrays: Mapping[str, np.ndarray] = {}
+    else:
+        from medseg.bundle import open_bundle
+
+        arrays = reference(open_bundle(kind.task), kind.method)
+    if not arrays:
+        raise UnsuitableError(
+            "a bundle that holds a reference",
+            got=f"{kind.task} without one for {kind.method or 'an unknown method'}",
+            advice="Name a folder of earlier results by --reference.",
+        )
+    numbers = {name: np.asarray(values, dtype=float) for name, values in arrays.items()}
+    return Sample(numbers, persons=max(map(len, numbers.values())))
