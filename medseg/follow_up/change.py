@@ -1,4 +1,4 @@
-"""A change against repeatability: what two images of an unchanged patient may differ by is called no change."""
+"""A change against repeatability: what two images of an unchanged patient differ by is called no change."""
 
 from __future__ import annotations
 
