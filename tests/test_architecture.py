@@ -33,7 +33,7 @@ ALLOWED = {
     "quality": {"bundle", "io"},
     "transforms": {"bundle", "filling", "grid", "io", "quality"},
     "methods": {"boxes", "filling", "morphology"},
-    "inference": {"io"},
+    "inference": {"bundle", "io"},
     "postprocessing": {"boxes", "grid", "methods", "morphology", "transforms"},
     "measurements": {"boxes", "instances", "morphology"},
     "metrics": set(),
@@ -72,6 +72,7 @@ ALLOWED = {
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "planning": {"bundle", "console", "data", "io", "quality"},
+    "review": {"bundle", "colours", "deferred", "io", "modes", "outputs", "reports", "sources"},
     "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(
@@ -91,6 +92,7 @@ ALLOWED = {
             "planning",
             "propagation",
             "quality",
+            "review",
             "similarity",
             "sources",
             "tracking",
