@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,11 @@ from medseg.drift.sample import (
     without_those_of,
 )
 from medseg.errors import UnsuitableError, UsageError
+
+if TYPE_CHECKING:
+    from medseg.bundle import Bundle
+
+_RENAMED = {"feature_distance": "novelty.distance"}  # of the bundle's reference
 
 Subjects = Mapping[str, tuple[str, date | None]]
 
@@ -171,19 +177,32 @@ def _of_training(kind: Kind) -> Sample:
     Raises:
         UnsuitableError: it knows nothing, or of other weights.
     """
-    try:
-        from medseg.quality.prediction import reference
-    except ImportError:
-        arrays: Mapping[str, np.ndarray] = {}
-    else:
-        from medseg.bundle import open_bundle
+    from medseg.bundle import open_bundle
+    from medseg.quality.prediction import reference
 
-        arrays = reference(open_bundle(kind.task), kind.method)
+    try:
+        bundle = open_bundle(kind.task)
+        arrays = reference(bundle, kind.method or None)
+    except UsageError as error:  # of an unknown task or method, such as that of a bundle elsewhere
+        raise _no_reference(error.got) from error
     if not arrays:
-        raise UnsuitableError(
-            "a bundle that holds a reference",
-            got=f"{kind.task} without one for {kind.method or 'an unknown method'}",
-            advice="Name a folder of earlier results by --reference.",
-        )
-    numbers = {name: np.asarray(values, dtype=float) for name, values in arrays.items()}
+        raise _no_reference(f"{kind.task} without one for {kind.method}")
+    own = _digests(bundle, kind.method)
+    if kind.weights != own:
+        raise _no_reference(f"results of {kind}, which are not its own weights")
+    numbers = {_RENAMED.get(name, name): np.asarray(values, float) for name, values in arrays.items()}
     return Sample(numbers, persons=max(map(len, numbers.values())))
+
+
+def _digests(bundle: Bundle, method: str) -> tuple[str, ...]:
+    from medseg.bundle import read_method, sha256, weights_files
+
+    return tuple(sha256(file) for file in weights_files(read_method(bundle, method or None).weights))
+
+
+def _no_reference(got: str) -> UnsuitableError:
+    return UnsuitableError(
+        "a bundle that knows what its training images measure",
+        got=got,
+        advice="Name a folder of earlier results by --reference.",
+    )

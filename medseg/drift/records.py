@@ -16,7 +16,7 @@ from medseg.errors import MedsegError, UnreadableError
 from medseg.evaluation.past_runs import SCORES_CSV, SCORES_JSON, CaseRow, read_rows
 
 RECORD = "measurements.json"
-_NUMBER = re.compile(r"(?<![A-Za-z])[-+]?\d+(?:[.,]\d+)*")
+_NUMBER = re.compile(r"(?<![A-Za-z\d])[-+]?\d+(?:[.,]\d+)*")
 
 
 @dataclass(frozen=True, order=True)

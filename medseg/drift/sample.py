@@ -206,7 +206,7 @@ def read_subjects(file: str | Path) -> dict[str, tuple[str, date | None]]:
         Name of the case to the subject, "" if there is none, and the day of the study, None likewise.
 
     Raises:
-        DataError: a column is missing, a case occurs twice, or a date is none.
+        DataError: a column or a cell is missing, a case occurs twice, or a date is none.
     """
     path = Path(file)
     try:
@@ -220,13 +220,15 @@ def read_subjects(file: str | Path) -> dict[str, tuple[str, date | None]]:
         raise _bad_table("the columns case and subject", path, f"{len(header)} other columns")
     table: dict[str, tuple[str, date | None]] = {}
     for number, line in enumerate(lines, 2):
-        name, text = line["case"] or "", (line.get("date") or "").strip()
+        if None in line or None in line.values():
+            raise _bad_table("a cell for each column", path, f"more or fewer in line {number}")
+        name, text = line["case"], line.get("date", "").strip()
         day = parse_day(text) if text else None
         if name in table:
             raise _bad_table("each case once", path, f"the case of line {number} again")
         if text and day is None:
             raise _bad_table("dates such as 2026-11-30", path, f"another text in line {number}")
-        table[name] = (line["subject"] or "").strip(), day
+        table[name] = line["subject"].strip(), day
     return table
 
 
