@@ -100,9 +100,9 @@ def acquire(
     hu = canvas.hu[planes[0]] * weights[0]
     for plane, weight in zip(planes[1:], weights[1:], strict=True):
         hu += canvas.hu[plane] * weight
-    hu = _kernel(hu, scan)
+    hu = apply_kernel(hu, scan)
     if scan.noise_hu:
-        hu += _noise(hu, scan, random)
+        hu += quantum_noise(hu, scan, random)
     np.clip(np.rint(hu, out=hu), -1024, 3071, out=hu)
     array = hu.astype(np.int16)
     if scan.padding_hu is not None:
@@ -142,8 +142,8 @@ def _profile(scan: Scan) -> tuple[int, np.ndarray]:
     return split, (weights / weights.sum()).astype(np.float32)
 
 
-def _kernel(hu: np.ndarray, scan: Scan) -> np.ndarray:
-    """Apply the blur or the edge gain of the reconstruction kernel in the plane."""
+def apply_kernel(hu: np.ndarray, scan: Scan) -> np.ndarray:
+    """Apply the blur or the edge gain of the reconstruction kernel in the plane; (i, j, k) float32."""
     from scipy.ndimage import gaussian_filter1d
 
     sigma_mm, gain = KERNELS[scan.kernel]
@@ -155,7 +155,7 @@ def _kernel(hu: np.ndarray, scan: Scan) -> np.ndarray:
     return hu + np.float32(gain) * (hu - blurred) if gain else np.array(blurred, np.float32)
 
 
-def _noise(hu: np.ndarray, scan: Scan, random: np.random.Generator) -> np.ndarray:
+def quantum_noise(hu: np.ndarray, scan: Scan, random: np.random.Generator) -> np.ndarray:
     """Quantum noise with the grain of the kernel, and horizontal streaks where shoulders absorb most."""
     from scipy.ndimage import correlate1d
 

@@ -15,7 +15,6 @@ ZOOM = 0.08  # standard deviation of the logarithm of the field of view's size
 THICKEST = 2.0  # slices are at most so many times as thick as they are far apart
 NOISE_HU = (2.0, 25.0)  # added to the scan's own, in a slice of median attenuation
 OUTSIDE_HU = -1024
-# Sharp kernels only sharpen what the scan still holds.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +63,9 @@ def retake_scan(volume: Volume, retake: Retake, random: np.random.Generator) -> 
     """The same chest, taken again; breath and disease are as they were.
 
     The body is turned about the middle of the scan and shifted, on a grid of the same number of voxels, so
-    that its ends may leave the scan, or air come in. Slices are averaged over a box as long as they are thick;
-    kernel and noise are those of medseg.phantoms.scanner. A scan's own noise and sharpness stay: this can make
-    it noisier and smoother, and sharper only as far as it holds detail.
+    that its ends may leave the scan, or air come in. Slices are averaged over a box as long as they are
+    thick; kernel and noise are those of medseg.phantoms.scanner. A scan's own noise and sharpness stay: this
+    can make it noisier and smoother, and sharper only as far as it holds detail.
 
     Args:
         volume: (1, i, j, k) in HU, slices along k, with its affine.
