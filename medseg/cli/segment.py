@@ -122,11 +122,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: argparse.Namespace) -> bool:
     """Segment and save one case, and say how it went; whether there is a result."""
+    from medseg.outputs import require_unreviewed
     from medseg.pipeline import shown
     from medseg.sources import remember
 
     spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None
     try:
+        require_unreviewed(directory)  # saving refuses it too, but only after minutes of work
         result = segmenter(source, spacing, options.seed_px, options.seed_mm)
         result.save(directory, options.formats)
         remember(directory.parent, directory.name, source)
