@@ -72,7 +72,7 @@ ALLOWED = {
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "planning": {"bundle", "console", "data", "io", "quality"},
-    "review": {"bundle", "colours", "deferred", "io", "modes", "outputs", "reports", "sources"},
+    "review": {"bundle", "colours", "console", "deferred", "io", "modes", "outputs", "reports", "sources"},
     "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(

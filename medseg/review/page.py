@@ -1,0 +1,95 @@
+"""The review page: one folder with index.html that opens without a server and without a network."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from medseg.console import progress_bar
+from medseg.errors import UsageError
+from medseg.io.atomic import atomic_path, require_folder
+from medseg.review import pieces
+from medseg.review.cases import ReviewCase, find_cases, is_case
+from medseg.review.display import display_of
+from medseg.review.entries import entry_of
+from medseg.review.pieces import OVERLAY_PX
+
+INDEX, LIST = "index.html", "cases.js"
+DEFAULT = "review"
+
+logger = logging.getLogger(__name__)
+
+
+def write_review(
+    out: str | Path,
+    images: Sequence[str | Path] = (),
+    page: str | Path | None = None,
+) -> Path:
+    """Write the page of all cases in a result folder.
+
+    A page that is there already is brought up to date: only what has changed is read and written.
+
+    Args:
+        out: the folder that holds the folders of the cases.
+        images: files, folders or patterns where images are looked for first, for data that has moved.
+        page: its folder; None for `review` in `out`.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        UsageError: `out` holds no case, or `page` names a folder with other files.
+        MedsegError: the folder can't be written to.
+        OSError: a file can't be written.
+    """
+    out = Path(out)
+    target = Path(page) if page is not None else out / DEFAULT
+    cases = find_cases(out)
+    _require_place(target)
+    data = target / pieces.FOLDER
+    data.mkdir(parents=True, exist_ok=True)
+    entries = []
+    with progress_bar("Review", "cases", total=len(cases)) as advance:
+        for case in cases:
+            entries.append(_entry(case, target, data, images))
+            advance()
+    _copy_assets(target)
+    pieces.write_script(target / LIST, "begin", {"cases": entries})
+    kept = {str(entry[key]).split(".")[0].rpartition("/")[2] for entry in entries for key in _FILES}
+    pieces.remove_others(data, kept)
+    return target / INDEX
+
+
+_FILES = ("piece", "thumb", "overlay")
+
+
+def _require_place(target: Path) -> None:
+    require_folder(target)
+    if is_case(target) or (target.is_dir() and any(target.iterdir()) and not (target / LIST).is_file()):
+        raise UsageError(
+            "a new or empty folder, or an earlier page, to write the page to",
+            got=f"{target} with other files",
+            advice="Name another folder by -o.",
+        )
+
+
+def _entry(case: ReviewCase, target: Path, data: Path, images: Sequence[str | Path]) -> dict[str, Any]:
+    """Write the data of a case, and return its entry in the list."""
+    display = display_of(str(case.record.get("task", "")))
+    piece = pieces.write_piece(case, data, images, display.modality)
+    if piece.problem:
+        logger.warning("%s: %s", case.name, piece.problem)
+    thumb = pieces.write_thumb(case, data)
+    overlay = pieces.write_thumb(case, data, OVERLAY_PX) if piece.problem and thumb else ""
+    return entry_of(case, piece, thumb, overlay, display.windows, target)
+
+
+def _copy_assets(target: Path) -> None:
+    with as_file(files("medseg.review").joinpath("assets")) as folder:
+        for asset in sorted(folder.iterdir(), key=lambda path: path.name == INDEX):
+            with atomic_path(target / asset.name) as temporary:
+                shutil.copyfile(asset, temporary)
