@@ -33,8 +33,8 @@ def collect_corrected(
     """Collect the cases that a reviewer accepted or edited into a manifest (see medseg.data.manifests).
 
     The masks are copied into the folder <manifest>_data beside the manifest, so that a later review does not
-    change them. An image that is one file is referred to by its path. A DICOM series is copied as NIfTI, where
-    no headers are.
+    change them. An image that is one file is referred to by its path. A DICOM series is copied as NIfTI, and
+    its headers are left out.
 
     Args:
         out: a folder of results.

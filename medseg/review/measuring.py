@@ -118,23 +118,14 @@ def _steps(task: str, method: str) -> tuple[Any, Any]:
     from medseg.bundle import built_from, inference_files, open_bundle, parse
 
     bundle = open_bundle(task)
-    nothing = {
-        "device": "$torch.device('cpu')",
-        "weights": None,
-        "weights_sha256": None,
-        "weights_fold": None,
-    }
-    parser = parse(bundle, *inference_files(bundle, method), overrides=_known(bundle, method, nothing))
+    files = inference_files(bundle, method)
+    config: Any = parse(bundle, *files).config
+    needless = {key: None for key in ("weights", "weights_sha256", "weights_fold") if key in config}
+    if "quality" in config["result"]:  # it is predicted from what the network does, for automatic masks alone
+        needless["result::quality"] = None
+    parser = parse(bundle, *files, overrides={"device": "$torch.device('cpu')", **needless})
     with built_from(bundle):
         return parser.get_parsed_content("preprocessing"), parser.get_parsed_content("result")
-
-
-def _known(bundle: Any, method: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the overrides whose keys the configuration has."""
-    from medseg.bundle import inference_files, parse
-
-    config: Any = parse(bundle, *inference_files(bundle, method)).config
-    return {key: value for key, value in overrides.items() if key in config}
 
 
 def _told(record: Mapping[str, Any], extras: tuple[str, ...]) -> dict[str, np.ndarray]:
