@@ -20,6 +20,7 @@ from medseg.drift.sample import (
     one_each,
     only_kind,
     read_subjects,
+    require_clear,
     sample_of,
     with_subjects,
     without_those_of,
@@ -90,7 +91,8 @@ def check_drift(
     """
     _check(alpha, since, until)
     table = read_subjects(subjects) if subjects else {}
-    read = read_cases(folders)
+    read, other = read_cases(folders), None if reference is None else read_cases([reference])
+    require_clear([*read.cases, *(other.cases if other else ())], table)
     now, notes = in_period(_known(read, table), since, until)
     now = only_kind(now, task, method)
     kind = now[0].kind
@@ -98,10 +100,9 @@ def check_drift(
     notes = [*read.notes, *notes, *_of("now", left)]
     earlier: list[CaseRecord] = []
     broken = read.broken
-    if reference is None:
+    if other is None:
         sample, source = _of_training(kind), "the bundle's training images"
     else:
-        other = read_cases([reference])
         earlier, left = _reference_cases(other, table, now, kind)
         notes += [*other.notes, *left]
         broken = (*broken, *(text for text in other.broken if text not in broken))
@@ -118,7 +119,7 @@ def check_drift(
         days=(days[0], days[-1]) if days else None,
         by_study=sum(case.is_study_day for case in now),
         months=(*months_of(earlier, False, measures), *months_of(now, True, measures)),
-        notes=(*notes, *_of_dates(now)),
+        notes=(*notes, *_of_dates(now), *_of_edits(now)),
         broken=broken,
     )
 
@@ -169,6 +170,12 @@ def _of(side: str, notes: Sequence[str]) -> list[str]:
 def _of_dates(now: Sequence[CaseRecord]) -> list[str]:
     undated = sum(case.day is None for case in now)
     return [f"{undated} of {len(now)} results have no date and are in no month"] if undated else []
+
+
+def _of_edits(now: Sequence[CaseRecord]) -> list[str]:
+    edited = sum(("review", "edited") in case.events for case in now)
+    text = f"{edited} of {len(now)} results were edited by a reviewer; their numbers are of the edited mask"
+    return [text] if edited else []
 
 
 def _of_training(kind: Kind) -> Sample:

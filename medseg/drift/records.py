@@ -47,7 +47,7 @@ class CaseRecord:
     """One saved result.
 
     Attributes:
-        name: of its folder.
+        name: of its folder, after the folder that this lies in: november/photo.
         kind: what made it.
         numbers: measure to value; None where it could not be known.
         units: measure to unit.
@@ -69,6 +69,11 @@ class CaseRecord:
     is_study_day: bool = False
     digest: str = ""
     subject: str | None = None
+
+    @property
+    def short(self) -> str:
+        """The name of the case's own folder."""
+        return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def _read_folder(folder: Path) -> Reading:
             got=f"{folder.name}, which is {'no folder' if folder.exists() else 'missing'}",
             advice="Name the -o of `medseg segment`.",
         )
-    files = [folder / RECORD] if (folder / RECORD).is_file() else sorted(folder.glob(f"*/{RECORD}"))
+    files = [folder / RECORD] if (folder / RECORD).is_file() else _below(folder)
     scores = folder / SCORES_CSV
     if not files and not scores.is_file():
         raise UnreadableError(
@@ -126,6 +131,11 @@ def _read_folder(folder: Path) -> Reading:
     return _with_scores(Reading(tuple(cases), tuple(broken)), scores)
 
 
+def _below(folder: Path) -> list[Path]:
+    """The records of the cases in a folder, and of those in the folders directly in it."""
+    return sorted(file for depth in ("*", "*/*") for file in folder.glob(f"{depth}/{RECORD}"))
+
+
 def read_record(file: Path) -> CaseRecord:
     """Read the measurements.json of one case.
 
@@ -134,7 +144,7 @@ def read_record(file: Path) -> CaseRecord:
     """
     try:
         content = json.loads(file.read_text("utf-8"))
-        return _case(file.parent.name, content)
+        return _case("/".join(file.parent.parts[-2:]), content)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
         raise UnreadableError(
             f"the record of a result in {file.parent.name}/{file.name}",
@@ -162,14 +172,17 @@ def _case(name: str, content: Mapping[str, Any]) -> CaseRecord:
     verdict = quality.get("verdict")
     verdicts = {("verdict", "not pass")} if verdict in ("warn", "reject") else set()
     verdicts |= {("verdict", "reject")} if verdict == "reject" else set()
+    review = content.get("review") or {}
+    reviews = {("review", str(review["verdict"]))} if review else set()
+    judged = {"verdict": verdict, "review": review}
     day, is_study_day = _day(origin)
     return CaseRecord(
         name,
         _kind(content, origin),
         numbers,
         units,
-        frozenset(warnings | verdicts | {*texts}),
-        frozenset({"warning", *(["verdict"] if verdict else []), *(group for group, _ in texts)}),
+        frozenset(warnings | verdicts | reviews | texts),
+        frozenset({"warning", *(name for name, known in judged.items() if known), *(g for g, _ in texts)}),
         day,
         is_study_day,
         str(origin.get("input_sha256") or ""),
@@ -240,8 +253,8 @@ def _with_scores(found: Reading, scores: Path) -> Reading:
     if not found.cases and not found.broken:
         kind = Kind(method=_method_beside(scores))
         return Reading(tuple(_scored(CaseRecord(name, kind), row) for name, row in rows.items()))
-    cases = tuple(_scored(case, rows[case.name]) if case.name in rows else case for case in found.cases)
-    strange = sorted(rows.keys() - {case.name for case in cases})
+    cases = tuple(_scored(case, rows[case.short]) if case.short in rows else case for case in found.cases)
+    strange = rows.keys() - {case.short for case in cases}
     notes = [f"{len(strange)} lines of {SCORES_CSV} belong to no result in their folder"] if strange else []
     return Reading(cases, found.broken, tuple(notes))
 

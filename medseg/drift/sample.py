@@ -187,7 +187,7 @@ def with_subjects(
     """The cases with the persons and study dates of a table, see read_subjects."""
     found = []
     for case in cases:
-        subject, day = table.get(case.name, ("", None))
+        subject, day = table.get(case.name) or table.get(case.short) or ("", None)
         found.append(
             dataclasses.replace(
                 case,
@@ -199,11 +199,30 @@ def with_subjects(
     return found
 
 
+def require_clear(cases: Iterable[CaseRecord], table: Mapping[str, tuple[str, date | None]]) -> None:
+    """Check that no line of a table is about cases of the same name in two folders, who may be two persons.
+
+    Raises:
+        DataError: one is.
+    """
+    folders: dict[str, set[str]] = {}
+    for case in cases:
+        if case.name not in table and case.short in table:
+            folders.setdefault(case.short, set()).add(case.name)
+    if twice := [sorted(names) for names in folders.values() if len(names) > 1]:
+        raise DataError(
+            "a table of --subjects whose lines are each about one case",
+            got=" and ".join(twice[0][:2]),
+            advice="Write the name of the folder before that of the case, as here.",
+        )
+
+
 def read_subjects(file: str | Path) -> dict[str, tuple[str, date | None]]:
     """Read a CSV table with the columns case and subject, and perhaps date.
 
     Returns:
-        Name of the case to the subject, "" if there is none, and the day of the study, None likewise.
+        Name of the case, perhaps after that of its folder (november/photo), to the subject, "" if there is
+        none, and the day of the study, None likewise.
 
     Raises:
         DataError: a column or a cell is missing, a case occurs twice, or a date is none.

@@ -17,6 +17,7 @@ def test_what_is_read_of_a_result(tmp_path):
     }
     write_case(tmp_path, "one", record(None, ["area of 3.5 mm² is odd"], quality=quality, digest="d"))
     case = read_record(tmp_path / "one" / "measurements.json")
+    assert (case.name, case.short) == (f"{tmp_path.name}/one", "one")
     assert case.kind == Kind("organ", "unet", "semantic", "1", (WEIGHTS,))
     assert case.numbers == {
         **{"organ_area_mm2": None, "organ_area_cm2": None, "organ_count": 1.0},
@@ -27,6 +28,14 @@ def test_what_is_read_of_a_result(tmp_path):
         *(("verdict", "reject"), ("side", "right")),
     }
     assert (case.day, case.is_study_day, case.digest) == (date(2026, 11, 5), False, "d")
+
+
+def test_what_a_reviewer_decided_is_an_event_of_the_reviewed_cases_alone(tmp_path):
+    write_case(tmp_path, "one", record(1.0) | {"review": {"verdict": "edited", "reviewer": "r"}})
+    write_case(tmp_path / "inner", "two", record(1.0))
+    two, one = read_cases([tmp_path]).cases
+    assert ("review", "edited") in one.events
+    assert ("review" in one.asked, "review" in two.asked) == (True, False)
 
 
 def test_the_day_of_the_study_goes_before_that_of_the_segmentation(tmp_path):
@@ -66,7 +75,7 @@ def test_a_broken_record_is_told_and_the_others_are_read(tmp_path, content, got)
     write_case(tmp_path, "bad", {})
     (tmp_path / "bad" / "measurements.json").write_bytes(content.encode("latin-1"))
     found = read_cases([tmp_path])
-    assert [case.name for case in found.cases] == ["good"]
+    assert [case.name for case in found.cases] == [f"{tmp_path.name}/good"]
     (text,) = found.broken
     assert "expected the record of a result in bad/measurements.json" in text
     assert got in text

@@ -13,6 +13,7 @@ from medseg.drift.sample import (
     one_each,
     only_kind,
     read_subjects,
+    require_clear,
     sample_of,
     with_subjects,
     without_those_of,
@@ -106,6 +107,16 @@ def test_a_table_of_subjects(tmp_path):
     )
     assert (first.subject, first.day, first.is_study_day) == ("s1", date(2025, 3, 4), True)
     assert (second.subject, second.day, third.subject) == ("kept", None, None)
+
+
+def test_cases_of_one_name_in_two_folders_are_told_apart():
+    cases, table = [case("may/photo"), case("june/photo")], {"photo": ("s", None)}
+    with pytest.raises(DataError, match="got june/photo and may/photo"):
+        require_clear(cases, table)
+    require_clear([cases[0], cases[0]], table)
+    table = {"may/photo": ("a", None), "june/photo": ("b", None)}
+    require_clear(cases, table)
+    assert [each.subject for each in with_subjects(cases, table)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
