@@ -18,14 +18,17 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from medseg.data.manifests import load_items
 from medseg.errors import InputError
-from medseg.follow_up import vessels
+from medseg.follow_up import lungs, vessels
+from medseg.follow_up.chest import rules_of
 from medseg.follow_up.photographs import Photograph, register_photographs
+from medseg.follow_up.record import Visit
 from medseg.follow_up.repeatability.coefficients import (
     difference,
     limit_of_difference,
@@ -39,6 +42,7 @@ from medseg.io import read_mask, read_volume
 from medseg.outputs import SegmentationResult
 from medseg.pipeline import Segmenter
 from medseg.quality.fundus import find_field_of_view
+from medseg.volume import Volume
 
 DATA = Path(os.environ.get("MEDSEG_DATA", "../shared/data"))
 TABLE = Path(__file__).parents[2] / "medseg" / "follow_up" / "repeatability.json"
@@ -50,15 +54,13 @@ SCANS = (
 PAIRS = {"lung_ct": 3, "retinal_vessel": 2, "breast_ultrasound": 2}
 PICTURES = 50  # of each of two hospitals
 PIXEL_MM = 0.1  # any size will do: changes of lesions are relative
-REGIONS = ("left_lung", "right_lung", "lungs")
-LUNGS = {
-    **dict.fromkeys(("volume_ml", "mass_g", "dense_volume_ml", "vessel_volume_ml"), "relative"),
-    **dict.fromkeys(("mean_hu", "percentile_15_hu", "laa_950_percent", "laa_910_percent"), "absolute"),
-    "high_attenuation_percent": "absolute",
-}
 LESIONS = ("area_mm2", "longest_diameter_mm", "perpendicular_diameter_mm", "depth_mm", "width_mm")
 KINDS = {
-    "lung_ct": {f"{region}_{name}": kind for region in REGIONS for name, kind in LUNGS.items()},
+    "lung_ct": {
+        f"{region}_{measure}": "relative" if unit in ("ml", "g") else "absolute"
+        for region in lungs.NAMES
+        for measure, unit in lungs.MEASURES.items()
+    },
     "retinal_vessel": {
         **dict.fromkeys(vessels.MEASURES, "relative"),
         **dict.fromkeys(("tortuosity", "fractal_dimension", vessels.UNMATCHED), "absolute"),
@@ -124,7 +126,12 @@ def take_ultrasound(segmenter: Segmenter, image, random: np.random.Generator) ->
 
 
 def values_of(result: SegmentationResult, task: str) -> dict[str, float | None]:
-    return {name: result.measurements[name]["value"] for name in KINDS[task]}
+    measures = result.measurements
+    if task == "lung_ct":
+        image = Volume(result.image, affine=result.mask.affine)
+        visit = Visit("", date.min, result.mask, image, measures, result.provenance)
+        measures = lungs.lung_measures(visit, rules_of(task, None).tissues)
+    return {name: measures[name]["value"] for name in KINDS[task]}
 
 
 def compared(task: str, first: SegmentationResult, second: SegmentationResult) -> dict:
