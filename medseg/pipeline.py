@@ -16,20 +16,21 @@ import numpy as np
 
 from medseg import __version__
 from medseg.bundle import (
-    Method,
     built_from,
     inference_files,
     is_monai_command,
     open_bundle,
     parse,
     read_method,
+    require_trained,
     sha256,
     typed_errors,
     weights_files,
+    weights_overrides,
 )
 from medseg.case import NOTE, WARNING, Case
 from medseg.deferred import import_monai
-from medseg.errors import UnsuitableError, UsageError, WeightsError, error_text
+from medseg.errors import BundleError, UnsuitableError, error_text
 from medseg.io import Input, case_name
 from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
@@ -120,13 +121,13 @@ class Segmenter:
         bundle = open_bundle(task)
         self.method = read_method(bundle, method)
         if weights is None and "weights" not in (overrides or {}):
-            _require_trained(self.method, bundle.task)
+            require_trained(self.method, bundle.task)
         parser = parse(
             bundle,
             *inference_files(bundle, method),
             overrides={
                 "device": f"$torch.device('{self.device}')",
-                **_weights(self.method, weights, weights_fold),
+                **weights_overrides(self.method, weights, weights_fold),
                 **(overrides or {}),
             },
         )
@@ -138,6 +139,7 @@ class Segmenter:
             self._inferer = parser.get_parsed_content("inferer")
             self._postprocessing = parser.get_parsed_content("postprocessing")
             self._build_result = parser.get_parsed_content("result")
+        self.weights_sha256 = self._build_result.weights_sha256
 
     def __call__(
         self,
@@ -153,6 +155,29 @@ class Segmenter:
             result: SegmentationResult = self._build_result(case, self.mode, seed)
         return result
 
+    def signals(self, case: Case) -> tuple[dict[str, Any], Measures, np.ndarray | None]:
+        """What the quality of the case just made is predicted from; see medseg.quality.prediction.
+
+        Returns:
+            Label to signals; the measurements; the network's features, (D,), or None.
+
+        Raises:
+            BundleError: the method has no prediction of quality in its configuration.
+        """
+        quality = self._build_result.quality
+        if quality is None:
+            raise BundleError(
+                "a method with result::quality in its configuration",
+                got=self.method.name,
+                advice="Add it, as the bundle's other methods have it.",
+            )
+        measurements = self._build_result.measure(case)
+        return (
+            quality.signals(case, measurements, self._build_result.plausible),
+            measurements,
+            quality.features(),
+        )
+
     def case(self, source: Source, pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
         """The mask of one image before it is measured; arguments and errors as for segment."""
         import torch
@@ -163,29 +188,6 @@ class Segmenter:
             data["pred"] = self._inferer(batch, self._network)[0].cpu()
             case: Case = self._build_result.case(self._postprocessing(data), pixel_spacing_mm)
         return case
-
-
-def _require_trained(method: Method, task: str) -> None:
-    if method.weights is not None and not method.is_trained:
-        raise WeightsError(
-            f"the trained weights of {method.name}",
-            got=f"no file {method.weights}",
-            advice=f"Run `medseg train {task} --method {method.name}`, and give its model.pt by --weights.",
-        )
-
-
-def _weights(method: Method, weights: str | Path | None, fold: int | None) -> dict[str, Any]:
-    """The overrides that replace a method's own weights."""
-    if weights is None and fold is None:
-        return {}
-    if method.weights is None:
-        raise UsageError(
-            "a method that uses weights",
-            got=f"{method.name}, which uses none",
-            advice="Choose another method, or leave the weights out.",
-        )
-    own = {} if weights is None else {"weights": str(weights), "weights_sha256": None}
-    return {**own, "weights_fold": fold}
 
 
 class ResultBuilder:
@@ -277,7 +279,7 @@ class ResultBuilder:
         return SegmentationResult(
             case.segmented or case.mask,
             measurements,
-            self._judge(warnings, whole, measurements),
+            self._quality(warnings, whole, measurements),
             warnings,
             self._provenance(case.mask.source, case.image) | about | {"postprocessing": notes},
             case.image,
@@ -287,15 +289,9 @@ class ResultBuilder:
             None if self.tissues is None else partial(self.tissues, case, measurements),
         )
 
-    def _judge(self, warnings: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:
-        """The verdict, and the predicted Dice or the reason why there is none."""
-        verdict = judge(warnings)
-        if self.quality is None:
-            return verdict | {"predicted_dice_reason": "no predictor was fitted for this method"}
-        unfit = self.quality.unfit(self.method.name, self.weights_sha256)
-        if unfit is not None:
-            return verdict | {"predicted_dice_reason": unfit}
-        return judged(verdict, self.quality(case, measurements, self.plausible))
+    def _quality(self, warnings: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:
+        about = (self.method.name, self.weights_sha256)
+        return judged(judge(warnings), self.quality, about, case, measurements, self.plausible)
 
     def _provenance(self, source: str, image: np.ndarray) -> dict[str, Any]:
         return {

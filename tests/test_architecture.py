@@ -68,6 +68,7 @@ ALLOWED = {
         "methods",
         "metrics",
         "pipeline",
+        "quality",
         "tracking",
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},

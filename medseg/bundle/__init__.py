@@ -13,7 +13,15 @@ from medseg.bundle.config import (
 )
 from medseg.bundle.files import Bundle, find, open_bundle, shipped_root, tasks
 from medseg.bundle.lineage import Lineage, lineage_of, lineage_of_items, write_lineage
-from medseg.bundle.methods import Method, inference_files, method_names, read_method, training_files
+from medseg.bundle.methods import (
+    Method,
+    inference_files,
+    method_names,
+    read_method,
+    require_trained,
+    training_files,
+    weights_overrides,
+)
 from medseg.bundle.steps import describe_steps
 from medseg.bundle.weights import load_network, load_weights, sha256, weights_files
 from medseg.bundle.workflow import built_from, check_arguments, run_workflow, typed_errors
@@ -42,6 +50,7 @@ __all__ = [
     "open_bundle",
     "parse",
     "read_method",
+    "require_trained",
     "run_workflow",
     "sha256",
     "shipped_root",
@@ -50,5 +59,6 @@ __all__ = [
     "training_files",
     "typed_errors",
     "weights_files",
+    "weights_overrides",
     "write_lineage",
 ]

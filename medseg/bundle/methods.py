@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle.files import Bundle
-from medseg.errors import BundleError, UsageError, did_you_mean
+from medseg.errors import BundleError, UsageError, WeightsError, did_you_mean
 
 KINDS = ("rule", "unsupervised", "learned")
 
@@ -120,6 +120,38 @@ def training_files(bundle: Bundle, method: str | None = None) -> list[str]:
             advice=f"Train {trained} instead.",
         )
     return ["train.yaml"]
+
+
+def require_trained(method: Method, task: str) -> None:
+    """Check that the weights of a method are there, if it has any.
+
+    Raises:
+        WeightsError: they are missing.
+    """
+    if method.weights is not None and not method.is_trained:
+        raise WeightsError(
+            f"the trained weights of {method.name}",
+            got=f"no file {method.weights}",
+            advice=f"Run `medseg train {task} --method {method.name}`, and give its model.pt by --weights.",
+        )
+
+
+def weights_overrides(method: Method, weights: str | Path | None, fold: int | None) -> dict[str, Any]:
+    """The overrides that replace a method's own weights; none for None.
+
+    Raises:
+        UsageError: the method uses no weights.
+    """
+    if weights is None and fold is None:
+        return {}
+    if method.weights is None:
+        raise UsageError(
+            "a method that uses weights",
+            got=f"{method.name}, which uses none",
+            advice="Choose another method, or leave the weights out.",
+        )
+    own = {} if weights is None else {"weights": str(weights), "weights_sha256": None}
+    return {**own, "weights_fold": fold}
 
 
 _TRAINING = ".train.yaml"

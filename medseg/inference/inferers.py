@@ -21,20 +21,26 @@ class FlipInferer(Inferer):
         inferer: runs one copy (B, C, spatial...) and returns logits (B, labels, spatial...).
         axes: spatial axes (2 is the first after batch and channel) to mirror, in all combinations;
             without any, the inferer's output is returned.
+
+    Attributes:
+        copies: the logits of each copy of the last image, not mirrored.
     """
 
     def __init__(self, inferer: Inferer, axes: Sequence[int] = ()) -> None:
         super().__init__()
         self.inferer = inferer
         self.axes = tuple(axes)
+        self.copies: list[torch.Tensor] = []
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         total = self.inferer(inputs, network)
+        self.copies = [total]
         for flips in _subsets(self.axes)[1:]:
-            logits = self.inferer(torch.flip(inputs, flips), network)
-            total = total + torch.flip(logits, flips)
+            logits = torch.flip(self.inferer(torch.flip(inputs, flips), network), flips)
+            self.copies.append(logits)
+            total = total + logits
         return total / 2 ** len(self.axes)
 
 

@@ -53,6 +53,11 @@ class OpenVinoNetwork(torch.nn.Module):
         self._compile()
         self.eval()
 
+    @property
+    def original(self) -> torch.nn.Module:
+        """The network that torch computes."""
+        return self._original[0]
+
     def _compile(self) -> None:
         """Compile the network with its present weights, or take it from the cache."""
         network, example_shape = self._original

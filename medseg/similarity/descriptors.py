@@ -29,7 +29,7 @@ from medseg.volume import Window
 if TYPE_CHECKING:
     import torch
 
-    from medseg.similarity.encoder import DeepestFeatures
+    from medseg.inference.encoder import DeepestFeatures
 
 ENCODER, INTENSITY = "encoder", "intensity"
 KINDS = (ENCODER, INTENSITY)
@@ -111,7 +111,7 @@ class Describer:
             self._features: DeepestFeatures | None = None
             files: list[Path] = []
             if descriptor == ENCODER:
-                from medseg.similarity.encoder import DeepestFeatures
+                from medseg.inference.encoder import DeepestFeatures
 
                 files = weights_files(*(parser.get_parsed_content(f"weights{s}") for s in ("", "_fold")))
                 self._network = parser.get_parsed_content("network")

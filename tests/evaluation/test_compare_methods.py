@@ -27,7 +27,7 @@ NETWORK = {
     "network_def::channels": [4, 8],
     "network_def::strides": [1],
     "network_def::num_res_units": 0,
-    "inferer::inferer::roi_size": [FIELD_PX, FIELD_PX],
+    "inferer::inferer::inferer::roi_size": [FIELD_PX, FIELD_PX],
 }
 
 

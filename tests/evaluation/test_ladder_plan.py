@@ -79,14 +79,14 @@ def test_keys_of_one_method(bundle, chosen, key):
 
 
 def test_keys_apply_to_the_methods_that_have_them(bundle, chosen, weights):
-    """`threshold` is in every inference file, `inferer::inferer::roi_size` in that of the windows alone."""
-    keys = {"threshold": 0.3, "inferer::inferer::roi_size": [64, 64]}
+    """`threshold` is in every inference file, `inferer::inferer::inferer::roi_size` in that of the windows alone."""
+    keys = {"threshold": 0.3, "inferer::inferer::inferer::roi_size": [64, 64]}
     given = {"residual_unet": str(weights)}
     found = plan(bundle, ["green", "residual_unet"], given, {**chosen, **keys})
     rule, network = found.entries
     assert rule.changed == {**chosen, "threshold": 0.3}
     assert network.changed == {**chosen, **keys}
-    with pytest.raises(UsageError, match="inferer::inferer::roi_size"):
+    with pytest.raises(UsageError, match="inferer::inferer::inferer::roi_size"):
         plan(bundle, PAIR, overrides={**chosen, **keys})
     with pytest.raises(UsageError, match="Did you mean threshold"):
         plan(bundle, PAIR, overrides={**chosen, "treshold": 0.3})

@@ -44,7 +44,7 @@ SCORES = [
 SMALL_NETWORK = {"channels": [4, 8], "strides": [1], "num_res_units": 0}
 SMALL = {
     "field_diameter_px": 128,
-    "inferer::inferer::roi_size": [128, 128],
+    "inferer::inferer::inferer::roi_size": [128, 128],
     **{f"network_def::{key}": value for key, value in SMALL_NETWORK.items()},
 }
 

@@ -9,7 +9,7 @@ from monai.networks.nets import AttentionUnet, SegResNet, UNet
 from medseg.bundle.ensemble import Ensemble
 from medseg.errors import UsageError
 from medseg.methods.networks import EfficientUNet
-from medseg.similarity.encoder import DeepestFeatures
+from medseg.inference.encoder import DeepestFeatures
 
 
 def unet(dimensions=2, **more):

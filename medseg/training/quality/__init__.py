@@ -1,0 +1,1 @@
+"""Fits the prediction of a mask's Dice, and says how good the prediction is."""
