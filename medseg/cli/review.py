@@ -25,36 +25,48 @@ def add(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="write no page, but apply decisions that the page has saved; may be repeated",
+        help="write no page, but apply the decisions that the page has saved; may be repeated",
+    )
+    command.add_argument(
+        "--collect",
+        metavar="MANIFEST",
+        help="write no page, but a data manifest of the accepted and edited cases, to train on",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.apply:
-        _require_no_page(options)
-        return _apply(options)
-    return _write_page(options)
-
-
-def _require_no_page(options: argparse.Namespace) -> None:
-    if options.output is not None:
+    if options.output is not None and (options.apply or options.collect):
         raise UsageError(
-            "-o without --apply", got="both", advice="Apply the decisions first, then write the page anew."
+            "-o for the page alone",
+            got="-o with " + ("--apply" if options.apply else "--collect"),
+            advice="Leave out -o, and write the page by another call.",
         )
-
-
-def _write_page(options: argparse.Namespace) -> int:
-    from medseg.review.page import write_review
-
-    print(write_review(options.out, options.images, options.output))
+    if options.apply:
+        _apply(options)
+    if options.collect:
+        _collect(options)
+    if not options.apply and not options.collect:
+        _write_page(options)
     return EXIT_DONE
 
 
-def _apply(options: argparse.Namespace) -> int:
+def _write_page(options: argparse.Namespace) -> None:
+    from medseg.review.page import write_review
+
+    print(write_review(options.out, options.images, options.output))
+
+
+def _apply(options: argparse.Namespace) -> None:
     from medseg.console import table, terminal_width
     from medseg.review.apply import apply_decisions
 
     applied = apply_decisions(options.apply, options.out, options.images)
     rows = [(each.case, each.verdict, each.text) for each in applied]
     print(table(rows, ("case", "decision", ""), (), terminal_width()) if rows else "no decision to apply")
-    return EXIT_DONE
+
+
+def _collect(options: argparse.Namespace) -> None:
+    from medseg.review.collect import collect_corrected
+
+    manifest = collect_corrected(options.out, options.collect, options.images)
+    print(f"{options.collect}: {len(manifest['training'])} cases")
