@@ -8,8 +8,8 @@ from monai.networks.nets import AttentionUnet, SegResNet, UNet
 
 from medseg.bundle.ensemble import Ensemble
 from medseg.errors import UsageError
-from medseg.methods.networks import EfficientUNet
 from medseg.inference.encoder import DeepestFeatures
+from medseg.methods.networks import EfficientUNet
 
 
 def unet(dimensions=2, **more):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -254,7 +255,7 @@ def load(file: str | Path, sha256: str | None = None) -> Fitted:
             arrays = {name: content[name] for name in content.files}
         about = json.loads(arrays.pop("about").tobytes())
         is_known = about.pop("format") == FORMAT
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise BundleError("arrays of a predictor", got=f"{path.name}, damaged", advice=advice) from error
     if not is_known:
         raise BundleError("a predictor of this version", got=path.name, advice=advice)

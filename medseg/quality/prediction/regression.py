@@ -52,7 +52,7 @@ def conformal(scores: np.ndarray, coverage: float = COVERAGE) -> tuple[float, fl
         coverage: the half of what is left is cut at each end, with the correction for finite samples.
     """
     ordered, count = np.sort(scores), len(scores)
-    cut = int(np.floor((count + 1) * (1 - coverage) / 2))
+    cut = int(np.floor((count + 1) * (1 - coverage) / 2 + 1e-9))
     return float(ordered[max(cut - 1, 0)]), float(ordered[min(count - cut, count - 1)])
 
 
