@@ -25,7 +25,8 @@ class Plan:
             from; 0 for weights that learnt from none of the splits, and for methods without weights.
         changes: a kind of image, one of KINDS.
         per_case: changed copies of each image.
-        most: images of each data set at most that are changed, by even steps.
+        real: images of each data set and network at most, by even steps.
+        most: of them that are changed, likewise.
         foreign: data sets of other kinds of images, and as what they are made to look: one of LOOKS.
         reference: the splits whose images are the reference for new ones: those that the weights learnt from.
         checked: `data set/split` of the images that the fit leaves out, on which it is checked; without any,
@@ -39,6 +40,7 @@ class Plan:
     per_case: int
     labels: Sequence[str]
     folds: int = 0
+    real: int = 1000
     most: int = 1000
     foreign: Sequence[Mapping[str, str]] = ()
     reference: Sequence[str] = ("training",)
