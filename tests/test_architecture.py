@@ -74,6 +74,10 @@ ALLOWED = {
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "planning": {"bundle", "console", "data", "io", "quality"},
     "review": {"bundle", "colours", "console", "deferred", "io", "modes", "outputs", "reports", "sources"},
+    "follow_up": {
+        *("boxes", "bundle", "colours", "instances", "io", "measurements", "morphology", "outputs"),
+        *("phantoms", "quality", "reports", "sources"),
+    },
     "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(
@@ -83,6 +87,7 @@ ALLOWED = {
             "deferred",
             "drift",
             "evaluation",
+            "follow_up",
             "formats",
             "instances",
             "io",
@@ -127,6 +132,7 @@ ONLY_IN = {
     "shtab": {"cli"},
     "openvino": {"inference"},
     "faiss": {"similarity"},
+    "SimpleITK": {"follow_up"},
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,13 +55,13 @@ def match(earlier: Sequence[np.ndarray], later: Sequence[np.ndarray], tolerance:
     return _matches(groups, len(earlier), len(later))
 
 
-def _tree(places: np.ndarray):  # type: ignore[no-untyped-def]
+def _tree(places: np.ndarray) -> Any:
     from scipy.spatial import cKDTree
 
     return cKDTree(places)
 
 
-def _within(places: np.ndarray, tree, tolerance: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def _within(places: np.ndarray, tree: Any, tolerance: float) -> tuple[float, float]:
     """The share of places nearer than the tolerance to an object, and the least distance (inf if beyond)."""
     away, _ = tree.query(places, distance_upper_bound=np.nextafter(tolerance, np.inf))
     return float(np.isfinite(away).mean()), float(away.min())

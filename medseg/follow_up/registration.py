@@ -9,6 +9,7 @@ NeuroImage 45, 2009), as in SimpleITK.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ AROUND_MM = 12.0  # around the lungs, where the affine registration compares
 OUTSIDE_HU = 0.0
 LEVELS = ((2, 40), (1, 25))  # shrinking, iterations
 SMOOTHING = 2.0  # standard deviation of the field's smoothing, in voxels of a level
+INVERSIONS = 12  # steps of the inverse; the field is smooth, so that few are enough
+FINE_MM = 9.0  # standard deviation of what is taken away before two lungs' contents are correlated
 LEAST_OVERLAP = 0.85  # Dice of the lungs, in what both images show
 MOST_FOLDING = 0.01  # share of the lungs' voxels where the field folds
 LEAST_COMMON_ML = 150.0  # of lung in both images: less is no basis
@@ -61,15 +64,17 @@ class Registration:
         overlap: Dice of the lungs after it, in what both images show.
         folding: share of the later lungs' voxels in which the map folds.
         common_ml: later lung that both images show.
+        likeness: correlation of what the lungs hold, see `_likeness`; the vessels of one person are alike.
     """
 
     matrix: np.ndarray
     field_mm: np.ndarray
     earlier: Lungs
     later: Lungs
-    overlap: float
-    folding: float
-    common_ml: float
+    overlap: float = 0.0
+    folding: float = 0.0
+    common_ml: float = 0.0
+    likeness: float = 0.0
 
     def to_earlier(self, places_mm: np.ndarray) -> np.ndarray:
         """Where places of the later image lie in the earlier one; (n, 3) mm RAS+ to the same."""
@@ -77,29 +82,38 @@ class Registration:
 
         at = ((places_mm - self.later.origin_mm) / self.later.spacing_mm).T
         moved = [map_coordinates(self.field_mm[..., axis], at, order=1, mode="nearest") for axis in range(3)]
-        placed: np.ndarray = (places_mm + np.stack(moved, axis=1)) @ self.matrix[:3, :3].T + self.matrix[
-            :3, 3
-        ]
-        return placed
+        return _placed(places_mm + np.stack(moved, axis=1), self.matrix)
+
+    def to_later(self, places_mm: np.ndarray) -> np.ndarray:
+        """Where places of the earlier image lie in the later one, by fixed-point iteration."""
+        inverse = np.linalg.inv(self.matrix)
+        found = aim = _placed(places_mm, inverse)
+        for _ in range(INVERSIONS):
+            found = found - (_placed(self.to_earlier(found), inverse) - aim)
+        return found
 
     def warped(self, values: np.ndarray, order: int = 1, outside: float = 0) -> np.ndarray:
         """An array on the grid of `earlier`, brought to that of `later`."""
         from scipy.ndimage import map_coordinates
 
         shape = self.later.hu.shape
-        places = np.stack(np.indices(shape), axis=-1).reshape(-1, 3) * self.later.spacing_mm
+        places = np.moveaxis(np.indices(shape), 0, -1).reshape(-1, 3) * self.later.spacing_mm
         found = self.to_earlier(places + self.later.origin_mm)
         at = ((found - self.earlier.origin_mm) / self.earlier.spacing_mm).T
         moved: np.ndarray = map_coordinates(values, at, order=order, mode="constant", cval=outside)
         return moved.reshape(shape)
 
 
-def register(earlier: Lungs, later: Lungs, deformable: bool = True) -> Registration:
+def _placed(places_mm: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    placed: np.ndarray = places_mm @ matrix[:3, :3].T + matrix[:3, 3]
+    return placed
+
+
+def register(earlier: Lungs, later: Lungs) -> Registration:
     """Register the lungs of an earlier image with those of a later one, and check the result.
 
     Args:
         earlier, later: from `lungs_of`, both with GRID_MM.
-        deformable: whether the demons follow the affine registration.
 
     Raises:
         UsageError: SimpleITK is not installed.
@@ -107,10 +121,8 @@ def register(earlier: Lungs, later: Lungs, deformable: bool = True) -> Registrat
     """
     _require_simpleitk()
     matrix = _affine(earlier, later)
-    plain = Registration(matrix, np.zeros((*later.hu.shape, 3), np.float32), earlier, later, 0, 0, 0)
-    field_mm = _demons(plain) if deformable else plain.field_mm
-    found = Registration(matrix, field_mm, earlier, later, 0, 0, 0)
-    return _checked(found)
+    plain = Registration(matrix, np.zeros((*later.hu.shape, 3), np.float32), earlier, later)
+    return _checked(dataclasses.replace(plain, field_mm=_demons(plain)))
 
 
 def lungs_of(
@@ -215,10 +227,12 @@ def _itk(array: np.ndarray, lungs: Lungs) -> Any:
 def _affine(earlier: Lungs, later: Lungs) -> np.ndarray:
     """4x4, places of the later image to the earlier one: the best of several starts, rigid or affine."""
     typical = float(np.median(later.hu[later.labels > 0]))
-    images = [_itk(_painted(lungs, typical), lungs) for lungs in (later, earlier)]
+    fixed, moving = (_itk(_painted(lungs, typical), lungs) for lungs in (later, earlier))
     around = _itk(_near_lungs(later).astype(np.uint8), later)
     found = [
-        matrix for shift in _starts(earlier, later) for matrix in _optimised(*images, around, later, shift)
+        matrix
+        for shift in _starts(earlier, later)
+        for matrix in _optimised(fixed, moving, around, later, shift)
     ]
     return max(found, key=lambda matrix: _agreement(matrix, earlier, later))
 
@@ -292,7 +306,7 @@ def _matrix(transform: Any) -> np.ndarray:
 
 def _agreement(matrix: np.ndarray, earlier: Lungs, later: Lungs) -> float:
     """Dice of the lungs in what both show, by the share of the smaller lungs that it is based on."""
-    plain = Registration(matrix, np.zeros((*later.hu.shape, 3), np.float32), earlier, later, 0, 0, 0)
+    plain = Registration(matrix, np.zeros((*later.hu.shape, 3), np.float32), earlier, later)
     overlap, common = _overlap(plain)
     least = min((lungs.labels > 0).sum() for lungs in (earlier, later))
     return overlap * min(1.0, common / least)
@@ -374,7 +388,30 @@ def _checked(found: Registration) -> Registration:
             got=f"Dice {overlap:.2f}, folded {folding:.1%}",
             advice="Look at both masks; check that the images are of one patient and one part of the body.",
         )
-    return Registration(found.matrix, found.field_mm, found.earlier, found.later, overlap, folding, common_ml)
+    return dataclasses.replace(
+        found, overlap=overlap, folding=folding, common_ml=common_ml, likeness=_likeness(found)
+    )
+
+
+def _likeness(found: Registration) -> float:
+    """Correlation of the densities within the lungs, -1 to 1, after what varies slowly was taken away.
+
+    The border is left out, because the registration laid it on the other's. What is left are the vessels,
+    which are a person's own.
+    """
+    from scipy.ndimage import binary_erosion, gaussian_filter
+
+    warped = found.warped(found.earlier.hu, 1, -1000)
+    inside = (found.later.labels > 0) & (found.warped(found.earlier.labels, 0) > 0)
+    inside = binary_erosion(inside, iterations=2)
+    if np.count_nonzero(inside) < 100:
+        return 0.0
+    sigma = FINE_MM / found.later.spacing_mm
+    fine = []
+    for image in (found.later.hu, warped):
+        held = np.where(inside, np.clip(image, -1000, 0), np.median(image[inside]))
+        fine.append((held - gaussian_filter(held, sigma))[inside])
+    return float(np.corrcoef(*fine)[0, 1])
 
 
 def _require_simpleitk() -> None:

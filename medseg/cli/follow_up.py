@@ -1,0 +1,140 @@
+"""medseg follow-up"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from medseg.cli.exits import EXIT_DONE
+from medseg.cli.options import add_method
+from medseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medseg.follow_up.record import Comparison, FollowUp
+
+HELP = "one patient through time: what changed, and whether it is more than noise"
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "times",
+        nargs="+",
+        metavar="TIME",
+        help="the earlier result folder (OUT/<case> of `medseg segment`), then the later one, and more; or "
+        "images and DICOM studies, which are segmented first (with --task)",
+    )
+    command.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="folder for follow_up.json, report.html and maps"
+    )
+    command.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="files or folders where the images of the results are, if they have moved",
+    )
+    command.add_argument(
+        "--dates",
+        type=_dates,
+        default=[],
+        metavar="A,B",
+        help="dates of the studies in the order of the times, such as 2025-01-31,2025-07-02 "
+        "(default: those in the DICOM headers)",
+    )
+    command.add_argument("--task", metavar="TASK", help="segment images by this task, such as lung_ct")
+    add_method(command)
+    command.add_argument("--json", action="store_true", help="print follow_up.json instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    import sys
+    from pathlib import Path
+
+    from medseg.cli.terminal import strict_json
+    from medseg.io.atomic import require_folder
+
+    require_folder(options.output)
+    if options.method and not options.task:
+        raise UsageError("--task beside --method", got="--method alone", advice="Add --task.")
+
+    from medseg.follow_up.comparison import follow
+    from medseg.follow_up.results import record_of, save
+    from medseg.follow_up.times import times_of
+
+    times = times_of(options.times, options.images, options.dates, _segmenter(options))
+    made = times.visits[0].provenance
+    found = follow(times, made["task"], made["method"])
+    folder = save(found, options.output)
+    for case, result in times.results.items():
+        result.save(Path(options.output, case))
+    for warning in [*found.warnings, *(text for each in found.comparisons for text in each.warnings)]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(strict_json(record_of(found)) if options.json else _text(found))
+    print(folder, file=sys.stderr if options.json else sys.stdout)
+    return EXIT_DONE
+
+
+def _segmenter(options: argparse.Namespace) -> Any:
+    """What segments an image; None without --task."""
+    if not options.task:
+        return None
+    from medseg.pipeline import Segmenter
+
+    return Segmenter(options.task, method=options.method)
+
+
+def _text(found: FollowUp) -> str:
+    from medseg.console import table, terminal_width
+
+    parts = []
+    for each in found.comparisons:
+        dates = [found.visits[time].date.isoformat() for time in (each.earlier, each.later)]
+        rows = [*_object_rows(each), *_change_rows(each)]
+        heads = ("what", "earlier", "later", "change", "judged")
+        lines = table(rows, heads, ("earlier", "later", "change"), terminal_width()) if rows else "nothing"
+        parts.append(f"{dates[0]} to {dates[1]}\n{lines}")
+    return "\n\n".join([*parts, *found.notes])
+
+
+def _object_rows(each: Comparison) -> Sequence[tuple[str, ...]]:
+    return [
+        (
+            f"{found.name.replace('_', ' ')} {'+'.join(map(str, found.earlier or found.later))}",
+            *(_number(size, found.unit) for size in (found.earlier_size, found.later_size)),
+            _percent(found.change.relative if found.change else None),
+            found.kind + (f": {found.reason}" if found.reason else ""),
+        )
+        for found in each.objects
+    ]
+
+
+def _change_rows(each: Comparison) -> Sequence[tuple[str, ...]]:
+    return [
+        (
+            found.measure.replace("_", " "),
+            *(_number(value, found.unit) for value in (found.earlier, found.later)),
+            _percent(found.relative) if found.unit != "HU" else _number(found.difference, "HU"),
+            found.verdict + (f": {found.reason}" if found.reason else ""),
+        )
+        for found in each.changes
+    ]
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:.3g} {unit.split(' ')[0] if unit.startswith('%') else unit}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:+.0f}%"
+
+
+def _dates(text: str) -> list[date]:
+    try:
+        return [date.fromisoformat(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected dates such as 2025-01-31,2025-07-02; got {text}"
+        ) from error
