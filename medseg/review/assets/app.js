@@ -115,6 +115,8 @@ class App {
     this.list.updateAll();
     document.getElementById("forget").hidden = !count;
     if (count) this.say(`${count} unsaved decisions of an earlier visit were restored.`);
+    const asked = decodeURIComponent(location.hash.slice(1)); // index.html#name opens a case
+    if (this.byName.has(asked) && !this.editor.isOpen) this.open(asked);
   }
 
   #describeState() {

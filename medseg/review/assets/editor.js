@@ -53,20 +53,36 @@ class Editor {
       if (each.parts > 2) this.#tell(`Loading … ${Math.round((100 * n) / each.parts)} %`);
     }
     const isVolume = facts.kind === "volume";
-    if (isVolume) await pieces.script("niivue.umd.js");
+    const hasCard = isVolume && graphics() === "hardware";
     const voxels = isVolume ? await Bytes.inflate(parts, "deflate") : Bytes.join(parts);
     const labels = await this.#labels(each, facts);
     if (ticket !== this.ticket) return;
     this.facts = facts;
     this.startedEdited = Boolean(this.decisions.get(each.name).edited);
-    const View = isVolume ? VolumeView : PictureView;
+    await this.#build(isVolume ? (hasCard ? NiivueView : PlanesView) : PictureView, voxels, labels);
+    if (ticket !== this.ticket) return;
+    if (hasCard) this.view.setLayout("all");
+    this.#prepare(each, facts, isVolume);
+  }
+
+  async #build(View, voxels, labels) {
+    if (View === NiivueView) await pieces.script("niivue.umd.js");
     this.view = new View(this.host, {
       moved: () => this.#describeCursor(),
       windowed: (centre, width) => this.#showWindow(centre, width),
     });
-    await this.view.open(facts, voxels, labels, (value) => this.colour(value), this.#window(0));
-    if (ticket !== this.ticket) return;
-    this.#prepare(each, facts, isVolume);
+    await this.view.open(this.facts, voxels, labels, (value) => this.colour(value), this.#window(0));
+  }
+
+  // From slices to NiiVue, with what was painted so far.
+  async #toNiivue() {
+    const { values, map, cursor } = this.view;
+    this.#tell("Loading 3D …");
+    await new Promise((resolve) => setTimeout(resolve, 50)); // so that the line is seen
+    this.view.close();
+    await this.#build(NiivueView, new Uint8Array(values.buffer), map.data);
+    this.view.moveTo(cursor);
+    this.#prepare(this.each, this.facts, true);
   }
 
   #prepare(each, facts, isVolume) {
@@ -224,11 +240,12 @@ class Editor {
   }
 
   nextLayout() {
-    const names = Object.keys(this.view.constructor.layouts);
+    const names = Object.keys(this.view instanceof PlanesView ? PLANE_LAYOUTS : this.view.constructor.layouts);
     if (names.length) this.setLayout(names[(names.indexOf(this.part.layout.value) + 1) % names.length]);
   }
 
-  setLayout(layout) {
+  async setLayout(layout) {
+    if (this.view instanceof PlanesView && !(layout in PLANE_LAYOUTS)) await this.#toNiivue();
     this.part.layout.value = layout;
     this.view.setLayout(layout);
   }

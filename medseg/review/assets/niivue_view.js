@@ -1,28 +1,8 @@
 // A volume in NiiVue: three planes and 3D. NiiVue shows; what is painted is decided in editor.js.
-//
-// NiiVue turns the axes to RAS (x to the right, y to the front, z to the head of the patient). Voxels here are (x, y, z)
-// in that order; `map` translates them to the order of the file.
 "use strict";
 
-const PLANES = { axial: [0, 1], coronal: [0, 2], sagittal: [1, 2] };
-const PLANE_NAMES = Object.keys(PLANES); // in NiiVue's order
-const TYPES = { int16: Int16Array, float32: Float32Array };
-const MOST_ZOOM = 16;
-
-class VolumeView {
-  // host: the element that gets the canvas. on: {moved(), windowed(centre, width)}.
-  constructor(host, on) {
-    this.host = host;
-    this.on = on;
-    this.plane = "axial";
-    this.layout = "planes";
-    this.canvas = document.createElement("canvas");
-    this.canvas.tabIndex = 0;
-    this.canvas.setAttribute("role", "img");
-    host.replaceChildren(this.canvas);
-  }
-
-  static layouts = { planes: "Three planes", all: "Three planes and 3D", axial: "Axial", coronal: "Coronal", sagittal: "Sagittal", render: "3D" };
+class NiivueView extends Volume {
+  static layouts = { ...PLANE_LAYOUTS, all: "Three planes and 3D", render: "3D" };
 
   // facts: the piece's part 0. voxels: the image's bytes. labels: the mask, i fastest. window: [centre, width].
   async open(facts, voxels, labels, colours, [centre, width]) {
@@ -72,7 +52,7 @@ class VolumeView {
     this.nv.onIntensityChange = (volume) => {
       this.on.windowed((volume.cal_min + volume.cal_max) / 2, volume.cal_max - volume.cal_min);
     };
-    this.setLayout(isSoftware(this.nv.gl) ? "planes" : "all");
+    this.setLayout("planes");
     this.moveTo(middleOf(this.map) || this.map.dims.map((n) => n >> 1));
   }
 
@@ -90,33 +70,10 @@ class VolumeView {
     return Array.from(this.nv.frac2vox(this.nv.scene.crosshairPos));
   }
 
-  get axes() {
-    return PLANES[this.plane];
-  }
-
   moveTo(voxel) {
-    const inside = voxel.map((n, axis) => Math.min(Math.max(n, 0), this.map.dims[axis] - 1));
-    this.nv.scene.crosshairPos = this.nv.vox2frac(inside);
+    this.nv.scene.crosshairPos = this.nv.vox2frac(this.inside(voxel));
     this.nv.drawScene();
     this.on.moved();
-  }
-
-  // right and up: steps on the screen; through: steps to the next slice, to head, front or right.
-  step(right, up, through) {
-    const voxel = this.cursor;
-    const [first, second] = this.axes;
-    const across = 3 - first - second;
-    voxel[first] -= right; // the patient's right, or front, is on the left of the screen
-    voxel[second] += up;
-    voxel[across] += through;
-    this.moveTo(voxel);
-  }
-
-  toEnd(last) {
-    const voxel = this.cursor;
-    const across = 3 - this.axes[0] - this.axes[1];
-    voxel[across] = last ? this.map.dims[across] - 1 : 0;
-    this.moveTo(voxel);
   }
 
   // The voxel under a place on the canvas in CSS px and its plane; null outside the planes.
@@ -132,14 +89,6 @@ class VolumeView {
     const voxel = Array.from(this.nv.frac2vox(fraction));
     voxel[across] = this.cursor[across];
     return Painting.inside(this.map, voxel) ? { voxel, plane } : null;
-  }
-
-  // What a reader wants to know of the voxel under the cursor, in the order of the file.
-  describe() {
-    const at = Painting.index(this.map, this.cursor);
-    const [columns, rows] = this.fileDims;
-    const voxel = [at % columns, Math.floor(at / columns) % rows, Math.floor(at / (columns * rows))];
-    return { voxel, value: this.values[at], label: this.map.data[at] };
   }
 
   // --- what is shown ---
@@ -240,13 +189,6 @@ class VolumeView {
   }
 }
 
-// Without a graphics card, as on many remote desktops, one 3D view of a large volume takes many seconds.
-function isSoftware(gl) {
-  const about = gl.getExtension("WEBGL_debug_renderer_info");
-  const name = gl.getParameter(about ? about.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
-  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
-}
-
 function drawColours(colours) {
   const channels = { R: [0], G: [0], B: [0], A: [0], labels: [""] };
   for (let value = 1; value < 256; value++) {
@@ -258,24 +200,4 @@ function drawColours(colours) {
     channels.labels.push(String(value));
   }
   return channels;
-}
-
-// The voxel of the mask that lies nearest to the middle of its largest slice along z; null for an empty mask.
-function middleOf(map) {
-  const { dims, start, steps, data } = map;
-  let best = null;
-  for (let z = 0; z < dims[2]; z++) {
-    const sums = [0, 0, 0];
-    for (let y = 0; y < dims[1]; y++) {
-      let at = start + y * steps[1] + z * steps[2];
-      for (let x = 0; x < dims[0]; x++, at += steps[0]) {
-        if (!data[at]) continue;
-        sums[0]++;
-        sums[1] += x;
-        sums[2] += y;
-      }
-    }
-    if (sums[0] && (!best || sums[0] > best.sums[0])) best = { z, sums };
-  }
-  return best && [Math.round(best.sums[1] / best.sums[0]), Math.round(best.sums[2] / best.sums[0]), best.z];
 }
