@@ -34,7 +34,8 @@ class SegmentationResult:
     Attributes:
         mask: on the source's grid, (row, column) or (i, j, k).
         measurements: name to {"value", "unit"}, and "reason" if the value is None.
-        quality: {"verdict": "pass" or "warn", "reasons": [...]}.
+        quality: {"verdict": "pass", "warn" or "reject", "reasons": [...]}, and `predicted_dice`, label to
+            {"value", "interval"}, and `novelty`, or `predicted_dice_reason`; see medseg.quality.prediction.
         warnings: sentences; empty if there are none.
         provenance: bundle, method, weights, versions, input; where persons have reviewed the result also
             `review`, what each decided, the last one last (see medseg.review.apply).
@@ -60,17 +61,18 @@ class SegmentationResult:
     find_tissues: Callable[[], tuple[Mask, dict[str, dict[str, Any]]]] | None = None
     tissues: Mask | None = None
 
-    def save(self, directory: str | Path, formats: Sequence[str] = ()) -> Path:
+    def save(self, directory: str | Path, formats: Sequence[str] = (), even_rejected: bool = False) -> Path:
         """Write the result in the given formats, and measurements.json as the last file.
 
         An empty mask is written as no DICOM SEG, RTSTRUCT or mesh. If the source lacks a DICOM identifier, no
-        DICOM SEG or RTSTRUCT is written, and the record has a warning. If anything fails, the directory stays
-        as it was. All files of an earlier result are removed, because measurements.json describes everything
-        in the directory.
+        DICOM SEG or RTSTRUCT is written, and the record has a warning; likewise where the verdict is reject
+        and no person has reviewed it. If anything fails, the directory stays as it was. All files of an
+        earlier result are removed, because measurements.json describes everything in the directory.
 
         Args:
             directory: created if it is missing; an earlier result in it is replaced.
             formats: names of medseg.formats.FORMATS; empty for the usual formats of such an image.
+            even_rejected: write DICOM SEG and RTSTRUCT of a rejected mask, too.
 
         Returns:
             The directory.
@@ -89,6 +91,8 @@ class SegmentationResult:
         for name in formats:
             _require_fitting(FORMATS[name], self)
         result, formats = _without_unreferable(_with_lean(_with_tissues(self, formats), formats), formats)
+        if not even_rejected:
+            result, formats = _without_rejected(result, formats)
         for warning in result.warnings[len(self.warnings) :]:
             logger.warning("%s: warning: %s", directory, warning)
         with atomic_files(directory, _earlier(directory), last=_RECORD) as stage:
@@ -212,6 +216,29 @@ def _without_unreferable(
         )
     warning = f"{' and '.join(referring)} not written: they refer to {missing}, which the source images lack"
     return result.warned(warning), left
+
+
+def _without_rejected(
+    result: SegmentationResult, formats: Sequence[str]
+) -> tuple[SegmentationResult, Sequence[str]]:
+    """Leave out what goes to an archive of a rejected mask that nobody has reviewed, with a warning.
+
+    Raises:
+        UnsuitableError: no format is left.
+    """
+    left_out = [name for name in formats if FORMATS[name].needs == DICOM]
+    if result.quality["verdict"] != "reject" or result.provenance.get("review") or not left_out:
+        return result, formats
+    left = [name for name in formats if name not in left_out]
+    names = " and ".join(left_out)
+    if not left:
+        raise UnsuitableError(
+            f"a mask whose predicted Dice is high enough, to write {names}",
+            got="one that is rejected",
+            advice="Look at it in another format, or ask for it by --even-rejected.",
+        )
+    text = f"{names} not written: the predicted Dice is too low; --even-rejected writes it all the same"
+    return result.warned(text), left
 
 
 def _require_fitting(record: Format, result: SegmentationResult) -> None:

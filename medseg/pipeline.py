@@ -265,13 +265,13 @@ class ResultBuilder:
         )
 
     def __call__(self, case: Case, mode: str = SEMANTIC, seed: Seed | None = None) -> SegmentationResult:
-        """Put a case into a mode, measure it, check the measurements, and record the provenance."""
-        whole = case
-        case = self.rules.apply(case, mode, seed)
+        """Put a case into a mode, measure it, judge it, and record the provenance."""
+        whole, case = case, self.rules.apply(case, mode, seed)
         measurements = self.measure(case)
         absent = [] if self.may_be_empty and not case.mask.array.any() else _absent(case.mask)
         found = [finding.text for finding in case.findings if finding.kind == WARNING]
-        warnings = [*found, *absent, *check_ranges(measurements, self.plausible)]
+        odd = [*found, *absent, *check_ranges(measurements, self.plausible)]
+        quality = self._quality(odd, whole, measurements)
         notes = [finding.text for finding in case.findings if finding.kind == NOTE]
         about: dict[str, Any] = {"mode": mode, "seed": str(seed)} if seed else {"mode": mode}
         if case.mask.affine is None:  # what is measured again later takes the same size of a pixel
@@ -279,8 +279,8 @@ class ResultBuilder:
         return SegmentationResult(
             case.segmented or case.mask,
             measurements,
-            self._quality(warnings, whole, measurements),
-            warnings,
+            quality,
+            list(quality["reasons"]),
             self._provenance(case.mask.source, case.image) | about | {"postprocessing": notes},
             case.image,
             case.field_of_view,
@@ -289,9 +289,9 @@ class ResultBuilder:
             None if self.tissues is None else partial(self.tissues, case, measurements),
         )
 
-    def _quality(self, warnings: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:
+    def _quality(self, odd: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:
         about = (self.method.name, self.weights_sha256)
-        return judged(judge(warnings), self.quality, about, case, measurements, self.plausible)
+        return judged(judge(odd), self.quality, about, case, measurements, self.plausible)
 
     def _provenance(self, source: str, image: np.ndarray) -> dict[str, Any]:
         return {

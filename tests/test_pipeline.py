@@ -41,7 +41,7 @@ def test_vessels_of_a_phantom(segmenter, phantom, tmp_path):
     assert confusion(result.mask.array, truth, field).dice > 0.75
     assert not result.mask.array[~result.field_of_view].any()
     assert result.warnings == []
-    assert result.quality == {"verdict": "pass", "reasons": []}
+    assert (result.quality["verdict"], result.quality["reasons"]) == ("pass", [])
 
 
 def test_random_weights_fail_on_the_phantom(phantom, tmp_path):

@@ -77,6 +77,11 @@ def add(command: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help=f"files to write, separated by commas (default: nifti for volumes, png, html). {formats}",
     )
+    command.add_argument(
+        "--even-rejected",
+        action="store_true",
+        help="write DICOM SEG and RTSTRUCT of masks whose predicted Dice is too low, too",
+    )
     add_set(command)
 
 
@@ -130,7 +135,7 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
     try:
         require_unreviewed(directory)  # saving refuses it too, but only after minutes of work
         result = segmenter(source, spacing, options.seed_px, options.seed_mm)
-        result.save(directory, options.formats)
+        result.save(directory, options.formats, options.even_rejected)
         remember(directory.parent, directory.name, source)
     except OSError:
         raise  # a full or broken disk: the next case would fail too
@@ -139,8 +144,9 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
         earlier = " An earlier result in its folder was left as it was." if is_whole else ""
         print(f"{shown(source)}: {error_text(error)}{earlier}", file=sys.stderr)
         return False
-    for warning in result.warnings:
-        print(f"{shown(source)}: warning: {warning}", file=sys.stderr)
+    said = "rejected" if result.quality["verdict"] == "reject" else "warning"
+    for reason in result.quality["reasons"]:
+        print(f"{shown(source)}: {said}: {reason}", file=sys.stderr)
     print(directory)
     return True
 

@@ -193,6 +193,11 @@ class Fitted:
             found = signals[label] | ({} if new is None else {"novelty": relative(self.part("novelty"), new)})
             row, value, ends = self._predicted(label, found)
             dice[label] = {"value": round(value, 3), "interval": [round(end, 3) for end in ends]}
+            if value < least:
+                reasons.append(
+                    f"the predicted Dice of the {label.replace('_', ' ')} is {value:.2f} ({ends[0]:.2f} to "
+                    f"{ends[1]:.2f}): below {least:g} a mask is rejected"
+                )
             reasons += self._told(label, row, value, ends[0] < least)
         worst = min(entry["value"] for entry in dice.values())
         return Prediction(dice, new, list(dict.fromkeys(reasons)), worst < least)

@@ -74,7 +74,8 @@ def test_a_bad_mask_is_rejected_with_its_reason(file):
     found = quality_of(file, observer=observer(shift=20))
     assert found["verdict"] == "reject"
     assert found["predicted_dice"]["lesion"]["value"] < 0.4
-    assert "gives another lesion for the mirror image" in found["reasons"][0]
+    assert "below 0.5 a mask is rejected" in found["reasons"][0]
+    assert "gives another lesion for the mirror image" in found["reasons"][1]
 
 
 def test_an_image_unlike_those_learnt_from(file):
