@@ -9,8 +9,9 @@ import numpy as np
 
 from medseg.follow_up import dense, lungs, views
 from medseg.follow_up.change import Change, Limit, repeatability
+from medseg.follow_up.lung_grid import Lungs, lungs_of
 from medseg.follow_up.record import Comparison, Visit
-from medseg.follow_up.registration import GRID_MM, Lungs, Registration, lungs_of, register
+from medseg.follow_up.registration import GRID_MM, Registration, register
 from medseg.measurements import DenseRegions, LungTissues
 from medseg.measurements.entries import Measures
 from medseg.measurements.lungs import LUNGS

@@ -10,8 +10,9 @@ import numpy as np
 
 from medseg.case import Case
 from medseg.follow_up.change import Change, Limit, change_of
+from medseg.follow_up.lung_grid import Lungs
 from medseg.follow_up.record import Visit
-from medseg.follow_up.registration import Lungs, Registration
+from medseg.follow_up.registration import Registration
 from medseg.measurements import LungTissues, measure_lungs
 from medseg.measurements.entries import Measures
 from medseg.measurements.lungs import LUNGS
