@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def collect(
     file.parent.mkdir(parents=True, exist_ok=True)
     works = list(_works(bundle, method, plan, trainings))
     total = sum(len(items) for _, _, items in works)
-    with file.open("a", encoding="utf-8") as out, progress_bar("judging", "images", total) as advance:
+    with _appending(file) as out, progress_bar("judging", "images", total) as advance:
         for number, segmenter, items in works:
             for item in items:
                 for row in _rows_of(item, number, segmenter, plan, done):
@@ -100,6 +100,14 @@ def read_rows(file: Path) -> list[Row]:
         content["features"] = None if features is None else np.array(features, dtype=np.float32)
         rows.append(Row(**content))
     return rows
+
+
+def _appending(file: Path) -> TextIO:
+    """The file, to add lines to; one that an interruption cut off is ended."""
+    is_cut = file.is_file() and file.read_bytes()[-1:] not in (b"", b"\n")
+    out = file.open("a", encoding="utf-8")
+    out.write("\n" if is_cut else "")
+    return out
 
 
 def _line(row: Row) -> str:
