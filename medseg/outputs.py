@@ -47,6 +47,7 @@ class SegmentationResult:
         find_tissues: computes what the labels hold: a second mask on the same grid, and its measurements;
             None for a task that tells no tissues apart. It is called where the format tissue is asked for.
         tissues: that second mask, once it was asked for.
+        not_assessed: what the task does not look for (not_assessed in metadata.json), as noun phrases.
     """
 
     mask: Mask
@@ -60,6 +61,7 @@ class SegmentationResult:
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     find_tissues: Callable[[], tuple[Mask, dict[str, dict[str, Any]]]] | None = None
     tissues: Mask | None = None
+    not_assessed: Sequence[str] = ()
 
     def save(self, directory: str | Path, formats: Sequence[str] = (), even_rejected: bool = False) -> Path:
         """Write the result in the given formats, and measurements.json as the last file.
@@ -343,6 +345,7 @@ def write_html(result: SegmentationResult, directory: Path) -> None:
         field_of_view=result.field_of_view,
         window=result.window,
         tissues=result.tissues,
+        not_assessed=result.not_assessed,
         **_shared(result),
     )
 

@@ -203,10 +203,9 @@ class ResultBuilder:
         method: the name of the method; see medseg.bundle.read_method.
         may_be_empty: whether an empty mask is a normal result; else it is warned of.
         extras: names of data entries that are kept in the Case where a method produces them.
-        window: how a volume is shown: name, centre, width and unit (see medseg.volume.Window).
-        instances, panoptic: see medseg.modes.ModeRules.
-        tissues: a function from a Case and its measurements to a second mask, which says what the labels
-            hold, and its measurements. It is called only for a result that is written with it.
+        window: of a volume, see medseg.volume.Window; instances, panoptic: see medseg.modes.ModeRules.
+        tissues: a function from a Case and its measurements to a second mask, of what the labels hold, and
+            its measurements; called only for a result that is written with it.
         quality: predicts the Dice of the mask; None where no predictor was fitted.
     """
 
@@ -287,6 +286,7 @@ class ResultBuilder:
             case.window,
             self.bundle.metadata.get("dicom_codes", {}),
             None if self.tissues is None else partial(self.tissues, case, measurements),
+            not_assessed=tuple(self.bundle.metadata.get("not_assessed", ())),
         )
 
     def _quality(self, odd: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:

@@ -98,24 +98,27 @@ def area(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
     return entry("area_px", total, "px") | entry("area_mm2", area_mm2, "mm²", UNKNOWN_SPACING)
 
 
-def diameters(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
+def diameters(lesion: np.ndarray, spacing_mm: Spacing, corner: tuple[int, int] = (0, 0)) -> Measures:
     """Longest diameter, and the longest line at right angles to it, both between points of the convex hull.
 
     The first is the maximum Feret diameter of the midpoints of the pixels' outer edges, as in scikit-image's
     feret_diameter_max; it exceeds that of a smooth shape by half a pixel on average and by one pixel at most;
     with pixel corners it would exceed it by twice as much. The second is measured as with a caliper, like the
     perpendicular of RECIST (Eisenhauer et al., European Journal of Cancer 45, 2009); it is at most the width
-    of a bounding box along the first. The directions in mm may differ from those in px.
+    of a bounding box along the first. The directions in mm may differ from those in px; the ends are those of
+    the line in mm, where the pixel size is known. `corner` is where the first pixel lies in the picture.
     """
     hull = _hull(_edge_midpoints(lesion))
-    longest_px, perpendicular_px = _longest_and_perpendicular(hull)
-    in_mm: tuple[float | None, float | None] = (None, None)
+    lines = lines_px = _longest_and_perpendicular(hull)
     if spacing_mm:
-        in_mm = _longest_and_perpendicular(hull * spacing_mm)
-    return {
-        **_length("longest_diameter", longest_px, in_mm[0]),
-        **_length("perpendicular_diameter", perpendicular_px, in_mm[1]),
-    }
+        lines = _longest_and_perpendicular(hull * spacing_mm)
+    found: Measures = {}
+    names = "longest_diameter", "perpendicular_diameter"
+    for name, line, line_px in zip(names, lines, lines_px, strict=True):
+        ends_px = (line / (spacing_mm or 1.0) + corner).round(2).tolist()
+        found |= _length(name, _length_of(line_px), _length_of(line) if spacing_mm else None)
+        found |= entry(f"{name}_ends_px", ends_px, "px, row and column")
+    return found
 
 
 def depth_and_width(lesion: np.ndarray, spacing_mm: Spacing) -> Measures:
@@ -231,7 +234,7 @@ def _lesion(lesion: np.ndarray, corner: tuple[int, int], spacing_mm: Spacing) ->
     row, column = (np.argwhere(lesion).mean(axis=0) + corner).tolist()
     return {
         **area(lesion, spacing_mm),
-        **diameters(lesion, spacing_mm),
+        **diameters(lesion, spacing_mm, corner),
         **depth_and_width(lesion, spacing_mm),
         **orientation(lesion, spacing_mm),
         **solidity(lesion),
@@ -310,19 +313,26 @@ def _pixels_in_hull(lesion: np.ndarray) -> int:
     return int(inside.sum())
 
 
-def _longest_and_perpendicular(hull: np.ndarray) -> tuple[float, float]:
-    """The longest diameter of a convex polygon, (m, 2), and its longest chord at right angles to that."""
+def _longest_and_perpendicular(hull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends, (2, 2), of a convex polygon's longest diameter, and of its longest chord at right angles."""
     distance = np.linalg.norm(hull[:, None] - hull, axis=2)
     first, last = np.unravel_index(distance.argmax(), distance.shape)
-    longest = float(distance[first, last])
-    towards = (hull[last] - hull[first]) / longest
-    along, beside = (hull - hull[first]) @ towards, (hull - hull[first]) @ (-towards[1], towards[0])
+    towards = (hull[last] - hull[first]) / distance[first, last]
+    sideways = np.array([-towards[1], towards[0]])
+    along, beside = (hull - hull[first]) @ towards, (hull - hull[first]) @ sideways
     beside[[first, last]] = 0.0
     order = np.argsort(along)
     left, right = order[beside[order] >= 0], order[beside[order] <= 0]
     # Both sides are polylines, so the longest chord starts at a corner.
-    chords = np.interp(along, along[left], beside[left]) - np.interp(along, along[right], beside[right])
-    return longest, float(chords.max())
+    ends = np.column_stack([np.interp(along, along[side], beside[side]) for side in (left, right)])
+    widest = int((ends[:, 0] - ends[:, 1]).argmax())
+    chord = hull[first] + along[widest] * towards + ends[widest][:, None] * sideways
+    return hull[[first, last]], chord
+
+
+def _length_of(line: np.ndarray) -> float:
+    """The length of a line, (2, 2) its ends."""
+    return float(np.linalg.norm(line[1] - line[0]))
 
 
 def _outline(lesion: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -13,28 +14,25 @@ import numpy as np
 from medseg.io.atomic import atomic_path
 from medseg.io.raster import encode_jpeg
 from medseg.reports.legend import MOST_NAMES, largest_first, shortened
+from medseg.reports.measurement_rows import (
+    LINES,
+    LISTED_NAMES,
+    drawn_lines,
+    flat,
+    is_table,
+    readable,
+    row_of,
+    sided_rows,
+    table_of,
+    unknown_of,
+)
 from medseg.reports.picture_overlay import colour_of, draw_picture_overlay, to_display
-from medseg.reports.record import plain
+from medseg.reports.record import VERDICTS, plain, review_of
+from medseg.reports.scripts import script
 from medseg.reports.volume_page import volume_pictures
 from medseg.volume import Mask, Window
 
 LONG_SIDE = 1600  # px of an embedded picture: sharp on A4 and on most screens, a page of about 1 MB
-
-_UNITS = {
-    "percent": "%",
-    "1": "",
-    "count": "",
-    "ratio": "",
-    "dimensionless": "",
-    "mm2": "mm²",
-    "mm3": "mm³",
-    "um": "µm",
-    "px2": "px²",
-    "deg": "°",
-}
-_ACRONYMS = {"ct": "CT", "hu": "HU", "laa": "LAA", "monai": "MONAI", "sha256": "SHA-256"}
-MOST_COLUMNS = 8  # of a table of objects: more do not fit on a sheet of A4
-LISTED_NAMES = 5  # more measurements than this without a value are counted, their names folded away
 
 
 def write_page(
@@ -49,12 +47,13 @@ def write_page(
     field_of_view: np.ndarray | None = None,
     window: Window | None = None,
     tissues: Mask | None = None,
+    not_assessed: Sequence[str] = (),
 ) -> None:
     """Write report.html, in full or not at all.
 
     The page names the case only by provenance["input"]. Its title is provenance["task"], else
     provenance["bundle"]. The banner is green only if there are no warnings and quality["verdict"] is "pass"
-    or missing.
+    or missing; it is red for "reject". The date of the study is shown where DICOM headers tell it.
 
     Args:
         path: the file; its folder must exist.
@@ -62,12 +61,14 @@ def write_page(
         mask: (row, column) or (i, j, k), the labels on its grid.
         measurements: name to {"value": number, list, dict or None, "unit": str}; a value of None has a
             "reason" too.
-        quality: {"verdict": "pass" or "warn", ...}; empty if no check was made.
+        quality: {"verdict": "pass", "warn" or "reject", "reasons", "predicted_dice", "novelty"}, all but the
+            verdict optional; empty if no check was made.
         warnings: sentences for the reader; empty if there are none.
         provenance: bundle, weights, versions, input and date; may be nested.
         field_of_view: (row, column) bool, True where the picture was analysed; not for volumes.
         window: the range of a volume's values that is shown; None for all but the extremes.
         tissues: a second mask of a volume on the same grid, which gets pictures of its own; None for none.
+        not_assessed: what the task does not look for, as noun phrases.
 
     Raises:
         UnsuitableError: the image has a shape that can't be shown, or a volume has no affine.
@@ -76,11 +77,11 @@ def write_page(
     pictures = (
         volume_pictures(image, mask, window, tissues)
         if image.ndim == 4
-        else _picture(image, mask, field_of_view)
+        else _picture(image, mask, field_of_view, measurements)
     )
     html = render(
         "volume.html.j2" if image.ndim == 4 else "page.html.j2",
-        **page_texts(measurements, quality, warnings, provenance),
+        **page_texts(measurements, quality, warnings, provenance, not_assessed, _study_date(mask)),
         **_legend(mask, pictures["found"]),
         empty=not mask.array.any(),
         **pictures,
@@ -94,23 +95,38 @@ def page_texts(
     quality: Mapping[str, Any],
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
+    not_assessed: Sequence[str] = (),
+    study_date: str = "",
 ) -> dict[str, Any]:
-    """The variables of page.html.j2 that are not pictures; arguments as for write_page."""
-    origin = dict(_flat(plain(provenance)))
+    """The variables of page.html.j2 that are not pictures; arguments as for write_page.
+
+    `measurements` has a row for each one that is known; `single` those that `sided` does not hold.
+    """
+    origin = dict(flat(plain({key: value for key, value in provenance.items() if key != "review"})))
     numbers = plain(measurements)
+    sided, taken = sided_rows(numbers)
+    rows = {
+        name: row_of(name, entry)
+        for name, entry in numbers.items()
+        if entry["value"] is not None and not is_table(entry["value"]) and not name.endswith(LINES)
+    }
+    review = plain(review_of(provenance)).get("review")
     return {
         "title": readable(origin.get("task") or origin.get("bundle") or "Segmentation"),
         "case": origin.get("input", ""),
-        "concerns": _concerns(quality, warnings),
-        "measurements": [
-            _row(name, entry)
-            for name, entry in numbers.items()
-            if entry["value"] is not None and not _is_table(entry["value"])
-        ],
+        "study_date": study_date,
+        "concerns": _concerns(quality, warnings, review),
+        "rejected": quality.get("verdict") == "reject" and not _is_edited(review),
+        "review": review,
+        "predicted": _predicted(quality),
+        "not_assessed": list(not_assessed),
+        "measurements": list(rows.values()),
+        "single": [row for name, row in rows.items() if name not in taken],
+        "sided": sided,
         "tables": [
-            _table(name, entry["value"]) for name, entry in numbers.items() if _is_table(entry["value"])
+            table_of(name, entry["value"]) for name, entry in numbers.items() if is_table(entry["value"])
         ],
-        "unknown": _unknown(numbers),
+        "unknown": unknown_of(numbers),
         "listed_names": LISTED_NAMES,
         "checked": bool(quality),
         "provenance": {name: _provenance_text(value) for name, value in origin.items()},
@@ -137,36 +153,77 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def readable(name: str) -> str:
-    """A key as words: vessel_density becomes "Vessel density", lung_ct "Lung CT"."""
-    words = _words(name)
-    return words[:1].upper() + words[1:]
+def _is_edited(review: Mapping[str, Any] | None) -> bool:
+    return review is not None and review["verdict"] == VERDICTS["edit"]
 
 
-def _words(name: str) -> str:
-    words = str(name).replace("_", " ").replace(".", ": ").split(" ")
-    return " ".join(_ACRONYMS.get(word, word) for word in words)
+def _concerns(
+    quality: Mapping[str, Any], warnings: Sequence[str], review: Mapping[str, Any] | None
+) -> list[str]:
+    """The sentences that the banner lists; empty if there are no warnings and the verdict is pass.
 
-
-def _concerns(quality: Mapping[str, Any], warnings: Sequence[str]) -> list[str]:
-    """The sentences that the banner lists; empty if there are no warnings and the verdict is pass."""
+    The verdict and its reasons are about the automatic mask, so an edited one has only its warnings.
+    """
     concerns = plain(list(warnings))
+    if _is_edited(review):
+        return concerns
+    concerns += [text for text in plain(list(quality.get("reasons", []))) if text not in concerns]
     verdict = quality.get("verdict", "pass")
     if verdict != "pass" and not concerns:
         concerns.append(f"The quality check ended with: {verdict}")
     return concerns
 
 
-def _picture(image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None) -> dict[str, Any]:
+def _predicted(quality: Mapping[str, Any]) -> dict[str, Any]:
+    """The predicted Dice of each label, or why there is none, and how unusual the image is, as texts."""
+    each = quality.get("predicted_dice") or {}
+    novelty = quality.get("novelty") or {}
+    return {
+        "rows": [
+            {
+                "name": readable(name),
+                "value": f"{entry['value']:.2f}",
+                "interval": " to ".join(f"{end:.2f}" for end in entry["interval"]),
+            }
+            for name, entry in each.items()
+        ],
+        "reason": "" if each else str(quality.get("predicted_dice_reason", "")),
+        "percentile": f"{novelty['percentile']:.0f}" if "percentile" in novelty else "",
+    }
+
+
+def _provenance_text(value: Any) -> str:
+    """A leaf of the provenance as text: lists joined, "none" for nothing."""
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _study_date(mask: Mask) -> str:
+    """The date of the study as DICOM headers tell it, YYYY-MM-DD; empty for any other text than a date."""
+    told = str(getattr(mask.headers[0], "StudyDate", "") or "") if mask.headers else ""
+    try:
+        return datetime.strptime(told, "%Y%m%d").date().isoformat()
+    except ValueError:
+        return ""
+
+
+def _picture(
+    image: np.ndarray, mask: Mask, field_of_view: np.ndarray | None, measurements: Mapping[str, Any]
+) -> dict[str, Any]:
     """The variables that page.html.j2 needs for a picture, and the set of labels that occur in the mask."""
     overlay = draw_picture_overlay(image, mask, field_of_view)
+    down, across = mask.pixel_spacing_mm or (1.0, 1.0)
     return {
         "picture": data_url(to_display(image)),
         "overlay": data_url(overlay),
         "size": overlay.shape[1::-1],
+        "pixel": {"down": down, "across": across, "unit": "mm" if mask.pixel_spacing_mm else "px"},
+        "lines": drawn_lines(plain(measurements), overlay.shape[1]),
         "reduced": max(overlay.shape) > LONG_SIDE,
         "has_field": field_of_view is not None,
         "found": set(np.unique(mask.array).tolist()),
+        **script("distance.js"),
     }
 
 
@@ -184,107 +241,3 @@ def _legend(mask: Mask, found: set[int]) -> dict[str, Any]:
 def data_url(picture: np.ndarray, long_side: int = LONG_SIDE) -> str:
     """A (row, column, 3) uint8 picture as a JPEG data URL, reduced to at most `long_side` px."""
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, long_side)).decode("ascii")
-
-
-def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the table of measurements: a readable name and its text, or its histogram."""
-    value, unit = entry["value"], str(entry["unit"])
-    histogram = _histogram(value)
-    text = "" if histogram else _text(value, _UNITS.get(unit, unit))
-    return {
-        "name": readable(_without_unit(name, unit)),
-        "text": text,
-        "unit": _UNITS.get(unit, unit),
-        "reason": entry.get("reason", ""),
-        "histogram": histogram,
-    }
-
-
-def _is_table(value: Any) -> bool:
-    """Whether a value is a list of objects, each with its measurements, such as lesions."""
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def _table(name: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A column for each of the first objects, a row for each measurement that any of them has."""
-    shown = objects[:MOST_COLUMNS]
-    keys = [key for key in shown[0] if any(each.get(key) is not None for each in shown)]
-    rows = [(readable(key), [_text(each.get(key), "") for each in shown]) for key in keys]
-    return {"name": readable(name), "count": len(shown), "rows": rows, "more": len(objects) - len(shown)}
-
-
-def _unknown(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Each reason for a missing value, with the readable names of the measurements that lack it."""
-    unknown: dict[str, list[str]] = {}
-    for name, entry in measurements.items():
-        if entry["value"] is None:
-            text = f"{_words(_without_unit(name, entry['unit']).lower())} ({entry['unit']})"
-            unknown.setdefault(entry.get("reason") or "no reason was given", []).append(text)
-    return unknown
-
-
-def _provenance_text(value: Any) -> str:
-    """A leaf of the provenance as text: lists joined, "none" for nothing."""
-    if isinstance(value, list):
-        return "; ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _without_unit(name: str, unit: str) -> str:
-    """The name without its unit, which is shown beside the value."""
-    if _UNITS.get(unit, unit) == "":
-        return name
-    if unit.startswith("%"):
-        return name.removesuffix("_percent")
-    return name.removesuffix(f"_{unit.lower().replace('²', '2').replace('³', '3')}")
-
-
-def _text(value: Any, unit: str) -> str:
-    """A value in words; empty for None."""
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return "; ".join(f"{readable(key)}: {_text(item, unit) or 'not known'}" for key, item in _flat(value))
-    if isinstance(value, list):
-        return (
-            ", ".join(_text(item, "") or "not known" for item in value) + f" {unit}" * bool(unit and value)
-            or "none"
-        )
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    number = value if isinstance(value, str) else _number(value)
-    if unit.startswith("probability") and not isinstance(value, str) and 0 < value < 1e-3:
-        number = "<0.001"
-    return f"{number}{'' if unit in ('%', '°') else ' '}{unit}".strip()
-
-
-def _number(value: float) -> str:
-    """Four significant digits; whole numbers in full; an exponent only below 0.0001 and from a million on."""
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
-        return f"{int(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    if not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.3e}"
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _histogram(value: Any) -> dict[str, Any] | None:
-    """Bars (heights 0 to 1) and axis of a value {"edges", "counts"}; None for any other value."""
-    if not (isinstance(value, dict) and value.get("counts") and value.get("edges")):
-        return None
-    counts, edges = value["counts"], value["edges"]
-    top = max(*counts, 1)
-    return {
-        "bars": [count / top for count in counts],
-        "low": _number(edges[0]),
-        "high": _number(edges[-1]),
-        "total": f"{_number(sum(counts))} counted",
-    }
-
-
-def _flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """The leaves of nested mappings, their keys joined by dots."""
-    leaves: list[tuple[str, Any]] = []
-    for key, value in mapping.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        leaves += _flat(value, name) if isinstance(value, Mapping) else [(name, value)]
-    return leaves

@@ -61,13 +61,16 @@ def draw_volume_overlay(image: np.ndarray, mask: Mask, window: Window | None = N
 
 
 def three_views(
-    volume: Displayed, profiles: Mapping[int, tuple[np.ndarray, ...]], axial_px: int = AXIAL_PX
+    volume: Displayed,
+    profiles: Mapping[int, tuple[np.ndarray, ...]],
+    axial_px: int = AXIAL_PX,
+    encode: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[View]:
     """The axial, coronal and sagittal slice that show most of the labels, all with the same mm per pixel."""
     height_mm, depth_mm, width_mm = volume.extent_mm.tolist()
     mm_per_px = max(max(depth_mm, width_mm) / axial_px, height_mm / HEIGHT_PX)
     slices = slices_with_most_labels(profiles, volume.labels.shape)
-    return [cut(volume, plane, index, mm_per_px) for plane, index in zip(PLANES, slices, strict=True)]
+    return [cut(volume, plane, index, mm_per_px, encode) for plane, index in zip(PLANES, slices, strict=True)]
 
 
 def contours(labels: np.ndarray, line_px: int = LINE_PX) -> np.ndarray:

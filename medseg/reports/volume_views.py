@@ -7,7 +7,7 @@ along the array's own axes. An oblique array is shown along its nearest axes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ class View:
 
     Attributes:
         plane: axial, coronal or sagittal.
-        grey: (row, column) uint8, the values in the window.
+        grey: (row, column) uint8, the values in the window, or as they were encoded.
         labels: (row, column), the labels on the same pixels.
         mm_per_px: the size of a pixel, the same in both directions.
         letters: the directions at the left, right, top and bottom border.
@@ -188,14 +188,21 @@ def slices_with_most_labels(
     return tuple(chosen)
 
 
-def cut(volume: Displayed, plane: str, index: int, mm_per_px: float) -> View:
-    """One slice in its window, resampled to square pixels: values linearly, labels to the nearest pixel.
+def cut(
+    volume: Displayed,
+    plane: str,
+    index: int,
+    mm_per_px: float,
+    encode: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> View:
+    """One slice, resampled to square pixels: values linearly, labels to the nearest pixel.
 
     Args:
         volume: the displayed volume.
         plane: axial, coronal or sagittal.
         index: the slice along that plane's displayed axis.
         mm_per_px: the size of a pixel of the view.
+        encode: from values to uint8; None for grey in the volume's window.
     """
     axis = PLANES.index(plane)
     here = (slice(None),) * axis + (index,)  # not take(), which copies the whole volume
@@ -204,9 +211,10 @@ def cut(volume: Displayed, plane: str, index: int, mm_per_px: float) -> View:
     rows, columns = (max(1, round(length / mm_per_px)) for length in size_mm.tolist())
     centre = [(n - 1) / 2 for n in volume.labels.shape]
     centre[axis] = index
+    values = encode(volume.image[here]) if encode else to_grey(volume.image[here], volume.window)
     return View(
         plane=plane,
-        grey=_resize(to_grey(volume.image[here], volume.window), rows, columns),
+        grey=_resize(values, rows, columns),
         labels=_nearest(volume.labels[here], rows, columns),
         mm_per_px=mm_per_px,
         letters=_LETTERS[plane],

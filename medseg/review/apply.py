@@ -237,8 +237,6 @@ def _write_edit(
     decision: Decision, case: ReviewCase, source: Any, reviews: Sequence[Mapping[str, Any]]
 ) -> str:
     """Write a corrected mask and all that follows from it; a text about how much changed."""
-    from medseg.outputs import formats_in
-
     mask, before = _edited_mask(decision, case), _earlier_mask(case)
     result = measured(case.record, source, mask)
     changed = {
@@ -253,9 +251,19 @@ def _write_edit(
     facts = {"earlier_mask": kept.name, "voxels_changed": changed, "measured_by": version("medseg")}
     about = {**result.provenance, "review": [*reviews, _entry(decision, **facts)]}
     with _kept(Path(str(case.mask)), kept):
-        dataclasses.replace(result, provenance=about).save(case.folder, formats_in(case.folder))
+        dataclasses.replace(result, provenance=about).save(case.folder, _formats(case))
     total = int((mask.array != before.array).sum())
     return f"{total} {'voxels' if before.array.ndim == 3 else 'pixels'} changed"
+
+
+def _formats(case: ReviewCase) -> list[str]:
+    """The formats that the folder holds, and those that were held back because the mask was rejected."""
+    from medseg.formats import FORMATS
+    from medseg.outputs import formats_in
+
+    held_back = [text.partition(" not written")[0] for text in case.warnings if "--even-rejected" in text]
+    asked_for = [name for text in held_back for name in text.split(" and ") if name in FORMATS]
+    return [*formats_in(case.folder), *asked_for]
 
 
 def _name_of_the_kept(case: ReviewCase, reviews: Sequence[Mapping[str, Any]]) -> Path:
