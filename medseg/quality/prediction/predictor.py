@@ -57,6 +57,13 @@ MEANING = {
     "density": "the {label} has an unusual density",
     "rim": "the tissue beside the {label} is as dense as consolidated lung or fluid",
     "height": "the {label} has an unusual height",
+    "volume": "the {label} has an unusual volume",
+    "sides": "left and right lung are less alike than usual",
+    "top": "the scan begins in an unusual place of the lungs",
+    "bottom": "the scan ends in an unusual place of the lungs",
+    "reach": "the lungs fill an unusual part of the scan's slices",
+    "slab": "the scan has an unusual height",
+    "width": "the body in the scan has an unusual width",
 }
 Dice = dict[str, dict[str, Any]]
 
