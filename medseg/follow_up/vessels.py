@@ -35,6 +35,8 @@ MEASURES = {
     "fractal_dimension": "dimensionless",
 }
 UNMATCHED = "unmatched_vessel_length"  # of one piece, in diameters of the field of view
+# Names of their own, because the numbers of pieces are not those of one object through time.
+ONLY_EARLIER, ONLY_LATER = "vessel_seen_only_earlier", "vessel_seen_only_later"
 UNKNOWN_MM = (
     "Lengths are in pixels of the earlier photograph, because the size of a pixel on the retina is not "
     "known. Changes in percent do not depend on it."
@@ -146,9 +148,9 @@ def _pieces(first: Photograph, gone: np.ndarray, new: np.ndarray) -> list[Object
                 break
             size = length * first.diameter_px
             found.append(
-                ObjectChange(kind, "vessel", (number,), (), size, None, EARLIER_PX)
+                ObjectChange(kind, ONLY_EARLIER, (number,), (), size, None, EARLIER_PX)
                 if kind == "gone"
-                else ObjectChange(kind, "vessel", (), (number,), None, size, EARLIER_PX)
+                else ObjectChange(kind, ONLY_LATER, (), (number,), None, size, EARLIER_PX)
             )
     return found
 
