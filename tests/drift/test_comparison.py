@@ -38,6 +38,13 @@ def test_a_shifted_measure_is_called_and_named_with_its_effect():
     assert comparison.smallest < first.statistic < 1
 
 
+def test_samples_that_are_nearly_equal_give_no_warning(recwarn):
+    counts = np.repeat([1.0, 2.0], [54, 6])
+    other = np.repeat([1.0, 2.0], [56, 4])
+    assert compare_samples(sample({"m": counts}), sample({"m": other})).findings[0].corrected > 0.99
+    assert not recwarn.list
+
+
 def test_a_spread_that_changes_around_the_same_median_is_called():
     values = np.linspace(-1, 1, 61)
     comparison = compare_samples(sample({"m": values}), sample({"m": 5 * values}))
