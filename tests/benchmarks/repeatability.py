@@ -13,6 +13,7 @@ real data.
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import logging
 import os
@@ -48,10 +49,10 @@ DATA = Path(os.environ.get("MEDSEG_DATA", "../shared/data"))
 TABLE = Path(__file__).parents[2] / "medseg" / "follow_up" / "repeatability.json"
 # More than half of both lungs is seen in these; the others of lung_ct/more are slabs and a head.
 SCANS = (
-    *("lidc_1011.zip", "more/popi.nii.gz", "more/lidc_0001.nii.gz", "more/cmb_crc_01068.nii.gz"),
-    *("more/acrin_flt_breast_013.nii.gz", "cip_64", "more/lungfcp_0001.nii.gz"),
+    *("more/popi.nii.gz", "cip_64", "more/lidc_0001.nii.gz", "more/cmb_crc_01068.nii.gz"),
+    *("more/acrin_flt_breast_013.nii.gz", "more/lungfcp_0001.nii.gz", "lidc_1011.zip"),
 )
-PAIRS = {"lung_ct": 3, "retinal_vessel": 2, "breast_ultrasound": 2}
+PAIRS = {"lung_ct": 2, "retinal_vessel": 2, "breast_ultrasound": 2}
 PICTURES = 50  # of each of two hospitals
 PIXEL_MM = 0.1  # any size will do: changes of lesions are relative
 LESIONS = ("area_mm2", "longest_diameter_mm", "perpendicular_diameter_mm", "depth_mm", "width_mm")
@@ -73,7 +74,8 @@ HOW = {
     "retinal_vessel": "photographs, each taken twice by simulation with other light, focus, colours, bend "
     "and part of the retina; shipped network",
     "breast_ultrasound": "ultrasound pictures, each taken twice by simulation with other gain, contrast, "
-    "depth, cut and speckle, but the same plane; shipped network, which was trained on them",
+    "depth, cut and speckle, but the same plane, where both show one lesion; shipped network, which was "
+    "trained on them",
 }
 
 
@@ -188,8 +190,16 @@ def measure(task: str, folder: Path) -> None:
 
 
 def differences(task: str, images: list[dict]) -> dict[str, np.ndarray]:
-    """Measure to its differences, (pairs,); NaN where one of the two has no value."""
-    pairs = [pair["values"] for image in images for pair in image["pairs"]]
+    """Measure to its differences, (pairs,); NaN where one of the two has no value.
+
+    Pictures of lesions count where each shows one: only then does a follow-up take them for the same.
+    """
+    pairs = [
+        pair["values"]
+        for image in images
+        for pair in image["pairs"]
+        if task != "breast_ultrasound" or pair["objects"] == [1, 1]
+    ]
     return {
         name: np.array(
             [np.nan if None in (a[name], b[name]) else difference(kind, a[name], b[name]) for a, b in pairs]
@@ -199,7 +209,7 @@ def differences(task: str, images: list[dict]) -> dict[str, np.ndarray]:
 
 
 def usable(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Only pairs with finite differences: two without a lesion, or with a vanished one, are counted apart."""
+    """Only pairs with finite differences of all measures that both have, and with any."""
     finite = np.all([np.isfinite(values) | np.isnan(values) for values in found.values()], axis=0)
     some = np.any([np.isfinite(values) for values in found.values()], axis=0)
     return {name: values[finite & some] for name, values in found.items()}
@@ -233,9 +243,12 @@ def limits(task: str, folder: Path) -> dict[str, dict]:
         )
         source = f"measured on {pairs} pairs of {len(images[0::2])} real {HOW[task]}"
         entries[name] = {"kind": kind, "limit": float(f"{limit:.3g}"), "source": source, "pairs": pairs}
-    lesions = [pair["objects"] for image in images for pair in image["pairs"] if pair.get("objects")]
+    lesions = [pair["objects"] for image in images for pair in image["pairs"] if "objects" in pair]
     if lesions and lesions[0][0] is not None:
-        print(f"the same number of lesions in {sum(a == b for a, b in lesions)} of {len(lesions)} pairs")
+        counts = collections.Counter(
+            "the same" if a == b else "none and some" if 0 in (a, b) else "unlike" for a, b in lesions
+        )
+        print(f"lesions in the {len(lesions)} pairs: {dict(counts)}")
     return entries
 
 
