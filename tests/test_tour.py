@@ -52,6 +52,13 @@ TERMS = {
     "IoU": "交并比",
     "sliding window": "滑动窗口",
     "fold": "折",
+    "predicted Dice": "预测 Dice 系数",
+    "conformal interval": "共形预测区间",
+    "out of distribution": "分布外",
+    "repeatability coefficient": "重复性系数",
+    "volume doubling time": "体积倍增时间",
+    "drift": "数据漂移",
+    "review": "人工审核",
 }
 MOST_DIFFERENT = 6  # mean difference of two JPEGs of the same picture, from 0 to 255; libraries differ
 

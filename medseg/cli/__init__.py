@@ -40,7 +40,7 @@ exit codes:
   3  every input was rejected
   4  some of several inputs were rejected
   5  the second of two compared runs is worse
-  6  the inspected input can be used, but something about it is unusual"""
+  6  the inspected input can be used, but something about it is unusual; or results have drifted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
