@@ -63,6 +63,8 @@ def test_contents(wheel):
     assert "medseg/py.typed" in names
     for name in ("page.html.j2", "volume.html.j2", "slices.js"):
         assert f"medseg/reports/{name}" in names
+    for name in ("index.html", "niivue.umd.js", "niivue.LICENSE.txt"):
+        assert f"medseg/review/assets/{name}" in names
     for method in ("classical", "residual_unet"):
         assert f"medseg/bundles/lung_ct/configs/methods/{method}.yaml" in names
     assert not [name for name in names if name.startswith("tests/")]

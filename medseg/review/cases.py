@@ -125,7 +125,7 @@ def _read(folder: Path, name: str) -> ReviewCase:
     digest = hashlib.sha256(mask.read_bytes()).hexdigest() if mask else ""
     record = _record(folder)
     if record is None:
-        problem = f"{RECORD} is missing or can't be read. Segment the image again."
+        problem = "measurements.json is missing or can't be read. Segment the image again."
         return ReviewCase(name, folder, {}, mask, digest, problem)
     problem = "" if mask else f"There is no {' or '.join(MASKS)}. Segment the image again with that format."
     return ReviewCase(name, folder, record, mask, digest, problem)

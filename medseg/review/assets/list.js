@@ -1,6 +1,7 @@
 // The table of cases: in the order in which they are given, filtered, each row opens its case.
 "use strict";
 
+const ROWS = 100; // that are made at once: a browser takes seconds to lay out thousands
 const VERDICTS = { broken: "Broken", reject: "Reject", warn: "Warn", pass: "Pass" };
 const DECISION_NAMES = { accept: "Accepted", edit: "Edited", reject: "Rejected" };
 
@@ -11,37 +12,60 @@ class CaseList {
     this.decisions = decisions;
     this.body = document.getElementById("cases");
     this.filters = ["text", "verdict", "label", "decision"].map((name) => document.getElementById(`filter-${name}`));
-    this.rows = new Map(cases.map((each, n) => [each.name, this.#row(each, n + 1, open)]));
-    this.body.append(...this.rows.values());
+    this.openCase = open;
+    this.rows = new Map(); // made when they are shown
+    this.most = ROWS;
+    this.more = document.getElementById("more");
+    this.more.addEventListener("click", () => this.#showMore());
+    new IntersectionObserver((seen) => seen[0].isIntersecting && this.#showMore()).observe(this.more);
     document.querySelector("table.cases").classList.toggle("unpredicted", !cases.some((each) => each.predicted));
     this.#fillLabels();
     for (const filter of this.filters) filter.addEventListener("input", () => this.apply());
     this.apply();
   }
 
-  // The cases that the filters leave, in the order of the queue.
-  get shown() {
-    return this.cases.filter((each) => !this.rows.get(each.name).hidden);
-  }
-
+  // Finds the cases that the filters leave, in the order of the queue, and shows the first of them.
   apply() {
     const [text, verdict, label, decision] = this.filters.map((filter) => filter.value);
-    for (const each of this.cases) {
+    this.shown = this.cases.filter((each) => {
       const decided = this.decisions.get(each.name).decision || "none";
-      this.rows.get(each.name).hidden = !(
+      return (
         (!text || searchable(each, this.decisions.get(each.name)).includes(text.toLowerCase())) &&
         (!verdict || each.verdict === verdict) &&
         (!label || labelFits(each, label)) &&
         (!decision || decided === decision || (decision === "any" && decided !== "none"))
       );
-    }
+    });
+    this.most = ROWS;
+    this.#draw();
     const count = this.shown.length;
     document.getElementById("shown").textContent =
       count === this.cases.length ? `${count} cases` : `${count} of ${this.cases.length} cases`;
   }
 
+  #draw() {
+    this.body.replaceChildren(...this.shown.slice(0, this.most).map((each) => this.#rowOf(each)));
+    this.more.hidden = this.shown.length <= this.most;
+  }
+
+  #showMore() {
+    const from = this.most;
+    this.most += ROWS;
+    this.body.append(...this.shown.slice(from, this.most).map((each) => this.#rowOf(each)));
+    this.more.hidden = this.shown.length <= this.most;
+  }
+
+  #rowOf(each) {
+    if (!this.rows.has(each.name)) {
+      this.rows.set(each.name, this.#row(each, this.cases.indexOf(each) + 1, this.openCase));
+      this.update(each.name);
+    }
+    return this.rows.get(each.name);
+  }
+
   update(name) {
-    const cell = this.rows.get(name).querySelector(".decided");
+    const cell = this.rows.get(name)?.querySelector(".decided");
+    if (!cell) return;
     const { decision, comment } = this.decisions.get(name);
     cell.textContent = DECISION_NAMES[decision] || "";
     const { reviewed } = this.byName.get(name);
@@ -51,14 +75,15 @@ class CaseList {
   }
 
   updateAll() {
-    for (const each of this.cases) this.update(each.name);
+    for (const name of this.rows.keys()) this.update(name);
     this.apply();
   }
 
   focus(name) {
-    const row = this.rows.get(name);
-    if (row.hidden) document.getElementById("filter-text").focus();
-    else row.querySelector("button").focus();
+    const at = this.shown.findIndex((each) => each.name === name);
+    while (at >= this.most) this.#showMore();
+    if (at < 0) document.getElementById("filter-text").focus();
+    else this.rows.get(name).querySelector("button").focus();
   }
 
   #row(each, number, open) {
