@@ -22,6 +22,8 @@ from medseg.follow_up.lung_grid import Lungs
 
 GRID_MM = 3.0  # of the deformable registration; vessels that guide it are thicker
 COARSE_MM = 6.0  # of the affine one and of the first level
+RIGID_STEP_MM, AFFINE_STEP_MM = 4.0, 1.0  # first steps; larger ones make affine transforms collapse
+STARTS = 2  # of the starts are tried, the likeliest
 AROUND_MM = 12.0  # around the lungs, where the affine registration compares
 OUTSIDE_HU = 0.0
 LEVELS = ((2, 40), (1, 25))  # shrinking, iterations
@@ -129,12 +131,20 @@ def _affine(earlier: Lungs, later: Lungs) -> np.ndarray:
     typical = float(np.median(later.hu[later.labels > 0]))
     fixed, moving = (_itk(_painted(lungs, typical), lungs) for lungs in (later, earlier))
     around = _itk(_near_lungs(later).astype(np.uint8), later)
+    starts = sorted(_starts(earlier, later), key=lambda shift: -_agreement(_shifted(shift), earlier, later))
     found = [
         matrix
-        for shift in _starts(earlier, later)
+        for shift in starts[:STARTS]
         for matrix in _optimised(fixed, moving, around, later, shift)
+        if np.linalg.det(matrix[:3, :3]) > 0
     ]
     return max(found, key=lambda matrix: _agreement(matrix, earlier, later))
+
+
+def _shifted(shift: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift
+    return matrix
 
 
 def _near_lungs(lungs: Lungs) -> np.ndarray:
@@ -167,15 +177,15 @@ def _optimised(fixed: Any, moving: Any, around: Any, later: Lungs, shift: np.nda
     rigid = sitk.Euler3DTransform()
     rigid.SetCenter(centre.tolist())
     rigid.SetTranslation(shift.tolist())
-    matrix = _matrix(_stepped(fixed, moving, around, rigid))
+    matrix = _matrix(_stepped(fixed, moving, around, rigid, RIGID_STEP_MM))
     full = sitk.AffineTransform(3)
     full.SetCenter(centre.tolist())
     full.SetMatrix(matrix[:3, :3].ravel().tolist())
     full.SetTranslation((matrix[:3, 3] + matrix[:3, :3] @ centre - centre).tolist())
-    return [matrix, _matrix(_stepped(fixed, moving, around, full))]
+    return [matrix, _matrix(_stepped(fixed, moving, around, full, AFFINE_STEP_MM))]
 
 
-def _stepped(fixed: Any, moving: Any, around: Any, transform: Any) -> Any:
+def _stepped(fixed: Any, moving: Any, around: Any, transform: Any, step_mm: float) -> Any:
     import SimpleITK as sitk
 
     method = sitk.ImageRegistrationMethod()
@@ -183,7 +193,7 @@ def _stepped(fixed: Any, moving: Any, around: Any, transform: Any) -> Any:
     method.SetMetricFixedMask(around)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=4.0, minStep=0.02, numberOfIterations=60, gradientMagnitudeTolerance=1e-6
+        learningRate=step_mm, minStep=0.02, numberOfIterations=100, gradientMagnitudeTolerance=1e-6
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel([round(COARSE_MM / GRID_MM)])
@@ -206,20 +216,28 @@ def _matrix(transform: Any) -> np.ndarray:
 
 def _agreement(matrix: np.ndarray, earlier: Lungs, later: Lungs) -> float:
     """Dice of the lungs in what both show, by the share of the smaller lungs that it is based on."""
-    plain = Registration(matrix, np.zeros((*later.hu.shape, 3), np.float32), earlier, later)
-    overlap, common = _overlap(plain)
+    from scipy.ndimage import affine_transform
+
+    step = matrix[:3, :3] * later.spacing_mm / earlier.spacing_mm
+    start = (_placed(later.origin_mm[None], matrix)[0] - earlier.origin_mm) / earlier.spacing_mm
+    both = (earlier.labels > 0) + 2 * earlier.shown.astype(np.uint8)
+    moved = affine_transform(both, step, start, output_shape=later.labels.shape, order=0)
+    dice, common = _dice((moved & 1) > 0, later.labels > 0, ((moved & 2) > 0) & later.shown)
     least = min((lungs.labels > 0).sum() for lungs in (earlier, later))
-    return overlap * min(1.0, common / least)
+    return dice * min(1.0, common / least)
+
+
+def _dice(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[float, int]:
+    """Dice of two masks in a part, and the voxels of the other in it."""
+    one, other = one & where, other & where
+    total = int(one.sum()) + int(other.sum())
+    return (2 * int((one & other).sum()) / total if total else 0.0), int(other.sum())
 
 
 def _overlap(found: Registration) -> tuple[float, int]:
     """Dice of the lungs where both images show something, and later lung voxels there."""
     shown = found.later.shown & (found.warped(found.earlier.shown.astype(np.uint8), 0) > 0)
-    dice, later = 0.0, (found.later.labels > 0) & shown
-    warped = (found.warped(found.earlier.labels, 0) > 0) & shown
-    if total := int(later.sum()) + int(warped.sum()):
-        dice = 2 * int((later & warped).sum()) / total
-    return dice, int(later.sum())
+    return _dice(found.warped(found.earlier.labels, 0) > 0, found.later.labels > 0, shown)
 
 
 def _demons(found: Registration) -> np.ndarray:
