@@ -25,7 +25,7 @@ from medseg.drift.sample import (
     with_subjects,
     without_those_of,
 )
-from medseg.errors import UnsuitableError, UsageError
+from medseg.errors import BundleError, UnsuitableError, UsageError
 
 if TYPE_CHECKING:
     from medseg.bundle import Bundle
@@ -190,7 +190,7 @@ def _of_training(kind: Kind) -> Sample:
     try:
         bundle = open_bundle(kind.task)
         arrays = reference(bundle, kind.method or None)
-    except UsageError as error:  # of an unknown task or method, such as that of a bundle elsewhere
+    except (UsageError, BundleError) as error:  # an unknown task or method, or a file that is missing
         raise _no_reference(error.got) from error
     if not arrays:
         raise _no_reference(f"{kind.task} without one for {kind.method}")
