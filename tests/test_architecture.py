@@ -73,7 +73,7 @@ ALLOWED = {
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "planning": {"bundle", "console", "data", "io", "quality"},
-    "review": {"bundle", "colours", "console", "deferred", "io", "modes", "outputs", "reports", "sources"},
+    "review": {"bundle", "console", "deferred", "formats", "io", "modes", "outputs", "reports", "sources"},
     "follow_up": {
         *("boxes", "bundle", "colours", "instances", "io", "measurements", "morphology", "outputs"),
         *("phantoms", "quality", "reports", "sources"),
