@@ -117,7 +117,7 @@ def diameters(lesion: np.ndarray, spacing_mm: Spacing, corner: tuple[int, int] =
     for name, line, line_px in zip(names, lines, lines_px, strict=True):
         ends_px = (line / (spacing_mm or 1.0) + corner).round(2).tolist()
         found |= _length(name, _length_of(line_px), _length_of(line) if spacing_mm else None)
-        found |= entry(f"{name}_ends_px", ends_px, "px, row and column")
+        found |= entry(f"{name}_ends_px", ends_px, "px")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 _UNITS = {
@@ -56,14 +56,17 @@ def is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
+def is_listed(name: str, known: Collection[str]) -> bool:
+    """Whether a measurement is a row: not the ends of a line, nor px where mm are known, too."""
+    stem = name.removesuffix("_px")
+    return not name.endswith(LINES) and (stem == name or not {f"{stem}_mm", f"{stem}_mm2"} & set(known))
+
+
 def table_of(name: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A column for each of the first objects, a row for each measurement that any of them has."""
     shown = objects[:MOST_COLUMNS]
-    keys = [
-        key
-        for key in shown[0]
-        if not key.endswith(LINES) and any(each.get(key) is not None for each in shown)
-    ]
+    known = {key for key in shown[0] if any(each.get(key) is not None for each in shown)}
+    keys = [key for key in shown[0] if key in known and is_listed(key, known)]
     rows = [(readable(key), [_text(each.get(key), "") for each in shown]) for key in keys]
     return {"name": readable(name), "count": len(shown), "rows": rows, "more": len(objects) - len(shown)}
 
@@ -120,7 +123,7 @@ def _number(value: float) -> str:
         return f"{value:.1g}"
     if size >= 100:
         return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    return f"{value:.{1 if size >= 10 else 2}f}".rstrip("0").rstrip(".")
+    return f"{value:.{1 if size >= 10 else 2}f}"
 
 
 def drawn_lines(measurements: Mapping[str, Mapping[str, Any]], columns: int) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from medseg.io.atomic import atomic_path
 from medseg.io.raster import encode_jpeg
 from medseg.reports.legend import MOST_NAMES, largest_first, shortened
 from medseg.reports.measurement_rows import (
-    LINES,
     LISTED_NAMES,
     drawn_lines,
     flat,
+    is_listed,
     is_table,
     readable,
     row_of,
@@ -105,10 +105,11 @@ def page_texts(
     origin = dict(flat(plain({key: value for key, value in provenance.items() if key != "review"})))
     numbers = plain(measurements)
     sided, taken = sided_rows(numbers)
+    known = {name: entry for name, entry in numbers.items() if entry["value"] is not None}
     rows = {
         name: row_of(name, entry)
-        for name, entry in numbers.items()
-        if entry["value"] is not None and not is_table(entry["value"]) and not name.endswith(LINES)
+        for name, entry in known.items()
+        if not is_table(entry["value"]) and is_listed(name, known)
     }
     review = plain(review_of(provenance)).get("review")
     return {

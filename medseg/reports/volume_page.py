@@ -38,7 +38,7 @@ from medseg.volume import Mask, Window
 MAX_SLICES = {"axial": 250, "coronal": 100, "sagittal": 100}  # of each plane in the page
 VIEW_PX = 640  # longer side of the axial view: three views fill a wide screen
 # Longer side in px and JPEG quality of a slice: the first pair that fits, else the last.
-_STEPS = ((512, 80), (512, 60), (384, 60), (320, 40), (256, 40))
+_STEPS = ((512, 80), (512, 60), (384, 60), (320, 40), (256, 40), (192, 30))
 # Limits for the slices' pictures, with which the page stays under 6 MB.
 SCROLL_CHARACTERS = {"axial": 3_200_000, "coronal": 1_100_000, "sagittal": 1_100_000}
 _VIEW_QUALITY = 85

@@ -218,12 +218,30 @@ def test_line_of_pixels(line):
     assert found["solidity"] == 1
 
 
+@pytest.mark.parametrize("spacing_mm", [None, (0.1, 0.3)])
+def test_the_ends_of_the_diameters(spacing_mm):
+    """They are as far apart as the diameters are long, at right angles, and at the lesion's border."""
+    lesion = ellipse(20, 12, 30)
+    found = measured(lesion, spacing_mm)
+    unit = "mm" if spacing_mm else "px"
+    lines = []
+    for name in ("longest_diameter", "perpendicular_diameter"):
+        ends = np.array(found[f"{name}_ends_px"])
+        first, second = ends * (spacing_mm or 1.0)
+        assert np.linalg.norm(second - first) == pytest.approx(found[f"{name}_{unit}"], abs=0.02)
+        lines.append((second - first) / np.linalg.norm(second - first))
+        places = np.argwhere(lesion)
+        assert all(np.abs(places - end).max(axis=1).min() <= 1 for end in ends)
+    assert lines[0] @ lines[1] == pytest.approx(0, abs=0.01)
+
+
 def test_border_of_the_picture_changes_nothing():
     disc = ellipse(20, 12, 30)
     rows, columns = np.nonzero(disc)
     cut = disc[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     inside, at_border = measured(disc, (0.1, 0.2)), measured(cut, (0.1, 0.2))
     moved = {"centroid_row_px", "centroid_column_px", "lesions"}
+    moved |= {"longest_diameter_ends_px", "perpendicular_diameter_ends_px"}
     assert {name: inside[name] for name in inside.keys() - moved} == pytest.approx(
         {name: at_border[name] for name in inside.keys() - moved}
     )

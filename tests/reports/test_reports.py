@@ -1,10 +1,13 @@
 """The overlay leaves the photograph judgeable; the page and the record say all there is, safely."""
 
+import base64
 import dataclasses
+import hashlib
 import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -242,12 +245,12 @@ class TestPage:
         text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
         for expected in (
             "Retinal vessel",
-            "Vessel density 0.125",
+            "Vessel density 0.12",
             "Vessel area 123 456 px²",
             "Not known, because the pixel size is not known: calibre (mm).",
             "14 counted",
-            "Tortuosity 1, 1.1, 1.2",
-            "Left: 2.5%; Right: not known",
+            "Tortuosity 1, 1.10, 1.20",
+            "Left: 2.50%; Right: not known",
             "Review with care: 2 warnings",
             "the photograph is blurred",
             "a &lt; b &amp; c",
@@ -273,16 +276,21 @@ class TestPage:
 
     def test_escapes_a_hostile_file_name(self, tmp_path, case):
         html = _page(tmp_path, **case)
-        assert "<script" not in html
+        assert html.count("<script") == 1  # the page's own
         assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in html
 
     def test_loads_nothing_and_forbids_it(self, tmp_path, case):
         html = _page(tmp_path, **case)
         assert "default-src 'none'" in html
+        own = re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+        assert f"default-src 'none'; script-src 'sha256-{digest}'; img-src data:;" in html
+        assert not re.search(r"fetch|XMLHttp|import|WebSocket|http|eval|innerHTML", own)
+        html = html.replace(own, "")
         sources = re.findall(r"(?:src|href|srcset|action|data)\s*=\s*[\"']?([^\"'> ]+)", html)
         assert len(sources) == 2
         assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
-        assert not re.search(r"url\(|@import|https?://|<(script|link|iframe|object)", html)
+        assert not re.search(r"url\(|@import|https?://|<(link|iframe|object)", html)
 
     def test_can_be_read_aloud(self, tmp_path, case):
         html = _page(tmp_path, **case)
@@ -309,6 +317,87 @@ class TestPage:
         html = _page(tmp_path, **case | {"warnings": [], "quality": {}})
         assert "No automatic quality check was made" in html
 
+    def test_a_rejected_mask_is_red_and_says_what_is_expected(self, tmp_path, case):
+        quality = {
+            "verdict": "reject",
+            "reasons": ["the predicted Dice of vessel is 0.41"],
+            "predicted_dice": {"vessel": {"value": 0.4123, "interval": [0.2, 0.61]}},
+            "novelty": {"distance": 12.3, "percentile": 97.5},
+        }
+        html = _page(tmp_path, **case | {"quality": quality})
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+        assert 'class="banner reject"' in html
+        assert "Rejected by the automatic quality check" in text
+        assert "the predicted Dice of vessel is 0.41" in text
+        assert "Vessel 0.41 0.20 to 0.61" in text
+        assert "farther from the training images than 98% of these" in text
+        edit = {"decision": "edit", "reviewer": "Ada", "date": "2026-07-01T10:00:00+00:00", "comment": "apex"}
+        case["provenance"]["review"] = [edit]
+        html = _page(tmp_path, **case | {"quality": quality, "warnings": []})
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+        assert 'class="banner pass"' in html
+        assert "Edited by Ada , 2026-07-01: apex" in text
+        assert "of the automatic result before it was edited" in text
+
+    def test_says_why_nothing_was_predicted(self, tmp_path, case):
+        quality = {"verdict": "pass", "reasons": [], "predicted_dice_reason": "no predictor was fitted"}
+        assert "was not predicted: no predictor was fitted." in _page(tmp_path, **case | {"quality": quality})
+
+    def test_says_what_was_not_assessed(self, tmp_path, case):
+        html = _page(tmp_path, **case, not_assessed=["drusen", "the <macula>"])
+        assert "<strong>Not assessed:</strong> drusen; the &lt;macula&gt;." in html
+        assert "Not assessed" not in _page(tmp_path, **case)
+
+    def test_left_and_right_are_columns(self, tmp_path, case):
+        case["measurements"] = {
+            "left_kidney_volume_ml": {"value": 151.2, "unit": "ml"},
+            "left_kidney_cut_at": {"value": [], "unit": "sides of the image"},
+            "right_kidney_volume_ml": {"value": None, "unit": "ml", "reason": "it is cut"},
+            "right_kidney_cut_at": {"value": ["left"], "unit": "sides of the image"},
+            "kidneys_volume_ml": {"value": 300.0, "unit": "ml"},
+            "left_right_ratio": {"value": 0.95, "unit": "ratio"},
+        }
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", _page(tmp_path, **case)))
+        assert "Measurement Left Right Both Kidney volume ml 151 \N{EN DASH} 300" in text
+        assert "Kidney cut at sides of the image none left \N{EN DASH}" in text
+        assert "Left right ratio 0.95" in text
+        assert "Not known, because it is cut: right kidney volume (ml)." in text
+
+    def test_diameters_are_drawn_on_the_object(self, tmp_path, case):
+        case["mask"] = dataclasses.replace(case["mask"], pixel_spacing_mm=(0.2, 0.1))
+        line = {"width_ends_px": [[10.0, 69.5], [10.0, 49.5]], "width_px": 20.0, "width_mm": 2.0}
+        case["measurements"] = {"things": {"value": [line], "unit": "each"}}
+        html = _page(tmp_path, **case)
+        assert (
+            '<line x1="50.0" y1="10.5" x2="70.0" y2="10.5">' not in html
+        )  # the text would leave the picture
+        assert '<line x1="70.0" y1="10.5" x2="50.0" y2="10.5">' in html
+        assert ">2 mm</text>" in html
+        assert 'data-across="0.1" data-down="0.2" data-unit="mm"' in html
+        assert "ends px" not in html
+
+    def test_px_are_left_out_where_mm_are_known(self, tmp_path, case):
+        each = {"area_px": 200, "area_mm2": 2.0, "width_px": 20.0, "width_mm": None}
+        case["measurements"] = {
+            "area_px": {"value": 200, "unit": "px"},
+            "area_mm2": {"value": 2.0, "unit": "mm²"},
+            "width_px": {"value": 20, "unit": "px"},
+            "width_mm": {"value": None, "unit": "mm", "reason": "unknown"},
+            "things": {"value": [each, each], "unit": "each"},
+        }
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", _page(tmp_path, **case)))
+        assert "Measurement Value Area 2 mm² Width 20 px Things" in text
+        assert "Measurement 1 2 Area mm2 2 2 Width px 20 20" in text
+
+    def test_the_date_of_the_study(self, tmp_path, case):
+        """A date alone: what else stands in that element may be anything."""
+        for told, shown in (("20260131", "Study of 2026-01-31"), ("Erika", ""), ("", ""), (None, "")):
+            case["mask"] = dataclasses.replace(case["mask"], headers=(SimpleNamespace(StudyDate=told),))
+            html = _page(tmp_path, **case)
+            assert shown in html
+            assert ("Study of" in html) == bool(shown)
+            assert "Erika" not in html
+
     def test_a_bad_verdict_alone_gives_the_amber_banner(self, tmp_path, case):
         html = _page(tmp_path, **case | {"warnings": []})
         assert 'class="banner warn"' in html
@@ -325,7 +414,8 @@ class TestPage:
         assert "Not known, because no lesion: size 1 (mm), " in text
 
     @pytest.mark.parametrize(
-        ("value", "shown"), [(9.92e-05, "&lt;0.001 prob"), (0.0, "0 prob"), (0.412, "0.412 prob")]
+        ("value", "shown"),
+        [(9.92e-05, "&lt;0.001 prob"), (0.0, "0 prob"), (0.412, "0.41 prob"), (0.0674, "0.07 prob")],
     )
     def test_a_small_probability_has_no_exponent(self, tmp_path, case, value, shown):
         entry = {"value": value, "unit": "probability, no diagnosis"}

@@ -15,8 +15,8 @@ from chest_volume import LABELS, LUNG_WINDOW_HU, rotation, stored
 from medseg.errors import MedsegError
 from medseg.reports import write_page
 from medseg.reports.picture_overlay import COLOURS
+from medseg.reports.tones import tones_of
 from medseg.reports.volume_overlay import contours
-from medseg.reports.volume_page import MAX_SLICES
 from medseg.reports.volume_views import cut, to_displayed
 from medseg.volume import Mask
 
@@ -85,15 +85,17 @@ class TestPage:
         text = re.sub(r"\s+", " ", page.text)
         for expected in (
             "Lung CT",
-            "Left lung volume 2346 ml",
-            "Left lung mean -812.5 HU",
+            "Left lung volume 2 346 ml",
+            "Left lung mean -812 HU",
             "Not known, because the slices are too thick: LAA 950 (percent).",
             "Review with care: 2 warnings",
             "the gantry was tilted",
             "a < b",
             "Right lung",
             "Lung window: centre \N{MINUS SIGN}600 HU, width 1500 HU",
-            "All 24 axial slices",
+            "All 24 axial slices, from head to feet",
+            "All 30 coronal slices, from front to back",
+            "All 40 sagittal slices, from right to left",
             "20 mm",
             "research use only",
         ):
@@ -121,15 +123,18 @@ class TestPage:
         ids = [a["id"] for _, a in page.elements if "id" in a]
         assert len(ids) == len(set(ids))
         assert set(re.findall(r'getElementById\("(\w+)"\)', page.script)) <= set(ids)
-        (slider,) = page.all("input", type="range")
-        assert (slider["min"], slider["max"]) == ("0", "23")
-        assert slider["value"] == str(24 - 15)  # the slice of the axial view, counted from the head
-        assert page.all("label", **{"for": "slider"})
-        assert "hidden" in page.all("div", id="controls")[0]  # of no use without the script
+        sliders = page.all("input", type="range")
+        assert [slider["max"] for slider in sliders] == ["23", "29", "39"]
+        assert sliders[0]["value"] == str(24 - 15)  # the slice of the axial view, counted from the head
+        assert all(page.all("label", **{"for": slider["id"]}) for slider in sliders)
+        unseen = [*page.all("div", **{"class": "controls"}), *page.all("span", id="levels")]
+        unseen += page.all("span", id="measuring")
+        assert len(unseen) == 5
+        assert all("hidden" in a for a in unseen)  # of no use without the script
 
     def test_without_the_script_all_pictures_can_be_seen(self, write, case):
         page = write(**case)
-        assert len(page.all("img")) == 2 * (3 + 24)
+        assert len(page.all("img")) == 2 * (3 + 24 + 30 + 40)
         assert not any("hidden" in a for tag, a in page.elements if tag in ("figure", "img"))
 
     def test_can_be_read_aloud(self, write, case):
@@ -141,9 +146,9 @@ class TestPage:
             "Contours of: left lung, right lung, airway."
         )
         assert all(picture["alt"] for picture in pictures if picture.get("class") != "drawing")
-        (film,) = page.all("div", id="film")
-        assert film["tabindex"] == "0"
-        assert film["aria-label"]
+        films = page.all("div", **{"class": "film"})
+        assert [film["aria-label"] for film in films] == ["Axial slices", "Coronal slices", "Sagittal slices"]
+        assert {film["tabindex"] for film in films} == {"0"}
 
     def test_pictures_and_contours_lie_on_each_other(self, write, case):
         page = write(**case)
@@ -151,7 +156,7 @@ class TestPage:
         greys = [p for p in page.all("img") if p.get("class") != "drawing"][3:]
         drawings = [p for p in page.all("img") if p.get("class") == "drawing"][3:]
         for index in (0, 10, 23):  # from head to feet
-            view = cut(volume, "axial", index, 80 / 512)
+            view = cut(volume, "axial", index, 80 / 512, tones_of(LUNG_WINDOW_HU).encode)
             grey, drawing = _pixels(greys[index]["src"]), _pixels(drawings[index]["src"])
             assert np.abs(grey[..., 0].astype(int) - view.grey).mean() < 2
             lines = contours(view.labels, 1)
@@ -162,7 +167,7 @@ class TestPage:
 
     @pytest.mark.parametrize(
         ("count", "shown", "said"),
-        [(60, 60, "All 60"), (61, 31, "31 of 61 axial slices (every 2nd)"), (133, 45, "45 of 133")],
+        [(133, 133, "All 133 axial slices"), (251, 126, "126 of 251 axial slices (every 2nd)")],
     )
     def test_says_how_many_of_how_many(self, write, case, count, shown, said):
         labels = np.zeros((8, 8, count), np.uint8)
@@ -170,11 +175,44 @@ class TestPage:
         image = np.full((1, 8, 8, count), -500, np.int16)
         page = write(**case | {"image": image, "mask": Mask(labels, LABELS, np.eye(4))})
         assert said in page.text
-        assert len(page.all("figure")) == 3 + shown <= 3 + MAX_SLICES
+        assert len(page.all("figure")) == 3 + shown + 16
         captions = re.findall(r"Axial, slice (\d+) of", page.text)
         assert captions[0] == "31"
+        assert len(captions) == 1 + shown
         assert "31" in captions[1:]  # the slice of the axial view is in the scroll
         assert int(page.all("input", type="range")[0]["value"]) == captions[1:].index("31")
+
+    def test_windows_turn_codes_into_grey(self, write, case):
+        """A filter's table gives each code the grey that the window gives its value."""
+        page = write(**case)
+        tables = [a["tablevalues"] for a in page.all("fefuncr")]
+        assert len(tables) == 4  # lung, soft tissue, bone and the reader's own
+        values = np.array([-1350, -1024, -850, -600, -150, 40, 100, 240, 900, 3000], np.int16)
+        codes = tones_of(LUNG_WINDOW_HU).encode(values)
+        for table, window in zip(tables, ((-600, 1500), (40, 400), (400, 1800)), strict=False):
+            grey = np.array(table.split(), float)[codes]
+            wanted = ((values - window[0]) / window[1] + 0.5).clip(0, 1)
+            wanted[0] = wanted[1]  # below -1024 HU nothing is measured
+            assert np.abs(grey - wanted)[:-1].max() < 0.015
+        choices = [a for a in page.all("input", name="window") if "data-centre" in a]
+        assert [(a["data-centre"], a["data-width"]) for a in choices] == [
+            ("-600", "1500"),
+            ("40", "400"),
+            ("400", "1800"),
+        ]
+
+    def test_a_volume_without_hu_has_its_own_window_alone(self, write, case):
+        page = write(**case | {"window": None})
+        assert len(page.all("fefuncr")) == 2
+        assert page.all("span", id="levels")[0]["data-codes"] == "[0, 255]"
+
+    def test_distances_are_in_mm(self, write, case):
+        panes = write(**case).all("div", **{"class": "pane"})
+        for pane in panes:
+            assert pane["data-unit"] == "mm"
+            assert pane["data-across"] == pane["data-down"]
+        wide = {round(float(pane["data-across"]) * int(pane["data-columns"])) for pane in panes}
+        assert wide == {80, 60}  # 40 and 30 voxels of 2 mm
 
     def test_an_oblique_volume_says_so(self, write, case):
         image, mask = stored(turn=rotation(12))
@@ -191,14 +229,14 @@ class TestPage:
             write(**case | {"image": case["image"][:, :-1]})
 
     @pytest.mark.seconds
-    def test_noise_stays_under_4_mb_in_little_memory_and_time(self, write, case, tmp_path):
+    def test_noise_stays_under_6_mb_in_little_memory_and_time(self, write, case, tmp_path):
         values = np.random.default_rng(1).integers(-1350, 150, (1, 120, 512, 512), np.int16)
         image = values.transpose(0, 3, 2, 1)
         mask = Mask((image[0] > -600).astype(np.uint8), LABELS, np.diag([-0.8, -0.8, 2.5, 1]))
         start = time.process_time()
         write(**case | {"image": image, "mask": mask})
         assert time.process_time() - start < 10
-        assert (tmp_path / "report.html").stat().st_size < 4_000_000
+        assert (tmp_path / "report.html").stat().st_size < 6_000_000
         tracemalloc.start()
         write_page(tmp_path / "report.html", **case | {"image": image, "mask": mask})
         peak = tracemalloc.get_traced_memory()[1]
