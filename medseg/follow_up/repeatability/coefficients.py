@@ -59,7 +59,7 @@ def simultaneous_factor(
     Returns:
         At least 1. With fewer than 19 pairs it is the largest ratio that was seen, and covers less than 95%.
     """
-    ratios = [np.abs(values) / coefficients[name] for name, values in differences.items()]
-    worst = np.sort(np.nanmax(np.stack(ratios), axis=0))
+    ratios = np.stack([np.abs(values) / coefficients[name] for name, values in differences.items()])
+    worst = np.sort(np.nanmax(ratios[:, np.isfinite(ratios).any(axis=0)], axis=0))
     rank = math.ceil((len(worst) + 1) * COVERAGE)
     return max(1.0, float(worst[min(rank, len(worst)) - 1]))

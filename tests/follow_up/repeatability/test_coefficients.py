@@ -1,0 +1,48 @@
+"""Coefficients and limits of differences whose distribution is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from medseg.follow_up.repeatability.coefficients import (
+    difference,
+    limit_of_difference,
+    repeatability_coefficient,
+    simultaneous_factor,
+)
+
+
+def test_the_coefficient_is_qibas():
+    within = 3.0
+    pairs = np.random.default_rng(0).normal(0, within, (20000, 2))
+    coefficient = repeatability_coefficient(pairs[:, 1] - pairs[:, 0])
+    assert coefficient == pytest.approx(1.96 * math.sqrt(2) * within, rel=0.02)
+
+
+def test_a_relative_difference_has_no_order():
+    assert difference("relative", 10, 12.5) == pytest.approx(-difference("relative", 12.5, 10))
+    assert limit_of_difference("relative", difference("relative", 10, 12.5)) == pytest.approx(0.25)
+    assert difference("absolute", -850, -840) == 10
+    assert limit_of_difference("absolute", 10) == 10
+    assert difference("relative", 0, 0) == 0
+    assert difference("relative", 0, 1) == math.inf
+
+
+def test_95_percent_of_new_pairs_stay_within_all_limits():
+    random = np.random.default_rng(1)
+
+    def pairs(count):
+        common = random.standard_t(3, count)  # heavy tails, and measures that go together
+        return {name: common + random.standard_t(3, count) for name in "abc"}
+
+    fit, new = pairs(400), pairs(4000)
+    new["c"][:50] = np.nan
+    coefficients = {name: repeatability_coefficient(values) for name, values in fit.items()}
+    factor = simultaneous_factor(fit, coefficients)
+    within = [~(np.abs(new[name]) > factor * coefficients[name]) for name in new]
+    assert 0.93 < np.all(within, axis=0).mean() < 0.98
+
+
+def test_few_pairs_give_the_largest_ratio():
+    assert simultaneous_factor({"a": [0.1, -4.0, np.nan]}, {"a": 2.0}) == 2.0
