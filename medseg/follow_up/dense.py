@@ -11,6 +11,7 @@ from medseg.case import Case
 from medseg.follow_up.change import Limit, change_of
 from medseg.follow_up.growth import growth_of
 from medseg.follow_up.matching import NOT_ASSESSED, Match, kind_of, match
+from medseg.follow_up.partial_volume import solid_volumes_ml
 from medseg.follow_up.record import ObjectChange, Visit
 from medseg.follow_up.registration import Registration
 from medseg.instances import voxel_ml
@@ -34,7 +35,7 @@ class Region:
 
     Attributes:
         places_mm: (n, 3) RAS+ mm, its voxels, or a part of them if there are many.
-        volume_ml: its volume.
+        volume_ml: its volume as solid tissue; see medseg.follow_up.partial_volume.
     """
 
     places_mm: np.ndarray
@@ -44,14 +45,17 @@ class Region:
 def regions_of(visit: Visit, rule: DenseRegions) -> tuple[list[Region], np.ndarray]:
     """The regions of a visit, the largest first, and their numbers, (i, j, k)."""
     numbers = rule(Case(visit.mask, visit.image.array))
-    affine, one_ml = np.asarray(visit.mask.affine), voxel_ml(visit.mask)
+    affine = np.asarray(visit.mask.affine)
+    inside = np.isin(visit.mask.array, [n for n, name in visit.mask.labels.items() if name in rule.inside])
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    volumes = solid_volumes_ml(numbers, visit.image.array[0], inside, spacing_mm, voxel_ml(visit.mask))
     where = np.argwhere(numbers)
     values = numbers[tuple(where.T)]
     found = []
     for number in range(1, int(numbers.max(initial=0)) + 1):
         voxels = where[values == number]
         step = -(-len(voxels) // MOST_PLACES)
-        found.append(Region(voxels[::step] @ affine[:3, :3].T + affine[:3, 3], len(voxels) * one_ml))
+        found.append(Region(voxels[::step] @ affine[:3, :3].T + affine[:3, 3], volumes[number - 1]))
     return found, numbers
 
 
