@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from medseg.follow_up import curve
@@ -26,6 +27,8 @@ from medseg.reports.page import data_url, readable, render
 SCRIPT = "follow_up.js"
 PICTURE_PX = 1000  # long side of a picture: three stand side by side
 MOST_TRACKS = 6  # lines of one curve
+MOST_CURVES = 4  # of measures that changed
+MOST_FINDINGS = 8  # of one comparison, on top of the page
 
 
 def write_follow_up_page(path: str | os.PathLike[str], follow_up: FollowUp) -> None:
@@ -48,7 +51,7 @@ def page_of(follow_up: FollowUp) -> str:
         "follow_up.html.j2",
         title=f"Follow-up: {readable(follow_up.task)}",
         visits=[_visit(each) for each in follow_up.visits],
-        findings=[text for each in follow_up.comparisons for text in _findings(each, follow_up.visits)],
+        findings=[group for each in follow_up.comparisons if (group := _found(each, follow_up.visits))],
         assessed=any(_is_assessed(each) for each in follow_up.comparisons),
         warnings=_warnings(follow_up),
         notes=list(follow_up.notes),
@@ -68,10 +71,9 @@ def _comparison(found: Comparison, visits: Sequence[Visit], sources: list[str]) 
     dates = tuple(visits[n].date.isoformat() for n in (found.earlier, found.later))
     judged = [each for each in found.changes if each.verdict != NOT_ASSESSED or each.earlier is not None]
     return {
-        "title": f"{dates[1]} against {dates[0]}",
+        "title": _title(found, visits),
         "pictures": [_picture(each, dates) for each in found.pictures],
         "objects": [_object_row(each, sources) for each in found.objects],
-        "no_objects": "",
         "changes": [_change_row(each, sources) for each in judged],
         "unknown": _unknown(found),
         "registration": [(readable(name), _entry(entry)) for name, entry in found.registration.items()],
@@ -133,9 +135,25 @@ def _unknown(found: Comparison) -> dict[str, list[str]]:
     return unknown
 
 
-def _findings(found: Comparison, visits: Sequence[Visit]) -> Iterator[str]:
+def _found(found: Comparison, visits: Sequence[Visit]) -> dict[str, Any] | None:
+    """What a comparison found, for the top of the page; None for nothing."""
+    texts = list(_findings(found))
+    if not texts:
+        return None
+    return {
+        "title": _title(found, visits),
+        "texts": texts[:MOST_FINDINGS],
+        "count": len(texts),
+        "more": max(0, len(texts) - MOST_FINDINGS),
+    }
+
+
+def _title(found: Comparison, visits: Sequence[Visit]) -> str:
+    return f"{visits[found.later].date} against {visits[found.earlier].date}"
+
+
+def _findings(found: Comparison) -> Iterator[str]:
     """What changed, as sentences: objects first."""
-    dates = f"{visits[found.later].date} against {visits[found.earlier].date}"
     for each in found.objects:
         if _kind(each.kind) == "changed":
             sizes = [
@@ -143,12 +161,12 @@ def _findings(found: Comparison, visits: Sequence[Visit]) -> Iterator[str]:
                 for size in (each.earlier_size, each.later_size)
                 if size is not None
             ]
-            yield f"{_object_name(each)}: {each.kind}, {' → '.join(sizes)} ({dates})"
+            yield f"{_object_name(each)}: {each.kind}, {' → '.join(sizes)}"
     for change in found.changes:
         if _kind(change.verdict) == "changed":
             values = " → ".join(value_text(value, change.unit) for value in (change.earlier, change.later))
             by = difference_text(change)
-            yield f"{measure_name(change.measure)}: {change.verdict}, {values}, {by} ({dates})"
+            yield f"{measure_name(change.measure)}: {change.verdict}, {values}, {by}"
 
 
 def _is_assessed(found: Comparison) -> bool:
@@ -175,7 +193,7 @@ def _curves(follow_up: FollowUp) -> Iterator[dict[str, Any]]:
         return
     dates = [visit.date for visit in follow_up.visits]
     for unit in dict.fromkeys(track.unit for track in follow_up.tracks):
-        tracks = [track for track in follow_up.tracks if track.unit == unit and _points(track)]
+        tracks = [track for track in follow_up.tracks if track.unit == unit and len(_points(track)) > 1]
         tracks.sort(key=lambda track: -max(_points(track)))
         lines = [curve.Line(readable(each.name), each.sizes, _limit_of(follow_up, each)) for each in tracks]
         if lines:
@@ -184,7 +202,9 @@ def _curves(follow_up: FollowUp) -> Iterator[dict[str, Any]]:
                 "Objects" if len(lines) == len(shown) else f"The largest {len(shown)} of {len(lines)} objects"
             )
             yield {"title": title, "unit": unit, "drawing": curve.drawing(dates, shown, unit)}
-    for name, unit, values, limit in _changed_measures(follow_up):
+    drawn = [list(track.sizes) for track in follow_up.tracks]
+    measures = (each for each in _changed_measures(follow_up) if each[2] not in drawn)
+    for name, unit, values, limit in islice(measures, MOST_CURVES):
         line = curve.Line(measure_name(name), values, limit)
         yield {"title": measure_name(name), "unit": unit, "drawing": curve.drawing(dates, [line], unit)}
 

@@ -54,8 +54,9 @@ def text_of(html):
 
 def test_what_changed_stands_on_top_with_its_limit_and_source():
     text = text_of(page_of(follow_up()))
-    assert "2 changes beyond what two images of an unchanged patient may differ by" in text
-    assert "Dense region 1 → 2: grown, 1 ml → 2 ml (2024-02-01 against 2024-01-01)" in text
+    assert "Changes beyond what two images of an unchanged patient may differ by" in text
+    assert "2024-02-01 against 2024-01-01: 2 changes" in text
+    assert "Dense region 1 → 2: grown, 1 ml → 2 ml" in text
     assert "Lungs LAA 950: increased, 2% → 6.5%, +4.5 points" in text
     assert "+25% or -20%" in text
     assert "doubles in 60 days (40 to no bound)" in text
