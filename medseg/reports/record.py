@@ -68,7 +68,8 @@ def review_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     if not reviews:
         return {}
     last = reviews[-1]
-    return {"review": {"verdict": VERDICTS[last["decision"]], **{key: last.get(key, "") for key in _OF_A_REVIEW}}}
+    told = {key: last.get(key, "") for key in _OF_A_REVIEW}
+    return {"review": {"verdict": VERDICTS[last["decision"]], **told}}
 
 
 def plain(value: Any, where: str = "") -> Any:
