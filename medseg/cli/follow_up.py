@@ -13,6 +13,7 @@ from medseg.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medseg.follow_up.change import Change
     from medseg.follow_up.record import Comparison, FollowUp
 
 HELP = "one patient through time: what changed, and whether it is more than noise"
@@ -88,14 +89,18 @@ def _segmenter(options: argparse.Namespace) -> Any:
 
 def _text(found: FollowUp) -> str:
     from medseg.console import table, terminal_width
+    from medseg.follow_up.change import NOT_ASSESSED
 
     parts = []
     for each in found.comparisons:
         dates = [found.visits[time].date.isoformat() for time in (each.earlier, each.later)]
-        rows = [*_object_rows(each), *_change_rows(each)]
+        judged = [change for change in each.changes if change.limit and change.verdict != NOT_ASSESSED]
+        rows = [*_object_rows(each), *_change_rows(judged)]
         heads = ("what", "earlier", "later", "change", "judged")
         lines = table(rows, heads, ("earlier", "later", "change"), terminal_width()) if rows else "nothing"
-        parts.append(f"{dates[0]} to {dates[1]}\n{lines}")
+        left = len(each.changes) - len(judged)
+        more = f"\n{left} other measures could not be judged: see report.html" if left else ""
+        parts.append(f"{dates[0]} to {dates[1]}\n{lines}{more}")
     return "\n\n".join([*parts, *found.notes])
 
 
@@ -111,7 +116,7 @@ def _object_rows(each: Comparison) -> Sequence[tuple[str, ...]]:
     ]
 
 
-def _change_rows(each: Comparison) -> Sequence[tuple[str, ...]]:
+def _change_rows(changes: Sequence[Change]) -> Sequence[tuple[str, ...]]:
     return [
         (
             found.measure.replace("_", " "),
@@ -119,7 +124,7 @@ def _change_rows(each: Comparison) -> Sequence[tuple[str, ...]]:
             _percent(found.relative) if found.unit != "HU" else _number(found.difference, "HU"),
             found.verdict + (f": {found.reason}" if found.reason else ""),
         )
-        for found in each.changes
+        for found in changes
     ]
 
 

@@ -23,8 +23,8 @@ MOST_PLACES = 3000  # of an object: enough for its shape
 IN_VIEW = 0.9  # of an object's places that the other image shows
 STILL_THERE = 0.5  # of an object's places that are dense at the other time, too
 HIDDEN = (
-    "dense tissue lies there at both times, but the rule for regions finds it at one: it is too small or too "
-    "thin, lies at the hilum, or is left out of the lungs' mask"
+    "dense tissue lies there at both times; the rule finds a region at one, because it is small or thin, at "
+    "the hilum, or outside the mask"
 )
 UNSEEN = "the {} image does not show this place"
 

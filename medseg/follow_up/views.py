@@ -16,6 +16,7 @@ from medseg.reports.volume_views import to_grey
 from medseg.volume import Window
 
 LUNG_WINDOW = Window("Lung window", -600, 1500, "HU")
+AIR_HU = -1024.0  # beyond the image
 CROP_MM, PIXEL_MM = 96.0, 0.6
 MAP_PIXEL_MM = 1.2
 STRONGEST_HU = 250.0  # full colour in the map of change
@@ -54,8 +55,10 @@ def _plane(centre_mm: np.ndarray, half_mm: Sequence[float], pixel_mm: float, acr
     return Plane(places, pixel_mm)
 
 
-def sampled(array: np.ndarray, affine: np.ndarray, places_mm: np.ndarray, order: int) -> np.ndarray:
-    """Values of an array (i, j, k) at places (..., 3) in RAS+ mm; the lowest value of the array outside."""
+def sampled(
+    array: np.ndarray, affine: np.ndarray, places_mm: np.ndarray, order: int, outside: float = 0.0
+) -> np.ndarray:
+    """Values of an array (i, j, k) at places (..., 3) in RAS+ mm."""
     from scipy.ndimage import map_coordinates
 
     to_voxel = np.linalg.inv(affine)
@@ -66,10 +69,9 @@ def sampled(array: np.ndarray, affine: np.ndarray, places_mm: np.ndarray, order:
     )
     part = array[box]
     if not part.size:
-        return np.full(places_mm.shape[:-1], array.min())
+        return np.full(places_mm.shape[:-1], outside)
     at = at - np.array([side.start for side in box]).reshape(-1, *[1] * (at.ndim - 1))
     dtype = np.float32 if order else array.dtype
-    outside = float(array.min())
     found: np.ndarray = map_coordinates(part, at, order=order, output=dtype, cval=outside)
     return found
 
@@ -135,7 +137,7 @@ def _both(plane: Plane, found: Registration) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grey(visit: Visit, places_mm: np.ndarray) -> np.ndarray:
-    values = sampled(visit.image.array[0], np.asarray(visit.mask.affine), places_mm, 1)
+    values = sampled(visit.image.array[0], np.asarray(visit.mask.affine), places_mm, 1, AIR_HU)
     return to_grey(values, visit.window or LUNG_WINDOW)
 
 
