@@ -63,7 +63,8 @@ def difference_text(change: Change) -> str:
     """The difference as it is judged: in percent, or in the unit."""
     if change.difference is None:
         return ""
-    relative = change.limit is None or change.limit.kind == RELATIVE
+    # A share of an HU or of a percentage says nothing: their zero is a convention, or near.
+    relative = change.limit.kind == RELATIVE if change.limit else not change.unit.startswith(("HU", "%"))
     if relative and change.relative is not None:
         return f"{100 * change.relative:+.1f}%"
     sign = "+" if change.difference > 0 else "-" if change.difference < 0 else "±"

@@ -37,6 +37,8 @@ def test_a_difference_is_told_as_it_is_judged():
     assert difference_text(change_of("a", "ml", 4.0, 5.0, relative)) == "+25.0%"
     assert difference_text(change_of("a", "HU", -850.0, -862.0, absolute)) == "-12 HU"
     assert difference_text(change_of("a", "% of the lung", 5.0, 7.5, absolute)) == "+2.5 points"
+    assert difference_text(change_of("a", "HU", -850.0, -840.0, None)) == "+10 HU"
+    assert difference_text(change_of("a", "ml", 4.0, 5.0, None)) == "+25.0%"
     assert limit_text(relative, "ml") == "+25% or -20%"
     assert limit_text(absolute, "HU") == "±10 HU"
     assert limit_text(None, "HU") == "not known"
