@@ -53,7 +53,7 @@ def value_text(value: float | None, unit: str) -> str:
         return "-"
     unit = UNITS.get(unit, unit)
     if unit.startswith("%"):
-        return f"{digits(value)}%"
+        return f"{digits(value) if abs(value) >= 1 else digits(float(f'{value:.2g}'))}%"
     short = {"ratio": "", "dimensionless": "", "count": ""}.get(unit, unit)
     short = "px" if short.startswith("px of") else "" if short.startswith("fraction") else short
     return f"{digits(value)} {short}".strip()

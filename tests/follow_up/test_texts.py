@@ -27,6 +27,7 @@ def test_digits(value, text):
 def test_values_with_units():
     assert value_text(None, "ml") == "-"
     assert value_text(12.0, "% of the lung") == "12%"
+    assert value_text(0.06746, "% of the lung") == "0.067%"
     assert value_text(3.25, "px of the earlier photograph") == "3.25 px"
     assert value_text(84.2, "mm2") == "84.2 mm²"
     assert measure_name("largest_lesion_area_mm2") == "Largest lesion area"
