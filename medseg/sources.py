@@ -53,7 +53,8 @@ def source_of(case_folder: str | Path, images: Sequence[str | Path] = ()) -> Inp
         UnsuitableError: the image is not where it was, or it has changed.
     """
     folder = Path(case_folder).absolute()
-    digest = _record(folder).get("provenance", {}).get("input_sha256")
+    about = _record(folder).get("provenance")
+    digest = about.get("input_sha256") if isinstance(about, dict) else None
     for found in _candidates(folder, images):
         if not os.path.isfile(found) if isinstance(found, (str, Path)) else True:
             return found
@@ -106,7 +107,7 @@ def _noted(folder: Path) -> Input | None:
 def _record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
         raise UnreadableError(

@@ -48,6 +48,7 @@ def queue_of(task: str, method: str, folder: Path):
         dice.append(own)
         signs.append(predicted[:, 0])
     print(table(lines(shown), COLUMNS, right=COLUMNS[1:]))
+    novelty_of(rows, plan.labels[0])
     return left, np.min(dice, axis=0), np.min(signs, axis=0)
 
 
@@ -65,6 +66,24 @@ def report(name: str, rows, dice: np.ndarray, signs: np.ndarray) -> None:
             shares = places[wrong] / len(signs)
             first, middle = np.mean(shares < 0.1), np.median(shares)
             print(f"  {kind}, drawn: {wrong.sum()}, in the first tenth {first:.0%}, median {middle:.0%}")
+
+
+def novelty_of(rows, label: str) -> None:
+    """Which images are further from the real ones than 99% of these are from each other."""
+    found = [row for row in rows if "novelty" in row.signals[label]]
+    if not found:
+        return
+    limits = {}
+    for network in {row.network for row in found}:
+        real = [
+            row.signals[label]["novelty"] for row in found if row.network == network and row.change == REAL
+        ]
+        limits[network] = np.quantile(real, 0.99)
+    kinds: dict[str, list[bool]] = {}
+    for row in found:
+        kinds.setdefault(row.change, []).append(row.signals[label]["novelty"] > limits[row.network])
+    told = ", ".join(f"{kind} {np.mean(far):.0%} of {len(far)}" for kind, far in sorted(kinds.items()))
+    print(f"  unlike the real images: {told}")
 
 
 def main() -> None:

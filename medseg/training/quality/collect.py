@@ -173,6 +173,7 @@ def _items(plan: Plan, number: int) -> list[dict[str, Any]]:
                 if plan.folds
                 else load_items(manifest, split, keys)
             )
+            items = [item for item in items if item["subject"] not in plan.without]
             items = items[:: max(1, -(-len(items) // plan.real))]
             step = max(1, -(-len(items) // plan.most))
             found += [
