@@ -2,12 +2,14 @@
 
     python tests/benchmarks/repeatability.py pairs FOLDER [TASK ...]
     python tests/benchmarks/repeatability.py limits FOLDER [--write]
+    python tests/benchmarks/repeatability.py eyes FOLDER
 
 `pairs` takes each real image again as several other days' settings would show it, segments each with the
 shipped weights, and notes in FOLDER/TASK.jsonl what a follow-up would compare; images that are there already
 are left out. `limits` fits the limits on every other image, shows how many pairs of the remaining images stay
-within all of them, and with --write puts them into medseg/follow_up/repeatability.json. MEDSEG_DATA names the
-real data.
+within all of them, and with --write puts them into medseg/follow_up/repeatability.json. `eyes` tries to
+register photographs of two eyes (CHASE_DB1: left against right, and each with the next subject's), which must
+be refused. MEDSEG_DATA names the real data.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +55,7 @@ SCANS = (
     *("more/popi.nii.gz", "cip_64", "more/lidc_0001.nii.gz", "more/cmb_crc_01068.nii.gz"),
     *("more/acrin_flt_breast_013.nii.gz", "more/lungfcp_0001.nii.gz", "lidc_1011.zip"),
 )
-PAIRS = {"lung_ct": 2, "retinal_vessel": 2, "breast_ultrasound": 2}
+PAIRS = {"lung_ct": 6, "retinal_vessel": 2, "breast_ultrasound": 2}
 PICTURES = 50  # of each of two hospitals
 PIXEL_MM = 0.1  # any size will do: changes of lesions are relative
 LESIONS = ("area_mm2", "longest_diameter_mm", "perpendicular_diameter_mm", "depth_mm", "width_mm")
@@ -252,17 +255,44 @@ def limits(task: str, folder: Path) -> dict[str, dict]:
     return entries
 
 
+def eyes() -> None:
+    """How many pairs of two eyes are refused, and the most features of one that agree by chance."""
+    items = {
+        Path(item["image"]).stem: item
+        for split in ("training", "validation", "test")
+        for item in load_items("chase_db1", split)
+    }
+    names = sorted(items)  # Image_01L, Image_01R, Image_02L, ...
+    loaded = {}
+    for name in names:
+        picture = read_volume(items[name]["image"]).array
+        vessel = read_mask(items[name]["label"], items[name]["labels"]).array > 0
+        loaded[name] = Photograph(picture, vessel, find_field_of_view(picture).mask)
+    pairs = list(zip(names[::2], names[1::2], strict=True)) + list(pairwise(names[::2]))
+    reasons = []
+    for pair in pairs:
+        try:
+            found = register_photographs(*(loaded[name] for name in pair))
+            print(pair, "registered", found.inliers, found.overlap)
+        except InputError as error:
+            reasons.append(error.got)
+    print(f"{len(reasons)} of {len(pairs)} pairs of two eyes refused: {sorted(reasons)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("step", choices=("pairs", "limits"))
+    parser.add_argument("step", choices=("pairs", "limits", "eyes"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("tasks", nargs="*", default=[])
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     given.folder.mkdir(parents=True, exist_ok=True)
+    if given.step == "eyes":
+        eyes()
+        return
     tasks = given.tasks or list(PAIRS)
     if given.step == "pairs":
         for task in tasks:
