@@ -6,7 +6,7 @@
 
 `pairs` takes each real image again as several other days' settings would show it, segments each with the
 shipped weights, and notes in FOLDER/TASK.jsonl what a follow-up would compare; images that are there already
-are left out. `limits` fits the limits on every other image, shows how many pairs of the remaining images stay
+are left out. `limits` fits the limits on every other subject, shows how many pairs of the rest stay
 within all of them, and with --write puts them into medseg/follow_up/repeatability.json. `eyes` tries to
 register photographs of two eyes (CHASE_DB1: left against right, and each with the next subject's), which must
 be refused. MEDSEG_DATA names the real data.
@@ -19,6 +19,7 @@ import collections
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -218,9 +219,20 @@ def usable(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: values[finite & some] for name, values in found.items()}
 
 
+def halves(images: list[dict]) -> tuple[list[dict], list[dict]]:
+    """Images of every other subject, and of the rest: both eyes or breasts of a subject are in one half."""
+    subject = {image["image"]: re.sub(r"(?<=\d)(-[lrs]|[LR])$", "", image["image"]) for image in images}
+    place = {name: number for number, name in enumerate(dict.fromkeys(subject.values()))}
+    parts: tuple[list[dict], list[dict]] = ([], [])
+    for image in images:
+        parts[place[subject[image["image"]]] % 2].append(image)
+    return parts
+
+
 def limits(task: str, folder: Path) -> dict[str, dict]:
     images = [json.loads(line) for line in (folder / f"{task}.jsonl").read_text().splitlines()]
-    fit, held = (usable(differences(task, images[start::2])) for start in (0, 1))
+    fitted_on, held_out = halves(images)
+    fit, held = (usable(differences(task, half)) for half in (fitted_on, held_out))
     coefficients = {name: max(repeatability_coefficient(values), 1e-9) for name, values in fit.items()}
     factor = simultaneous_factor(fit, coefficients)
     within = {name: ~(np.abs(values) > factor * coefficients[name]) for name, values in held.items()}
@@ -228,10 +240,10 @@ def limits(task: str, folder: Path) -> dict[str, dict]:
     joint, count = np.all(list(within.values()), axis=0), len(next(iter(held.values())))
     refused = sum(len(image["refused"]) for image in images)
     print(
-        f"\n{task}: fitted on {pairs} pairs of {len(images[0::2])} images, factor {factor:.2f}; "
+        f"\n{task}: fitted on {pairs} pairs of {len(fitted_on)} images, factor {factor:.2f}; "
         f"{refused} refused"
     )
-    print(f"held out: {joint.sum()} of {count} pairs of {len(images[1::2])} images within all limits")
+    print(f"held out: {joint.sum()} of {count} pairs of {len(held_out)} images within all limits")
     alone = {name: np.nanmean(np.abs(v) <= coefficients[name]) for name, v in held.items()}
     entries = {}
     print(
@@ -244,7 +256,7 @@ def limits(task: str, folder: Path) -> dict[str, dict]:
         print(
             f"| {name} ({kind}) | {own:.3g} | {limit:.3g} | {within[name].mean():.3f} | {alone[name]:.3f} |"
         )
-        source = f"measured on {pairs} pairs of {len(images[0::2])} real {HOW[task]}"
+        source = f"measured on {pairs} pairs of {len(fitted_on)} real {HOW[task]}"
         entries[name] = {"kind": kind, "limit": float(f"{limit:.3g}"), "source": source, "pairs": pairs}
     lesions = [pair["objects"] for image in images for pair in image["pairs"] if "objects" in pair]
     if lesions and lesions[0][0] is not None:
