@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from medseg.errors import UnsuitableError
-from medseg.follow_up.change import Limit, repeatability
+from medseg.follow_up.change import repeatability
 from medseg.follow_up.growth import growth_of
 from medseg.follow_up.record import Comparison, FollowUp, ObjectChange, Track, Visit
 from medseg.follow_up.times import Times
@@ -108,10 +108,14 @@ def _track(
     sizes = tuple(_size(time, group.get(time, set()), steps, name) for time in range(len(visits)))
     units = [each.unit for step in steps for each in step.objects if each.name == name]
     known = [(visits[time].date.toordinal(), size) for time, size in enumerate(sizes) if size]
-    limit: Limit | None = next(
-        (each.change.limit for step in steps for each in step.objects if each.name == name and each.change),
-        repeatability().get(f"{name}_volume_ml"),
-    )
+    limits = [
+        each.change.limit
+        for step in steps
+        for each in step.objects
+        if each.name == name and each.change and set(each.earlier) & group.get(step.earlier, set())
+    ]
+    limit = max((each for each in limits if each), key=lambda each: each.limit, default=None)
+    limit = limit or repeatability().get(f"{name}_volume_ml")
     growth = None
     if len(known) > 1 and units[0] == "ml":
         growth = growth_of([day for day, _ in known], [size for _, size in known], limit)

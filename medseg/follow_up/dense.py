@@ -11,13 +11,15 @@ from medseg.case import Case
 from medseg.follow_up.change import Limit, change_of
 from medseg.follow_up.growth import growth_of
 from medseg.follow_up.matching import NOT_ASSESSED, Match, kind_of, match
-from medseg.follow_up.partial_volume import solid_volumes_ml
+from medseg.follow_up.partial_volume import solids
 from medseg.follow_up.record import ObjectChange, Visit
 from medseg.follow_up.registration import Registration
 from medseg.instances import voxel_ml
 from medseg.measurements import DenseRegions
 
-NAME, MEASURE = "dense_region", "dense_region_volume_ml"
+NAME = "dense_region"
+FREE, ATTACHED = "dense_region_volume_ml", "attached_region_volume_ml"  # the repeatability of each
+LEAST_ATTACHED = 0.1  # share of its surroundings; most nodules of 6 to 20 mm are below, large vessels above
 TOLERANCE_MM = 5.0  # of the registration, where breath differs
 MOST_PLACES = 3000  # of an object: enough for its shape
 IN_VIEW = 0.9  # of an object's places that the other image shows
@@ -36,10 +38,12 @@ class Region:
     Attributes:
         places_mm: (n, 3) RAS+ mm, its voxels, or a part of them if there are many.
         volume_ml: its volume as solid tissue; see medseg.follow_up.partial_volume.
+        attached: see medseg.follow_up.partial_volume.Solid.
     """
 
     places_mm: np.ndarray
     volume_ml: float
+    attached: float
 
 
 def regions_of(visit: Visit, rule: DenseRegions) -> tuple[list[Region], np.ndarray]:
@@ -48,14 +52,16 @@ def regions_of(visit: Visit, rule: DenseRegions) -> tuple[list[Region], np.ndarr
     affine = np.asarray(visit.mask.affine)
     inside = np.isin(visit.mask.array, [n for n, name in visit.mask.labels.items() if name in rule.inside])
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    volumes = solid_volumes_ml(numbers, visit.image.array[0], inside, spacing_mm, voxel_ml(visit.mask))
+    each = solids(numbers, visit.image.array[0], inside, spacing_mm, voxel_ml(visit.mask))
     where = np.argwhere(numbers)
     values = numbers[tuple(where.T)]
     found = []
     for number in range(1, int(numbers.max(initial=0)) + 1):
         voxels = where[values == number]
         step = -(-len(voxels) // MOST_PLACES)
-        found.append(Region(voxels[::step] @ affine[:3, :3].T + affine[:3, 3], volumes[number - 1]))
+        solid = each[number - 1]
+        places = voxels[::step] @ affine[:3, :3].T + affine[:3, 3]
+        found.append(Region(places, solid.volume_ml, solid.attached))
     return found, numbers
 
 
@@ -82,7 +88,7 @@ def region_changes(
     changes = []
     for each in matches:
         reason = _unsure(each, visits, regions, found, above_hu)
-        changes.append(_change(each, regions, days, limits.get(MEASURE), reason))
+        changes.append(_change(each, regions, days, limits, reason))
     return changes
 
 
@@ -90,20 +96,27 @@ def _change(
     found: Match,
     regions: tuple[Sequence[Region], Sequence[Region]],
     days: int,
-    limit: Limit | None,
+    limits: Mapping[str, Limit],
     reason: str,
 ) -> ObjectChange:
     sizes = [
         sum(regions[time][number].volume_ml for number in numbers) if numbers else None
         for time, numbers in enumerate((found.earlier, found.later))
     ]
-    change = growth = None
+    measure = _measure(found, regions)
+    limit, change, growth = limits.get(measure), None, None
     if sizes[0] is not None and sizes[1] is not None:
-        change = change_of(MEASURE, "ml", sizes[0], sizes[1], limit)
+        change = change_of(measure, "ml", sizes[0], sizes[1], limit)
         growth = growth_of([0, days], [sizes[0], sizes[1]], limit)
     kind = NOT_ASSESSED if reason else kind_of(found, change.verdict if change else "")
     numbers = [tuple(number + 1 for number in side) for side in (found.earlier, found.later)]
     return ObjectChange(kind, NAME, numbers[0], numbers[1], sizes[0], sizes[1], "ml", change, growth, reason)
+
+
+def _measure(found: Match, regions: tuple[Sequence[Region], Sequence[Region]]) -> str:
+    """Whose repeatability counts: that of nodules that stand free, or of what a vessel goes on from."""
+    both = [regions[time][n] for time, side in enumerate((found.earlier, found.later)) for n in side]
+    return ATTACHED if max(region.attached for region in both) >= LEAST_ATTACHED else FREE
 
 
 def _unsure(

@@ -136,14 +136,13 @@ def kind_of(found: Match, verdict: str = "") -> str:
 
     Args:
         found: the match.
-        verdict: of the change of its size (medseg.follow_up.change), for one object at each time.
+        verdict: of the change of its size (medseg.follow_up.change), all objects of a time added. Where the
+            sum is unchanged, parts that touch at one time only are no change.
     """
     if not found.earlier:
         return NEW
     if not found.later:
         return GONE
-    if len(found.earlier) > 1:
-        return MERGED
-    if len(found.later) > 1:
-        return SPLIT
+    if verdict in ("increased", "decreased") and len(found.earlier) != len(found.later):
+        return MERGED if len(found.earlier) > 1 else SPLIT
     return {"increased": GROWN, "decreased": SHRUNK, "unchanged": SAME}.get(verdict, NOT_ASSESSED)

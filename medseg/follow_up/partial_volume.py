@@ -8,6 +8,8 @@ Medical Imaging 25, 2006, without its models of the rim.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from medseg.boxes import bounding_box, widened
@@ -17,13 +19,28 @@ DENSEST_HU = 150.0  # lime counts no more than this
 REACH_MM = 4.0  # how far an object's density is spread; farther with thicker slices
 REACH_VOXELS = 1.5
 RING_MM = 5.0  # of the surroundings beyond, whose density is the lung's
+ATTACHED_HU = -500.0  # from here the surroundings are dense
 LUNG_HU = -850.0  # where there are no surroundings
 
 
-def solid_volumes_ml(
+@dataclass(frozen=True)
+class Solid:
+    """A region by its density.
+
+    Attributes:
+        volume_ml: its volume as solid tissue.
+        attached: share of its surroundings, where its own density ends, that is dense: about 0 for a nodule
+            that stands free, more for a vessel or what a vessel or the hilum goes on from.
+    """
+
+    volume_ml: float
+    attached: float
+
+
+def solids(
     numbers: np.ndarray, image_hu: np.ndarray, lungs: np.ndarray, spacing_mm: np.ndarray, voxel_ml: float
-) -> list[float]:
-    """The volume of each region in ml, as solid tissue.
+) -> list[Solid]:
+    """The volume of each region, and whether it stands free.
 
     Only voxels of the lungs count, and each for the nearest region.
 
@@ -39,21 +56,20 @@ def solid_volumes_ml(
     found = []
     for number in range(1, int(numbers.max(initial=0)) + 1):
         box = widened(bounding_box(numbers == number), margin.tolist(), numbers.shape)
-        found.append(
-            _voxels(number, numbers[box], image_hu[box], lungs[box], spacing_mm, reach_mm) * voxel_ml
-        )
+        voxels, attached = _solid(number, numbers[box], image_hu[box], lungs[box], spacing_mm, reach_mm)
+        found.append(Solid(voxels * voxel_ml, attached))
     return found
 
 
-def _voxels(
+def _solid(
     number: int,
     numbers: np.ndarray,
     image_hu: np.ndarray,
     lungs: np.ndarray,
     spacing_mm: np.ndarray,
     reach_mm: float,
-) -> float:
-    """The volume of one region in voxels, from the box around it."""
+) -> tuple[float, float]:
+    """The volume of one region in voxels, and how far it is attached; from the box around it."""
     import edt
 
     own = numbers == number
@@ -66,4 +82,6 @@ def _voxels(
     lung_hu = float(np.median(image_hu[ring])) if ring.any() else LUNG_HU
     lung_hu = min(lung_hu, SOLID_HU - 200)  # in dense surroundings a share would be of next to nothing
     added = np.minimum(image_hu[inside].astype(np.float64), DENSEST_HU) - lung_hu
-    return max(float(added.sum() / (SOLID_HU - lung_hu)), 1.0)
+    shell = ring & (away <= reach_mm + float(spacing_mm.max()))
+    attached = float((image_hu[shell] > ATTACHED_HU).mean()) if shell.any() else 0.0
+    return max(float(added.sum() / (SOLID_HU - lung_hu)), 1.0), attached

@@ -69,6 +69,8 @@ def test_each_object_is_in_one_match():
         (Match((0,), ()), "", "gone"),
         (Match((0, 1), (0,)), "increased", "merged"),
         (Match((0,), (0, 1)), "decreased", "split"),
+        (Match((0, 1), (0,)), "unchanged", "unchanged"),
+        (Match((0,), (0, 1)), "not assessed", "not assessed"),
         (Match((0,), (0,)), "increased", "grown"),
         (Match((0,), (0,)), "decreased", "shrunk"),
         (Match((0,), (0,)), "unchanged", "unchanged"),

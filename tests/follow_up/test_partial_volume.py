@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from medseg.follow_up.partial_volume import solid_volumes_ml
+from medseg.follow_up.partial_volume import solids
 from medseg.instances import numbered
 
 SPACING = np.array([0.8, 0.8, 1.25])
@@ -26,7 +26,8 @@ def volumes(share, blur=None, noise_hu=0.0):
     hu = hu + np.random.default_rng(0).normal(0, noise_hu, hu.shape)
     numbers = numbered(hu > -300)
     inside = np.ones(hu.shape, bool)
-    return solid_volumes_ml(numbers, hu, inside, SPACING, float(np.prod(SPACING)) / 1000), numbers
+    found = solids(numbers, hu, inside, SPACING, float(np.prod(SPACING)) / 1000)
+    return [each.volume_ml for each in found], numbers
 
 
 @pytest.mark.parametrize(
@@ -52,4 +53,4 @@ def test_a_neighbour_is_not_counted():
 
 def test_nothing_has_no_volume():
     empty = np.zeros((4, 4, 4), np.uint8)
-    assert solid_volumes_ml(empty, empty, empty > 0, SPACING, 1.0) == []
+    assert solids(empty, empty, empty > 0, SPACING, 1.0) == []
