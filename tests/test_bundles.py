@@ -172,7 +172,7 @@ def test_misspelt_key_gets_the_near_one():
         bundles.parse(bundles.open_bundle(task), "inference.yaml", overrides={"treshold": 0.4})
     with pytest.raises(UsageError, match="Did you mean overlap"):
         bundles.parse(
-            bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::overlapp": 0.4}
+            bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::inferer::overlapp": 0.4}
         )
 
 
@@ -190,7 +190,7 @@ def test_a_step_can_be_switched_off():
 def test_nested_override_is_taken():
     task = "retinal_vessel"
     parser = bundles.parse(
-        bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::overlap": 0.125}
+        bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::inferer::overlap": 0.125}
     )
     assert parser["inferer"]["inferer"]["overlap"] == 0.125
 

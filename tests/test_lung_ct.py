@@ -106,7 +106,7 @@ def test_a_study_as_a_list_of_files_or_an_archive(study, result, run_medseg, tmp
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", study)
     assert run_medseg("segment", TASK, *files, "-o", tmp_path / "out", "--method", "classical") == 0
     assert run_medseg("segment", TASK, archive, "-o", tmp_path / "out", "--method", "classical") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["packed", "study"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["packed", "sources.jsonl", "study"]
     for name in ("packed", "study"):
         mask = read_mask(tmp_path / "out" / name / "segmentation.nii.gz", LABELS)
         assert np.array_equal(mask.array, result.mask.array)
