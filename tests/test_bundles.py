@@ -192,7 +192,7 @@ def test_nested_override_is_taken():
     parser = bundles.parse(
         bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::inferer::overlap": 0.125}
     )
-    assert parser["inferer"]["inferer"]["overlap"] == 0.125
+    assert parser["inferer"]["inferer"]["inferer"]["overlap"] == 0.125
 
 
 def test_misspelt_option_of_monai_is_refused(monai_bundle, tmp_path):

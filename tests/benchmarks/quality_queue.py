@@ -95,7 +95,13 @@ def main() -> None:
         parts.append((rows, dice, signs))
     if len(parts) > 1:
         rows = [row for part in parts for row in part[0]]
-        report("mixed cohort", rows, *(np.concatenate([part[number] for part in parts]) for number in (1, 2)))
+        dice, signs = (np.concatenate([part[number] for part in parts]) for number in (1, 2))
+        report("all of them", rows, dice, signs)
+        # As a hospital's: real images, and one that is spoilt or foreign for each ten of them.
+        real = np.array([row.change == REAL for row in rows])
+        spoilt = np.random.default_rng(0).permutation(np.flatnonzero(~real))[: real.sum() // 10]
+        cohort = np.concatenate([np.flatnonzero(real), spoilt])
+        report("mixed cohort", [rows[number] for number in cohort], dice[cohort], signs[cohort])
 
 
 if __name__ == "__main__":
