@@ -108,16 +108,16 @@ def _track(
     sizes = tuple(_size(time, group.get(time, set()), steps, name) for time in range(len(visits)))
     units = [each.unit for step in steps for each in step.objects if each.name == name]
     known = [(visits[time].date.toordinal(), size) for time, size in enumerate(sizes) if size]
-    limits = [
-        each.change.limit
+    changes = [
+        each.change
         for step in steps
         for each in step.objects
         if each.name == name and each.change and set(each.earlier) & group.get(step.earlier, set())
     ]
-    limit = max((each for each in limits if each), key=lambda each: each.limit, default=None)
-    limit = limit or repeatability().get(f"{name}_volume_ml")
+    limits = [each.limit for each in changes if each.limit is not None]
+    limit = max(limits, key=lambda each: each.limit, default=repeatability().get(f"{name}_volume_ml"))
     growth = None
-    if len(known) > 1 and units[0] == "ml":
+    if len(known) > 1 and units[0] == "ml" and len(limits) == len(changes):
         growth = growth_of([day for day, _ in known], [size for _, size in known], limit)
     numbers = tuple(tuple(sorted(group.get(time, set()))) for time in range(len(visits)))
     return Track(title, sizes, units[0], growth, numbers)

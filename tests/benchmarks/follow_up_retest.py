@@ -52,7 +52,7 @@ def taken(segmenter: Segmenter, rules: ChestRules, volume: Volume, day: date) ->
     return prepared(visit, rules)
 
 
-def pairs(folder: Path, names: list[str], takes: int, strength: float) -> None:
+def pairs(folder: Path, names: list[str], takes: int, strength: float, seed: int) -> None:
     segmenter, rules = Segmenter("lung_ct", device="cpu"), rules_of("lung_ct", None)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "pairs.jsonl"
@@ -60,7 +60,7 @@ def pairs(folder: Path, names: list[str], takes: int, strength: float) -> None:
     for name in names or SCANS:
         if name in there:
             continue
-        random = np.random.default_rng(len(name) + sum(map(ord, name)))
+        random = np.random.default_rng((seed, len(name) + sum(map(ord, name))))
         volume = read_volume(DATA / SCANS[name], "CT")
         chests = []
         for take in range(takes):
@@ -138,7 +138,7 @@ def region_limit(rows: list[dict], attached: bool, source: str) -> dict:
         own = [
             abs(math.log(b / a))
             for (_, a, b), share in zip(row["objects"], row["attached"], strict=True)
-            if a and b and (share >= dense.LEAST_ATTACHED) == attached
+            if a and b and share < dense.UNCLEAR and (share >= dense.LEAST_ATTACHED) == attached
         ]
         ratios += own
         worst += [max(own)] if own else []
@@ -176,6 +176,8 @@ def unchanged(row: dict, entries: dict) -> bool:
             if kind in ("new", "gone"):
                 return False
             continue
+        if share >= dense.UNCLEAR:
+            continue
         measure = dense.ATTACHED if share >= dense.LEAST_ATTACHED else dense.FREE
         if abs(math.log(b / a)) > math.log1p(entries[measure]["limit"]):
             return False
@@ -190,11 +192,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("scans", nargs="*", choices=[[], *SCANS])
     parser.add_argument("--takes", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--strength", type=float, default=1.0)
     options = parser.parse_args()
     if options.what == "pairs":
-        pairs(options.folder, options.scans, options.takes, options.strength)
+        pairs(options.folder, options.scans, options.takes, options.strength, options.seed)
     else:
         limits(options.folder, options.write)
 
