@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from medseg import sources
 from medseg.errors import UnreadableError, UnsuitableError
-from medseg.sources import SOURCES, remember, source_of
+from medseg.sources import SOURCES, formats_asked_for, remember, source_finder, source_of
 
 
 def result_of(folder, name, content):
@@ -63,6 +64,28 @@ def test_source_of_the_files_of_a_series(tmp_path):
         file.write_bytes(b"slice")
     remember(tmp_path / "out", "series", files)
     assert source_of(case) == files
+
+
+def test_many_sources_are_read_once(tmp_path, monkeypatch):
+    """Each of many images that have moved and have other names."""
+    images = tmp_path / "moved"
+    images.mkdir()
+    cases = [result_of(tmp_path / "out", f"case {n}", b"%d" % n) for n in range(5)]
+    for n in range(5):
+        (images / f"image {n}.png").write_bytes(b"%d" % n)
+    reads = []
+    digest = sources._sha256
+    monkeypatch.setattr(sources, "_sha256", lambda path: reads.append(path) or digest(path))
+    find = source_finder([images])
+    assert [find(case).name for case in cases] == [f"image {n}.png" for n in range(5)]
+    assert len(reads) == 5
+
+
+def test_formats_asked_for(tmp_path, picture):
+    case = result_of(tmp_path / "out", "a", b"pixels")
+    for noted, known in ((None, None), (["dicom-seg"], ["dicom-seg"]), ((), [])):
+        remember(tmp_path / "out", "a", picture, noted)
+        assert formats_asked_for(case) == known
 
 
 def test_source_of_no_result(tmp_path):

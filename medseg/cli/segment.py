@@ -136,7 +136,7 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
         require_unreviewed(directory)  # saving refuses it too, but only after minutes of work
         result = segmenter(source, spacing, options.seed_px, options.seed_mm)
         result.save(directory, options.formats, options.even_rejected)
-        remember(directory.parent, directory.name, source)
+        remember(directory.parent, directory.name, source, options.formats)
     except OSError:
         raise  # a full or broken disk: the next case would fail too
     except Exception as error:

@@ -1,14 +1,15 @@
 """Decisions of reviewers applied to a folder of results.
 
 What a person decided stands in measurements.json: the last decision as `review`, all of them in
-provenance.review. `quality` stays that of the automatic mask. The mask that was corrected is kept beside the
+provenance.review. `quality` stays that of the automatic mask. What else a verdict without an edit changes is
+told in medseg.review.verdicts. The mask that was corrected is kept beside the
 new one, as segmentation.automatic, later ones as segmentation.review-1 and so on.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,14 +23,20 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import UnsuitableError, error_text
+from medseg.formats import DICOM, FORMATS
 from medseg.io import Input
 from medseg.io.atomic import atomic_path
+from medseg.outputs import formats_in
 from medseg.reports.record import VERDICTS, review_of
-from medseg.review.cases import RECORD, ReviewCase, find_cases
-from medseg.review.decisions import EDIT, Decision, agreed, reviews_of
+from medseg.review.cases import ReviewCase, find_cases
+from medseg.review.changes import change_of, odd_change
+from medseg.review.decisions import ACCEPT, EDIT, Decision, agreed, date_of, is_future, reviews_of
 from medseg.review.measuring import measured, read_labels, require_measurable, require_same_grid
-from medseg.sources import source_of
+from medseg.review.verdicts import put_away, replace_put_away, write_verdict
+from medseg.sources import formats_asked_for, source_finder
 from medseg.volume import Mask
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 5  # errors in one message
 
@@ -64,8 +71,9 @@ def apply_decisions(
     """Apply files of decisions to a folder of results. All of them are checked before the first is written.
 
     An edited mask is written on the image's grid, and all formats that the case's folder holds are written
-    anew, whole or not at all. Accepting and rejecting change measurements.json alone. What was applied before
-    is passed over, so that a run that was stopped can be started again.
+    anew, whole or not at all. Accepting and rejecting change measurements.json and report.html, and rejecting
+    renames what would go to an archive (see medseg.review.verdicts). What was applied before is passed over,
+    so that a run that was stopped can be started again.
 
     Args:
         files: as the review page saves them.
@@ -81,9 +89,10 @@ def apply_decisions(
         OSError: a result can't be written; the case is as it was.
     """
     cases = {case.name: case for case in find_cases(Path(out))}
+    source_of = source_finder(images)
     decisions = agreed(files, lambda one, other: _where_they_differ(cases.get(one.case), one, other))
     ordered = [decisions[name] for name in sorted(decisions)]
-    checked, faults = _each(ordered, lambda decision: _checked(decision, cases, images))
+    checked, faults = _each(ordered, lambda decision: _checked(decision, cases, source_of))
     if faults:
         raise _refused("decisions that can all be applied", faults, len(ordered), "Nothing was written.")
     written, faults = _each(checked, _write)
@@ -113,7 +122,9 @@ def _refused(expected: str, faults: Sequence[str], total: int, advice: str) -> U
     return UnsuitableError(expected, got=got.removesuffix("."), advice=advice)
 
 
-def _checked(decision: Decision, cases: Mapping[str, ReviewCase], images: Sequence[str | Path]) -> _Step:
+def _checked(
+    decision: Decision, cases: Mapping[str, ReviewCase], source_of: Callable[[Path], Input]
+) -> _Step:
     case = cases.get(decision.case)
     if case is None:
         raise UnsuitableError(
@@ -130,7 +141,7 @@ def _checked(decision: Decision, cases: Mapping[str, ReviewCase], images: Sequen
         return _Step(decision, case)
     require_measurable(case.record)
     _edited_mask(decision, case)
-    return _Step(decision, case, source_of(case.folder, images))
+    return _Step(decision, case, source_of(case.folder))
 
 
 def _require_of_this_mask(decision: Decision, case: ReviewCase, reviews: Sequence[Mapping[str, Any]]) -> None:
@@ -143,7 +154,9 @@ def _require_of_this_mask(decision: Decision, case: ReviewCase, reviews: Sequenc
             got=f"one about another mask, because the case {since}",
             advice="Make the review page again, and look at the new mask.",
         )
-    later = [review for review in reviews if datetime.fromisoformat(review["date"]) > decision.made]
+    # A date in the future tells no order: a clock was wrong.
+    dated = [review for review in reviews if not is_future(date_of(review))]
+    later = [review for review in dated if date_of(review) > decision.made]
     if later:
         raise UnsuitableError(
             "a decision made after those in the folder",
@@ -203,8 +216,7 @@ def _write(step: _Step) -> Applied:
     if decision.decision == EDIT:
         text = _write_edit(decision, step.case, step.source, reviews)
     else:
-        text = ""
-        _write_review(step.case, [*reviews, _entry(decision)])
+        text = _write_review(decision, step.case, [*reviews, _entry(decision)])
     earlier = f"after {reviews[-1]['decision']} by {reviews[-1]['reviewer']}" if reviews else ""
     return Applied(decision.case, verdict, ", ".join(filter(None, [text, earlier])))
 
@@ -224,13 +236,16 @@ def _entry(decision: Decision, **facts: Any) -> dict[str, Any]:
     }
 
 
-def _write_review(case: ReviewCase, reviews: Sequence[Mapping[str, Any]]) -> None:
-    """Write measurements.json with the reviews; all else in it stays."""
+def _write_review(decision: Decision, case: ReviewCase, reviews: Sequence[Mapping[str, Any]]) -> str:
+    """Write the verdict; all else in measurements.json stays. A text about the other files."""
     record = {key: value for key, value in case.record.items() if key not in ("review", "provenance")}
     about = {**case.provenance, "review": list(reviews)}
-    text = json.dumps({**record, **review_of(about), "provenance": about}, indent=2, ensure_ascii=False)
-    with atomic_path(case.folder / RECORD) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    texts = write_verdict(case.folder, {**record, **review_of(about), "provenance": about})
+    held_back = [name for name in _held_back(case) if name not in formats_in(case.folder)]
+    if decision.decision == ACCEPT and held_back:
+        names = " and ".join(held_back)
+        texts.append(f"{names} held back before: segment into another folder with --even-rejected for it")
+    return "; ".join(texts)
 
 
 def _write_edit(
@@ -239,31 +254,41 @@ def _write_edit(
     """Write a corrected mask and all that follows from it; a text about how much changed."""
     mask, before = _edited_mask(decision, case), _earlier_mask(case)
     result = measured(case.record, source, mask)
-    changed = {
-        name: {
-            "added": int(((mask.array == value) & (before.array != value)).sum()),
-            "removed": int(((mask.array != value) & (before.array == value)).sum()),
-        }
-        for value, name in mask.labels.items()
-        if value
-    }
+    odd = odd_change(mask, before)
     kept = _name_of_the_kept(case, reviews)
-    facts = {"earlier_mask": kept.name, "voxels_changed": changed, "measured_by": version("medseg")}
+    facts = {
+        "earlier_mask": kept.name,
+        "voxels_changed": change_of(mask, before),
+        **({"warning": odd} if odd else {}),
+        "measured_by": version("medseg"),
+    }
     about = {**result.provenance, "review": [*reviews, _entry(decision, **facts)]}
+    warnings = [*result.warnings, *([odd] if odd else [])]
     with _kept(Path(str(case.mask)), kept):
-        dataclasses.replace(result, provenance=about).save(case.folder, _formats(case))
+        dataclasses.replace(result, provenance=about, warnings=warnings).save(case.folder, _formats(case))
+    replace_put_away(case.folder)
+    if odd:
+        logger.warning("%s: warning: %s", case.name, odd)
     total = int((mask.array != before.array).sum())
-    return f"{total} {'voxels' if before.array.ndim == 3 else 'pixels'} changed"
+    texts = [f"{total} {'voxels' if before.array.ndim == 3 else 'pixels'} changed"]
+    is_dicom = any(FORMATS[name].needs == DICOM for name in formats_in(case.folder))
+    was_empty = not before.array.any()
+    if was_empty and result.mask.headers and not is_dicom and formats_asked_for(case.folder) is None:
+        texts.append("no DICOM SEG or RTSTRUCT, because there was none, and what was asked for isn't known")
+    return ", ".join(texts)
 
 
 def _formats(case: ReviewCase) -> list[str]:
-    """The formats that the folder holds, and those that were held back because the mask was rejected."""
-    from medseg.formats import FORMATS
-    from medseg.outputs import formats_in
+    """The formats that the folder holds or held, and those that were asked for and not written."""
+    found = [*formats_in(case.folder), *put_away(case.folder)]
+    found += [*_held_back(case), *(formats_asked_for(case.folder) or [])]
+    return [name for name in dict.fromkeys(found) if name in FORMATS]
 
-    held_back = [text.partition(" not written")[0] for text in case.warnings if "--even-rejected" in text]
-    asked_for = [name for text in held_back for name in text.split(" and ") if name in FORMATS]
-    return [*formats_in(case.folder), *asked_for]
+
+def _held_back(case: ReviewCase) -> list[str]:
+    """The formats that were not written because the automatic mask was rejected."""
+    texts = [text.partition(" not written")[0] for text in case.warnings if "--even-rejected" in text]
+    return [name for text in texts for name in text.split(" and ") if name in FORMATS]
 
 
 def _name_of_the_kept(case: ReviewCase, reviews: Sequence[Mapping[str, Any]]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ class ReviewCase:
     @property
     def verdict(self) -> str:
         """broken, reject, warn or pass."""
-        if not self.record:
+        if not self.record or self.problem:
             return BROKEN
         return str(self.quality.get("verdict") or ("warn" if self.warnings else "pass"))
 
@@ -100,9 +101,9 @@ def is_case(folder: Path) -> bool:
 
 
 def _urgency(case: ReviewCase) -> tuple[object, ...]:
-    """What was reviewed comes last; `quality` is still that of the automatic mask."""
+    """What was reviewed comes last if it is whole; `quality` is still that of the automatic mask."""
     return (
-        case.is_reviewed,
+        case.is_reviewed and case.verdict != BROKEN,
         *expected_error(case.verdict, case.predicted, len(case.warnings)),
         case.name,
     )
@@ -122,7 +123,10 @@ def _below(folder: Path) -> list[Path]:
 
 def _read(folder: Path, name: str) -> ReviewCase:
     mask = next((folder / mask for mask in MASKS if (folder / mask).is_file()), None)
-    digest = hashlib.sha256(mask.read_bytes()).hexdigest() if mask else ""
+    try:
+        digest = hashlib.sha256(mask.read_bytes()).hexdigest() if mask else ""
+    except OSError:
+        mask, digest = None, ""
     record = _record(folder)
     if record is None:
         problem = "measurements.json is missing or can't be read. Segment the image again."
@@ -133,11 +137,20 @@ def _read(folder: Path, name: str) -> ReviewCase:
 
 def _record(folder: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+        text = (folder / RECORD).read_text("utf-8")
+        record = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (OSError, ValueError, RecursionError):
         return None
     whole = isinstance(record, dict) and isinstance(record.get("labels"), dict) and "measurements" in record
     return record if whole else None
+
+
+def _finite(text: str) -> float:
+    """A number of strict JSON; Python would also take NaN, and 1e999 for infinity."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -17,9 +17,12 @@ import binascii
 import hashlib
 import json
 import re
+import sys
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ from medseg.errors import UnreadableError, UnsuitableError
 FORMAT, VERSION = "medseg-review", 1
 ACCEPT, REJECT, EDIT = DECISIONS = ("accept", "reject", "edit")
 MASKS = ("segmentation.nii.gz", "segmentation.png")
+_LEAD = timedelta(minutes=10)  # by which two clocks may differ
+_MOST_LETTERS = 200  # of a reviewer's name: what the page takes
 _AGAIN = "Save the decisions on the review page again, and give that file."
 
 
@@ -73,7 +78,7 @@ def read_decisions(file: str | Path) -> list[Decision]:
 
     Raises:
         UnreadableError: it is missing, not JSON, or damaged.
-        UnsuitableError: it is JSON of another kind, version or form.
+        UnsuitableError: it is JSON of another kind, version or form, or was made in the future.
     """
     path = Path(file)
     content = _parse(path)
@@ -84,11 +89,20 @@ def read_decisions(file: str | Path) -> list[Decision]:
             got=f"{path.name}, which holds something else",
             advice="Give the file that the review page saved.",
         )
-    reviewer, cases = content.get("reviewer"), content.get("cases")
-    if not isinstance(reviewer, str) or not reviewer.strip() or not isinstance(cases, dict):
-        raise _damaged(path, "it has no reviewer or no cases", "Write a name on the review page. " + _AGAIN)
+    reviewer, cases = _reviewer(path, content.get("reviewer")), content.get("cases")
+    if not isinstance(cases, dict):
+        raise _damaged(path, "it has no cases", _AGAIN)
     made = _time(path, content.get("made"))
-    return [_decision(path, reviewer.strip(), made, name, entry) for name, entry in cases.items()]
+    return [_decision(path, reviewer, made, name, entry) for name, entry in cases.items()]
+
+
+def _reviewer(path: Path, text: Any) -> str:
+    """A name in one line, as it may stand in a terminal's table."""
+    name = " ".join(text.split()) if isinstance(text, str) else ""
+    if not name or len(name) > _MOST_LETTERS or {"Cc", "Cs"} & set(map(unicodedata.category, name)):
+        what = f"it has no reviewer with a name of at most {_MOST_LETTERS} letters"
+        raise _damaged(path, what, "Write a name on the review page. " + _AGAIN)
+    return name
 
 
 def _parse(path: Path) -> Any:
@@ -115,7 +129,20 @@ def _time(path: Path, text: Any) -> datetime:
         made = datetime.fromisoformat(text)
     except (TypeError, ValueError) as error:
         raise _damaged(path, "it has no time at which it was made", _AGAIN) from error
-    return made if made.tzinfo else made.replace(tzinfo=UTC)
+    made = made if made.tzinfo else made.replace(tzinfo=UTC)
+    if is_future(made):
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        raise UnsuitableError(
+            "decisions that were made before now",
+            got=f"{path.name} from {made.isoformat()}, while the clock here says {now}",
+            advice="Set the clock that is wrong, load the file on the review page, and save it again.",
+        )
+    return made
+
+
+def is_future(made: datetime) -> bool:
+    """Whether a time lies so far ahead that a clock was wrong."""
+    return made - datetime.now(UTC) > _LEAD
 
 
 def _decision(path: Path, reviewer: str, made: datetime, name: str, entry: Any) -> Decision:
@@ -125,8 +152,10 @@ def _decision(path: Path, reviewer: str, made: datetime, name: str, entry: Any) 
     digest, comment, seconds = entry.get("mask_sha256"), entry.get("comment"), entry.get("seconds")
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise _damaged(path, f"{where} does not say which mask was reviewed (mask_sha256)", _AGAIN)
-    if not isinstance(comment or "", str) or not isinstance(seconds or 0, int | float):
-        raise _damaged(path, f"{where} has a comment or seconds of another kind", _AGAIN)
+    if not isinstance(comment or "", str):
+        raise _damaged(path, f"{where} has a comment that is no text", _AGAIN)
+    if not _is_duration(seconds):
+        raise _damaged(path, f"{where} has seconds that are no number from 0", _AGAIN)
     edited = entry.get("edited")
     if (entry["decision"] == EDIT) != (edited is not None):
         raise _damaged(
@@ -139,6 +168,11 @@ def _decision(path: Path, reviewer: str, made: datetime, name: str, entry: Any) 
         name, digest, entry["decision"], reviewer, made, comment or "", seconds, mask_name, mask_bytes,
         (path.name,), (known_by,),
     )  # fmt: skip
+
+
+def _is_duration(seconds: Any) -> bool:
+    """Whether it is a finite number from 0, or not known; True is no number."""
+    return seconds is None or (type(seconds) in (int, float) and 0 <= seconds <= sys.float_info.max)
 
 
 def _edited(path: Path, where: str, edited: Any) -> tuple[str, bytes]:
@@ -169,29 +203,38 @@ def agreed(files: Sequence[str | Path], differ: Differ) -> dict[str, Decision]:
 
     Raises:
         UnreadableError, UnsuitableError: see read_decisions.
-        UnsuitableError: reviewers differ about a case; the message names each such case and where.
+        UnsuitableError: reviewers differ about a case, or one of them with what the same one decided at the
+            same time; the message names each such case and where.
     """
-    by_case: dict[str, dict[str, Decision]] = {}
+    by_case: dict[str, list[Decision]] = {}
     for decision in sorted((d for file in files for d in read_decisions(file)), key=lambda d: d.made):
-        by_case.setdefault(decision.case, {})[decision.reviewer] = decision
-    conflicts = [text for reviewers in by_case.values() if (text := _conflict([*reviewers.values()], differ))]
+        others = by_case.get(decision.case, [])
+        by_case[decision.case] = [*(other for other in others if not _replaces(decision, other)), decision]
+    conflicts = [text for latest in by_case.values() if (text := _conflict(latest, differ))]
     if conflicts:
         raise UnsuitableError(
             "reviewers who decided alike about a case",
             got="; ".join(conflicts[:5]) + ("; and more" if len(conflicts) > 5 else ""),
             advice="Let them agree, and apply the file of one of them. Nothing was written.",
         )
-    return {case: _joined([*reviewers.values()]) for case, reviewers in by_case.items()}
+    return {case: _joined(latest) for case, latest in by_case.items()}
+
+
+def _replaces(later: Decision, earlier: Decision) -> bool:
+    """Whether a decision takes the place of the same reviewer's; the same one again does, too."""
+    is_newer = later.made > earlier.made or later.digests == earlier.digests
+    return later.reviewer == earlier.reviewer and is_newer
 
 
 def _conflict(decisions: Sequence[Decision], differ: Differ) -> str:
     """Where the decisions about one case differ; empty if they do not."""
-    first = decisions[0]
-    for other in decisions[1:]:
+    for first, other in combinations(decisions, 2):
         if (first.decision, first.mask_sha256) != (other.decision, other.mask_sha256):
             return f"{first.case}: {first}, {other}"
         if first.decision == EDIT and (where := differ(first, other)):
             return f"{first.case}: {first}, {other}: {where}"
+        if first.reviewer == other.reviewer:
+            return f"{first.case}: {first}, {other}: the comments or the seconds differ"
     return ""
 
 
@@ -215,7 +258,33 @@ def _joined(decisions: Sequence[Decision]) -> Decision:
 
 
 def reviews_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The reviews that a measurements.json holds, the last one last."""
+    """The reviews that a measurements.json holds, the last one last.
+
+    Raises:
+        UnreadableError: they are not as medseg writes them.
+    """
     about = record.get("provenance")
     found = about.get("review") if isinstance(about, dict) else None
-    return list(found) if isinstance(found, list) else []
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(map(_is_review, found)):
+        raise UnreadableError(
+            "a whole measurements.json",
+            got="one whose provenance.review is damaged",
+            advice="Segment the image again into another folder.",
+        )
+    return list(found)
+
+
+def _is_review(review: Any) -> bool:
+    try:
+        date_of(review)
+        return review["decision"] in DECISIONS and isinstance(review.get("decision_sha256", []), list)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def date_of(review: Mapping[str, Any]) -> datetime:
+    """When a review was made; without a time zone it counts as UTC."""
+    made = datetime.fromisoformat(review["date"])
+    return made if made.tzinfo else made.replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ from medseg.reports.page import page_texts, readable
 from medseg.reports.picture_overlay import colour_of
 from medseg.reports.record import plain
 from medseg.review.cases import ReviewCase
-from medseg.review.order import lowest_predicted
+from medseg.review.order import BROKEN, is_number, lowest_predicted
 from medseg.review.pieces import FOLDER, Piece
 
 _ORIGIN = ("method", "bundle_version", "date", "weights_sha256")
@@ -35,13 +35,15 @@ def entry_of(
     return {
         "name": case.name,
         "task": readable(task) if task else "",
-        "verdict": case.verdict,
+        "verdict": BROKEN if piece.broken else case.verdict,
         "reviewed": _reviewed(case),
         "reasons": plain(case.quality.get("reasons") or []),
         "predicted": _predicted(case),
+        "unpredicted": _text(case.quality.get("predicted_dice_reason")),
+        "novelty": _percentile(case),
         "warnings": case.warnings,
         "labels": _labels(case, piece),
-        "mask": {"name": case.mask.name, "sha256": case.mask_sha256} if case.mask and case.record else None,
+        "mask": _mask(case, piece),
         "piece": piece.name,
         "parts": piece.parts,
         "kind": piece.kind,
@@ -82,6 +84,24 @@ def _labels(case: ReviewCase, piece: Piece) -> list[dict[str, Any]]:
         for value, name in case.labels.items()
         if value
     ]
+
+
+def _mask(case: ReviewCase, piece: Piece) -> dict[str, str] | None:
+    """What is decided on; None where nothing can be."""
+    if case.mask is None or not case.record or piece.broken:
+        return None
+    return {"name": case.mask.name, "sha256": case.mask_sha256}
+
+
+def _percentile(case: ReviewCase) -> float | None:
+    """Which share of the training images, in percent, is less unusual; None if that is not known."""
+    novelty = case.quality.get("novelty")
+    value = novelty.get("percentile") if isinstance(novelty, dict) else None
+    return float(value) if value is not None and is_number(value) else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _predicted(case: ReviewCase) -> dict[str, Any] | None:

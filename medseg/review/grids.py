@@ -13,11 +13,8 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import UnsuitableError
-from medseg.io import read_mask, read_volume
-from medseg.io.inputs import Input
 from medseg.io.raster import encode_jpeg
 from medseg.reports.picture_overlay import to_display
-from medseg.review.cases import ReviewCase
 from medseg.volume import Mask, Volume
 
 _HEADER_BYTES, _UINT8 = 352, 2  # of NIfTI-1 with the empty list of extensions; its code for 8 bits
@@ -41,34 +38,41 @@ class Grid:
     found: list[int]
 
 
-def grid_of(case: ReviewCase, source: Input, modality: str | None) -> Grid:
-    """Read the image and the mask of a case.
+def grid_of(volume: Volume, mask: Mask, path: Path) -> Grid:
+    """What the page needs of an image and its mask.
 
     Args:
-        case: with a mask.
-        source: its image.
-        modality: the DICOM modality to read; None takes any.
+        volume: the image.
+        mask: as it was read.
+        path: the mask's file.
 
     Raises:
-        InputError: one of them can't be read, or they lie on different grids.
-        LabelError: the mask has a value that the record does not name.
+        UnsuitableError: they lie on different grids, or a volume has several channels.
     """
-    path = Path(case.mask or "")
-    mask = read_mask(path, case.labels)
-    volume = read_volume(source, modality)
     _require_one_grid(volume, mask)
-    found = [int(value) for value in np.unique(mask.array) if value]
+    found = _values_in(mask.array)
     if volume.affine is None:
         return Grid(_picture(mask), encode_jpeg(to_display(volume.array), max(mask.array.shape)), found)
     facts, image = _volume(volume.array, mask, path)
     return Grid(facts, image, found)
 
 
-def _require_one_grid(volume: Volume, mask: Mask) -> None:
+def _values_in(labels: np.ndarray) -> list[int]:
+    """The labels that occur, without the background."""
+    # In the order of the memory: a volume in Fortran order would be copied in another.
+    return [int(value) for value in np.unique(labels.ravel("K")) if value]
+
+
+def lies_on(mask: Mask, volume: Volume) -> bool:
+    """Whether a mask lies on an image's grid."""
     same = volume.array.shape[1:] == mask.array.shape and (volume.affine is None) == (mask.affine is None)
     if same and volume.affine is not None:
         same = np.allclose(volume.affine, np.asarray(mask.affine), atol=_NEAR_MM)
-    if not same:
+    return bool(same)
+
+
+def _require_one_grid(volume: Volume, mask: Mask) -> None:
+    if not lies_on(mask, volume):
         raise UnsuitableError(
             f"an image on the mask's grid of {mask.array.shape}",
             got=f"one of {volume.array.shape[1:]}"

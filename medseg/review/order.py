@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BROKEN = "broken"  # a case without a readable measurements.json
+BROKEN = "broken"  # a case without a readable record or mask
 _VERDICTS = (BROKEN, "reject", "warn", "pass")
 # The place of a case without a prediction among those that have one; it is never shown. 0.7 is the Dice below
 # which a mask counts as wrong, so a case with a warning comes after those that are predicted to be wrong.
@@ -34,15 +34,16 @@ def expected_error(verdict: str, predicted: Mapping[str, Any], warnings: int) ->
 def lowest_predicted(predicted: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """The lowest predicted Dice over the labels, and the lowest bound of their intervals; None if unknown."""
     entries = [entry for entry in predicted.values() if isinstance(entry, Mapping)]
-    values = [entry["value"] for entry in entries if _is_number(entry.get("value"))]
+    values = [entry["value"] for entry in entries if is_number(entry.get("value"))]
     bounds = [low for entry in entries for low in _low(entry.get("interval"))]
     return min(values, default=None), min(bounds, default=None)
 
 
 def _low(interval: Any) -> list[float]:
     found = isinstance(interval, Sequence) and not isinstance(interval, str) and len(interval) > 0
-    return [interval[0]] if found and _is_number(interval[0]) else []
+    return [interval[0]] if found and is_number(interval[0]) else []
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number; Python counts True as one."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from medseg.console import progress_bar
-from medseg.errors import UsageError
+from medseg.errors import UsageError, error_text
+from medseg.io import Input
 from medseg.io.atomic import atomic_path, require_folder
 from medseg.review import pieces
 from medseg.review.cases import ReviewCase, find_cases, is_case
 from medseg.review.display import display_of
 from medseg.review.entries import entry_of
-from medseg.review.pieces import OVERLAY_PX
+from medseg.review.order import BROKEN
+from medseg.review.pieces import OVERLAY_PX, Piece
+from medseg.sources import source_finder
 
 INDEX, LIST = "index.html", "cases.js"
 DEFAULT = "review"
@@ -53,10 +56,14 @@ def write_review(
     data = target / pieces.FOLDER
     data.mkdir(parents=True, exist_ok=True)
     entries = []
+    source_of = source_finder(images)
     with progress_bar("Review", "cases", total=len(cases)) as advance:
         for case in cases:
-            entries.append(_entry(case, target, data, images))
+            entries.append(_entry(case, target, data, source_of))
             advance()
+    entries.sort(
+        key=lambda entry: entry["verdict"] != BROKEN
+    )  # that a mask is broken is seen when it is read
     _copy_assets(target)
     pieces.write_script(target / LIST, "begin", {"cases": entries})
     kept = {str(entry[key]).split(".")[0].rpartition("/")[2] for entry in entries for key in _FILES}
@@ -77,10 +84,24 @@ def _require_place(target: Path) -> None:
         )
 
 
-def _entry(case: ReviewCase, target: Path, data: Path, images: Sequence[str | Path]) -> dict[str, Any]:
-    """Write the data of a case, and return its entry in the list."""
+def _entry(case: ReviewCase, target: Path, data: Path, source_of: Callable[[Path], Input]) -> dict[str, Any]:
+    """Write the data of a case, and return its entry in the list, whatever is wrong with the case."""
+    try:
+        return _whole_entry(case, target, data, source_of)
+    except OSError:
+        raise  # the page can't be written
+    except Exception as error:
+        logger.warning("%s: %s", case.name, error_text(error))
+        told = f"This case can't be read: {error_text(error)}"
+        broken = ReviewCase(case.name, case.folder, problem=told)
+        return entry_of(broken, Piece(problem=told, broken=True), "", "", (), target)
+
+
+def _whole_entry(
+    case: ReviewCase, target: Path, data: Path, source_of: Callable[[Path], Input]
+) -> dict[str, Any]:
     display = display_of(str(case.record.get("task", "")))
-    piece = pieces.write_piece(case, data, images, display.modality)
+    piece = pieces.write_piece(case, data, source_of, display.modality)
     if piece.problem:
         logger.warning("%s: %s", case.name, piece.problem)
     thumb = pieces.write_thumb(case, data)

@@ -9,23 +9,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import InputError, LabelError, error_text
+from medseg.io import Input, read_mask, read_volume
 from medseg.io.atomic import atomic_path
-from medseg.io.raster import encode_jpeg
-from medseg.io.raster import read as read_picture
-from medseg.reports.picture_overlay import to_display
+from medseg.io.raster import small_jpeg
 from medseg.review.cases import ReviewCase
-from medseg.review.grids import Grid, grid_of
-from medseg.sources import source_of
+from medseg.review.grids import Grid, grid_of, lies_on
 
 FOLDER = "pieces"
 THUMB_PX, OVERLAY_PX = 160, 1600
-_FORMAT = "1"  # of a piece: another number makes all pieces anew
+_FORMAT = "2"  # of a piece: another number makes all pieces anew
 _PART_BYTES = 3 * 2**22  # of an image in one script; a multiple of 3, so that base64 needs no padding inside
 
 
@@ -40,6 +38,8 @@ class Piece:
         found: the labels in the mask, without the background; None if unknown.
         fixed: why the mask can't be edited; empty if it can.
         problem: why there is no image, as a sentence.
+        broken: whether that is because the mask is broken or is another image's.
+        sizes: bytes of each of its scripts, by which one that is not whole is known.
     """
 
     name: str = ""
@@ -48,43 +48,66 @@ class Piece:
     found: list[int] | None = None
     fixed: str = ""
     problem: str = ""
+    broken: bool = False
+    sizes: tuple[int, ...] = ()
 
 
-def write_piece(case: ReviewCase, folder: Path, images: Sequence[str | Path], modality: str | None) -> Piece:
+def write_piece(
+    case: ReviewCase, folder: Path, source_of: Callable[[Path], Input], modality: str | None
+) -> Piece:
     """Write the image and the mask of a case as scripts; what was written of the same data stays.
 
     Args:
         case: any.
         folder: where the scripts are written; it must exist.
-        images: where images are looked for first.
+        source_of: finds the image of a case's folder; see medseg.sources.source_finder.
         modality: the DICOM modality to read; None takes any.
 
     Raises:
         OSError: they can't be written.
     """
     if case.mask is None or not case.record:
-        return Piece(problem=case.problem)
+        return Piece(problem=case.problem, broken=True)
     name = _digest(_FORMAT, case.mask_sha256, str(case.provenance.get("input_sha256")), str(case.labels))
-    written = _written(folder / f"{name}.json")
+    written = _written(folder, name)
     if written is not None:
         return written
     try:
-        grid = grid_of(case, source_of(case.folder, images), modality)
+        mask = read_mask(case.mask, case.labels)
     except (InputError, LabelError, OSError) as error:
+        return Piece(problem=error_text(error), broken=True)
+    try:
+        volume = read_volume(source_of(case.folder), modality)
+    except (InputError, OSError) as error:
         return Piece(problem=error_text(error))
+    try:
+        grid = grid_of(volume, mask, case.mask)
+    except InputError as error:
+        return Piece(problem=error_text(error), broken=not lies_on(mask, volume))
     return _write(name, grid, folder)
 
 
 def _write(name: str, grid: Grid, folder: Path) -> Piece:
     starts = range(0, len(grid.image), _PART_BYTES)
-    for number, start in enumerate(starts, 1):
-        text = base64.b64encode(grid.image[start : start + _PART_BYTES]).decode("ascii")
-        write_script(folder / f"{name}-{number}.js", "part", name, number, text)
-    write_script(folder / f"{name}-0.js", "part", name, 0, grid.facts)
-    piece = Piece(name, grid.facts["kind"], len(starts), grid.found, grid.facts["fixed"])
-    with atomic_path(folder / f"{name}.json") as temporary:  # last: it says that the scripts are whole
-        temporary.write_text(json.dumps(piece.__dict__), encoding="utf-8")
+    parts = (base64.b64encode(grid.image[start : start + _PART_BYTES]).decode("ascii") for start in starts)
+    sizes = []
+    for number, content in enumerate((grid.facts, *parts)):
+        script = script_of("part", name, number, content)
+        _write_quickly(folder / f"{name}-{number}.js", script)
+        sizes.append(len(script))
+    piece = Piece(name, grid.facts["kind"], len(starts), grid.found, grid.facts["fixed"], sizes=tuple(sizes))
+    _write_quickly(folder / f"{name}.json", json.dumps(piece.__dict__).encode())
     return piece
+
+
+def _write_quickly(path: Path, content: bytes) -> None:
+    """Write a file that can be made again: whole or not at all, but not flushed to the disk: that is slow."""
+    temporary = path.with_name(f".{path.name}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_thumb(case: ReviewCase, folder: Path, long_side: int = THUMB_PX) -> str:
@@ -93,9 +116,7 @@ def write_thumb(case: ReviewCase, folder: Path, long_side: int = THUMB_PX) -> st
     try:
         name = f"{_digest(_FORMAT, str(long_side), hashlib.sha256(overlay.read_bytes()).hexdigest())}.jpg"
         if not (folder / name).is_file():
-            small = encode_jpeg(to_display(read_picture(overlay).array), long_side)
-            with atomic_path(folder / name) as temporary:
-                temporary.write_bytes(small)
+            _write_quickly(folder / name, small_jpeg(overlay, long_side))
     except (InputError, OSError):
         return ""
     return name
@@ -107,10 +128,15 @@ def write_script(path: Path, function: str, *arguments: Any) -> None:
     Raises:
         OSError: it can't be written.
     """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(script_of(function, *arguments))
+
+
+def script_of(function: str, *arguments: Any) -> bytes:
+    """A line of JavaScript that calls a function of the page with some values."""
     # U+2028 and U+2029 ended a line of JavaScript before 2019.
     text = ",".join(json.dumps(each, ensure_ascii=True, allow_nan=False) for each in arguments)
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"medsegReview.{function}({text});\n", encoding="utf-8")
+    return f"medsegReview.{function}({text});\n".encode("ascii")
 
 
 def remove_others(folder: Path, names: set[str]) -> None:
@@ -128,8 +154,11 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:_DIGITS]
 
 
-def _written(path: Path) -> Piece | None:
+def _written(folder: Path, name: str) -> Piece | None:
+    """A piece that was written before, if its scripts have their sizes: a power cut may leave empty ones."""
     try:
-        return Piece(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        piece = Piece(**json.loads((folder / f"{name}.json").read_text("utf-8")))
+        sizes = [(folder / f"{name}-{number}.js").stat().st_size for number in range(piece.parts + 1)]
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    return piece if sizes == list(piece.sizes) else None

@@ -161,16 +161,116 @@ def test_measured_as_the_bundle_measures(results, out, tmp_path):
 
 
 @pytest.mark.parametrize(("decision", "verdict"), [("accept", "accepted"), ("reject", "rejected")])
-def test_accepting_and_rejecting_change_the_record_alone(out, tmp_path, decision, verdict):
+def test_accepting_and_rejecting_change_the_record_and_the_page(out, tmp_path, decision, verdict):
     folder = out / "eye"
     before, old = state(out), record_of(folder)
     (done,) = apply_decisions([save(tmp_path / "d.json", {"eye": decide(folder, decision)})], out)
     assert (done.case, done.verdict) == ("eye", verdict)
     after, record = state(out), record_of(folder)
-    assert {name for name in after if after[name] != before.get(name)} == {"eye/measurements.json"}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "eye/measurements.json",
+        "eye/report.html",
+    }
+    page = (folder / "report.html").read_text()
+    assert page.index(f"{verdict.capitalize()} by Reader one") < page.index("<h1>")
     assert record.pop("review")["verdict"] == verdict
     assert record["provenance"].pop("review")[0]["decision"] == decision
     assert record == old
+
+
+def verdicts(out, tmp_path, name, *each):
+    """Apply decisions one after the other, a day apart; what became of the last one."""
+    for day, (decision, edit) in enumerate(each, 1):
+        entry = decide(out / name, decision, edit, comment="<i>apex</i>")
+        file = save(tmp_path / f"{day}.json", {name: entry}, made=f"2026-07-{day:02}T10:00Z")
+        (done,) = apply_decisions([file], out)
+    return done
+
+
+def test_no_dicom_file_of_a_rejected_mask_stands_there_unmarked(out, tmp_path):
+    """They are renamed, have their names again once the mask is accepted, and are none after an edit."""
+    folder, names = out / "series", ("segmentation.dcm", "rtstruct.dcm")
+    before = state(folder)
+    done = verdicts(out, tmp_path, "series", ("reject", None))
+    assert "segmentation.dcm is now segmentation.dcm.rejected" in done.text
+    after = state(folder)
+    for name in names:
+        assert name not in after
+        assert after[f"{name}.rejected"] == before[name]
+    page = (folder / "report.html").read_text()
+    assert "Rejected by Reader one" in page
+    assert "&lt;i&gt;apex" in page
+    verdicts(out, tmp_path, "series", ("reject", None), ("accept", None))
+    after = state(folder)
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    assert set(after) == set(before)
+    page = (folder / "report.html").read_text()
+    assert "Rejected by" not in page
+    assert "Accepted by Reader one" in page
+    edit = encoded(*edited(folder))
+    verdicts(out, tmp_path, "series", ("reject", None), ("accept", None), ("reject", None), ("edit", edit))
+    after = state(folder)
+    assert set(after) == {*before, "segmentation.automatic.nii.gz"}
+    assert not [name for name in names if after[name] == before[name]]
+
+
+def test_a_page_of_another_kind_stays(out, tmp_path):
+    (out / "eye" / "report.html").write_text("<p>mine")
+    assert "report.html is not as medseg writes it" in verdicts(out, tmp_path, "eye", ("reject", None)).text
+    assert (out / "eye" / "report.html").read_text() == "<p>mine"
+
+
+@pytest.mark.parametrize("formats", [["nifti", "dicom-seg", "rtstruct"], None], ids=["noted", "not known"])
+def test_the_first_object_of_an_empty_mask(results, out, tmp_path, formats):
+    """Of an empty mask no SEG is written; of the edited one it is, where it was noted as asked for."""
+    folder, source = out / "series", results / "inputs" / "series"
+    array, affine = edited(folder)
+    empty = encoded(np.zeros_like(array), affine)
+    verdicts(out, tmp_path, "series", ("edit", empty))
+    assert not (folder / "segmentation.dcm").exists()
+    remember(out, "series", source, formats)
+    file = save(
+        tmp_path / "later.json",
+        {"series": decide(folder, "edit", encoded(array, affine))},
+        made="2026-08-01T10:00Z",
+    )
+    (done,) = apply_decisions([file], out)
+    assert (folder / "segmentation.dcm").exists() == (folder / "rtstruct.dcm").exists() == bool(formats)
+    assert ("what was asked for isn't known" in done.text) == (formats is None)
+
+
+@pytest.mark.parametrize("name", ["volume", "eye"])
+def test_a_mirrored_mask_is_applied_with_a_warning(out, tmp_path, caplog, name):
+    folder = out / name
+    array, affine = read(folder)
+    array = array.copy()
+    array[: array.shape[0] // 2][array[: array.shape[0] // 2] == 1] = 0  # what there is lies on one side
+    other = save(tmp_path / "0.json", {name: decide(folder, "edit", encoded(array, affine))})
+    apply_decisions([other], out)
+    caplog.clear()
+    verdicts(out, tmp_path, name, ("reject", None), ("edit", encoded(array[::-1], affine)))
+    record = record_of(folder)
+    (told,) = [text for text in record["warnings"] if "the edited mask" in text]
+    assert record["provenance"]["review"][-1]["warning"] == told
+    assert f"{name}: warning: {told}" in caplog.text
+    assert np.array_equal(read(folder)[0], array[::-1])
+
+
+def test_a_review_from_the_future_does_not_lock_the_case(out, tmp_path):
+    folder = out / "eye"
+    verdicts(out, tmp_path, "eye", ("accept", None))
+    record = record_of(folder)
+    record["provenance"]["review"][0]["date"] = "2999-01-01T00:00:00"
+    (folder / "measurements.json").write_text(json.dumps(record))
+    file = save(tmp_path / "later.json", {"eye": decide(folder, "reject")}, made="2026-08-01T10:00Z")
+    assert apply_decisions([file], out)[0].verdict == "rejected"
+
+
+def test_what_can_be_no_text_is_written_all_the_same(out, tmp_path):
+    """Half of an emoji, which a browser may leave at the end of a comment."""
+    file = save(tmp_path / "d.json", {"eye": decide(out / "eye", "accept", comment="fine \ud83d")})
+    apply_decisions([file], out)
+    assert record_of(out / "eye")["review"]["comment"] == "fine ?"
 
 
 def test_the_same_file_again_changes_nothing(out, tmp_path):
@@ -283,6 +383,13 @@ class TestRefusals:
         file = one(decide(out / "eye", "edit", encoded(*edited(out / "eye"))))
         refused("by --images", file)
         apply_decisions([file], out, [results / "inputs" / "eye.png"])
+
+    @pytest.mark.parametrize("reviews", [[5], [{}], 3, [{"decision": "accept", "date": "x"}]], ids=str)
+    def test_reviews_that_are_damaged(self, out, one, refused, reviews):
+        record = record_of(out / "eye")
+        record["provenance"]["review"] = reviews
+        (out / "eye" / "measurements.json").write_text(json.dumps(record))
+        refused(r"eye \(d\.json\).*provenance\.review is damaged", one(decide(out / "eye", "accept")))
 
     def test_a_mask_of_numbered_objects(self, out, one, refused):
         record = record_of(out / "eye")

@@ -1,6 +1,7 @@
 """Files of decisions: what is read, what is refused, and when reviewers agree."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from review_decisions import save
@@ -45,8 +46,15 @@ def test_a_file_is_read(tmp_path):
         {"cases": []},
         {"reviewer": " "},
         {"made": "yesterday"},
+        {"reviewer": "A" * 201},
+        {"reviewer": "Ada\x1b[2J"},
+        *(
+            {"cases": {"a": entry(seconds=seconds)}}
+            for seconds in (-5, True, "4", float("nan"), float("inf"))
+        ),
+        {"cases": {"a": entry(seconds=10**400)}},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:80],
 )
 def test_what_is_damaged_is_refused(tmp_path, change):
     file = save(tmp_path / "d.json", **({"cases": {}} | change))
@@ -77,6 +85,28 @@ def test_the_last_file_of_one_reviewer_counts(tmp_path):
     early = save(tmp_path / "early.json", {"a": entry("reject")}, made="2026-07-01T10:00:00Z")
     late = save(tmp_path / "late.json", {"a": entry()}, made="2026-07-01T12:30:00+02:00")
     assert agreed([late, early], differ)["a"].decision == "accept"
+
+
+@pytest.mark.parametrize("made", ["9999-12-31T00:00:00Z", None], ids=["far", "an hour"])
+def test_a_time_in_the_future_is_refused(tmp_path, made):
+    """It would stand above every later decision about the case."""
+    made = made or (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    with pytest.raises(UnsuitableError, match=r"made before now; got d\.json from .*Set the clock"):
+        read_decisions(save(tmp_path / "d.json", {"a": entry()}, made=made))
+    almost = (datetime.now(UTC) + timedelta(minutes=2)).isoformat()
+    assert read_decisions(save(tmp_path / "d.json", {"a": entry()}, made=almost))
+
+
+@pytest.mark.parametrize(
+    ("other", "where"),
+    [(entry("reject"), "accept by Ada .*reject by Ada"), (entry(comment="x"), "the comments or the seconds")],
+    ids=["reject", "comment"],
+)
+def test_one_reviewer_who_differs_at_one_time_is_refused(tmp_path, other, where):
+    files = [save(tmp_path / f"{n}.json", {"a": each}, "Ada") for n, each in enumerate((entry(), other))]
+    with pytest.raises(UnsuitableError, match=where):
+        agreed(files, differ)
+    assert agreed([files[0], files[0]], differ)["a"].digests == read_decisions(files[0])[0].digests
 
 
 def test_reviewers_who_agree_are_one(tmp_path):

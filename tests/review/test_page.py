@@ -10,7 +10,7 @@ from PIL import Image
 from review_results import picture_case, volume_case
 
 from medseg.errors import MedsegError, UsageError
-from medseg.io import read_mask, read_volume
+from medseg.io import nifti, read_mask, read_volume
 from medseg.review.cases import find_cases
 from medseg.review.page import write_review
 
@@ -106,7 +106,9 @@ def test_an_image_on_another_grid(results, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"labels": 3}'], ids=["empty", "cut", "list", "no labels"]
+    "content",
+    ["", "{", "[]", '{"labels": 3}', "[" * 100_000, '{"labels": {}, "measurements": {"a": 1e999}}', "NaN"],
+    ids=["empty", "cut", "list", "no labels", "deep", "infinite", "NaN"],
 )
 def test_a_broken_record_is_listed_first_and_not_decided(results, content):
     (results / "scan" / "measurements.json").write_text(content)
@@ -115,6 +117,76 @@ def test_a_broken_record_is_listed_first_and_not_decided(results, content):
     assert cases["scan"]["verdict"] == "broken"
     assert "measurements.json" in cases["scan"]["problem"]
     assert cases["scan"]["mask"] is None
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+BROKEN_MASKS = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": cut,
+    "another grid": lambda path: nifti.write(np.zeros((6, 5, 3), np.uint8), AFFINE, path),
+    "an unknown label": lambda path: nifti.write(np.full((6, 5, 4), 9, np.uint8), AFFINE, path),
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN_MASKS)
+def test_a_broken_mask_is_listed_first_and_not_decided(results, damage):
+    BROKEN_MASKS[damage](results / "scan" / "segmentation.nii.gz")
+    cases = entries(write_review(results))
+    assert list(cases) == ["scan", "breast"]
+    assert cases["scan"]["verdict"] == "broken"
+    assert cases["scan"]["problem"]
+    assert cases["scan"]["mask"] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"provenance": None},
+        {"provenance": "here"},
+        {"quality": [], "warnings": {}, "labels": {"0": "background", "1": 5, "2": {}}},
+        {"quality": {"predicted_dice": {"a": {"value": 1, "interval": {}}}, "novelty": {"percentile": "x"}}},
+        {"quality": {"verdict": {}, "reasons": 5, "predicted_dice": {"a": {"value": float("nan")}}}},
+        {"measurements": [], "review": 3},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_one_odd_record_never_stops_the_page(results, change):
+    record = results / "scan" / "measurements.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | change))
+    assert set(entries(write_review(results))) == {"scan", "breast"}
+
+
+def test_quality_that_was_predicted(results):
+    """The percentile of novelty too; NaN beside it is no strict JSON, so that the case is broken."""
+    quality = {
+        "verdict": "warn",
+        "reasons": [],
+        "predicted_dice": {"lesion": {"value": 0.62, "interval": [0.41, 0.83]}},
+        "novelty": {"distance": 12.0, "percentile": 97.5},
+    }
+    record = results / "breast" / "measurements.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"quality": quality}))
+    cases = entries(write_review(results))
+    assert cases["breast"]["novelty"] == 97.5
+    assert cases["breast"]["predicted"]["labels"] == {"Lesion": {"value": 0.62, "interval": [0.41, 0.83]}}
+    assert cases["scan"]["novelty"] is None
+    quality["predicted_dice"]["lesion"]["value"] = float("nan")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"quality": quality}))
+    assert entries(write_review(results))["breast"]["verdict"] == "broken"
+
+
+def test_a_script_that_is_not_whole_is_made_again(results):
+    """As a power cut may leave it."""
+    page = write_review(results)
+    script = page.parent / "pieces" / f"{entries(page)['scan']['piece']}-1.js"
+    before = script.read_bytes()
+    script.write_bytes(b"")
+    write_review(results)
+    assert script.read_bytes() == before
 
 
 def test_numbers_of_objects_are_not_edited(tmp_path):

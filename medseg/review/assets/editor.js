@@ -453,13 +453,17 @@ class Editor {
   }
 }
 
+// The predicted Dice of each label or why there is none, and how unusual the image is.
 function predictedLines(each) {
-  if (!each.predicted) return [];
-  return Object.entries(each.predicted.labels).map(([name, { value, interval }]) => {
-    const range = Array.isArray(interval) ? ` (90% interval ${interval.map((n) => n.toFixed(2)).join(" to ")})` : "";
+  const lines = Object.entries(each.predicted?.labels ?? {}).map(([name, { value, interval }]) => {
     const text = typeof value === "number" ? value.toFixed(2) : "not known";
-    return element("li", { textContent: `${name}: predicted Dice ${text}${range}` });
+    return `${name}: predicted Dice ${text}${intervalText(interval, " (90% interval ", ")")}`;
   });
+  if (!lines.length && each.unpredicted) lines.push(`No predicted Dice: ${each.unpredicted}`);
+  if (each.novelty !== null) {
+    lines.push(`The image is farther from the training images than ${percentText(each.novelty)} of these are themselves`);
+  }
+  return lines.map((textContent) => element("li", { textContent }));
 }
 
 function factRows(rows) {

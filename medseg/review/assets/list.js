@@ -1,9 +1,17 @@
-// The table of cases: in the order in which they are given, filtered, each row opens its case.
+// The table of cases: in the order in which they are given or another, filtered, each row opens its case.
 "use strict";
 
 const ROWS = 100; // that are made at once: a browser takes seconds to lay out thousands
 const VERDICTS = { broken: "Broken", reject: "Reject", warn: "Warn", pass: "Pass" };
 const DECISION_NAMES = { accept: "Accepted", edit: "Edited", reject: "Rejected" };
+
+// The number by which an order puts a case: the smallest is first, what is not known last. The queue is their own order.
+const ORDERS = {
+  queue: () => 0,
+  dice: (each) => each.predicted?.value ?? Infinity,
+  bound: (each) => each.predicted?.low ?? each.predicted?.value ?? Infinity,
+  novelty: (each) => (each.novelty === null ? Infinity : -each.novelty),
+};
 
 class CaseList {
   constructor(cases, decisions, open) {
@@ -11,31 +19,37 @@ class CaseList {
     this.byName = new Map(cases.map((each) => [each.name, each]));
     this.decisions = decisions;
     this.body = document.getElementById("cases");
-    this.filters = ["text", "verdict", "label", "decision"].map((name) => document.getElementById(`filter-${name}`));
+    this.filters = ["text", "verdict", "dice", "novelty", "label", "decision"].map((name) => document.getElementById(`filter-${name}`));
+    this.order = document.getElementById("order");
     this.openCase = open;
     this.rows = new Map(); // made when they are shown
     this.most = ROWS;
     this.more = document.getElementById("more");
     this.more.addEventListener("click", () => this.#showMore());
     new IntersectionObserver((seen) => seen[0].isIntersecting && this.#showMore()).observe(this.more);
-    document.querySelector("table.cases").classList.toggle("unpredicted", !cases.some((each) => each.predicted));
+    hideUnless("predicted", cases.some((each) => each.predicted));
+    hideUnless("novelty", cases.some((each) => each.novelty !== null));
     this.#fillLabels();
-    for (const filter of this.filters) filter.addEventListener("input", () => this.apply());
+    for (const filter of [...this.filters, this.order]) filter.addEventListener("input", () => this.apply());
     this.apply();
   }
 
   // Finds the cases that the filters leave, in the order of the queue, and shows the first of them.
   apply() {
-    const [text, verdict, label, decision] = this.filters.map((filter) => filter.value);
+    const [text, verdict, dice, novelty, label, decision] = this.filters.map((filter) => filter.value);
     this.shown = this.cases.filter((each) => {
       const decided = this.decisions.get(each.name).decision || "none";
       return (
         (!text || searchable(each, this.decisions.get(each.name)).includes(text.toLowerCase())) &&
         (!verdict || each.verdict === verdict) &&
+        (!dice || diceFits(each, dice)) &&
+        (!novelty || (each.novelty !== null && each.novelty >= Number(novelty))) &&
         (!label || labelFits(each, label)) &&
         (!decision || decided === decision || (decision === "any" && decided !== "none"))
       );
     });
+    this.shown.sort(orderOf(this.order.value));
+    document.getElementById("order-text").hidden = this.order.value !== "queue";
     this.most = ROWS;
     this.#draw();
     const count = this.shown.length;
@@ -99,7 +113,8 @@ class CaseList {
     row.append(
       element("td", { className: "number", textContent: number }),
       picture, name,
-      element("td", { className: "dice", textContent: diceText(each.predicted) }),
+      diceCell(each.predicted),
+      element("td", { className: "novelty if-novelty", textContent: percentText(each.novelty) }),
       verdictCell(each),
       element("td", { className: "concerns", textContent: concerns(each).slice(0, 2).join(" ") || "" }),
       element("td", { className: "decided" }),
@@ -135,10 +150,44 @@ function searchable(each, entry) {
   return [each.name, each.task, ...concerns(each), entry.comment].join("\n").toLowerCase();
 }
 
-function diceText(predicted) {
-  if (!predicted) return "";
-  const low = predicted.low === null ? "" : ` (from ${predicted.low.toFixed(2)})`;
-  return predicted.value.toFixed(2) + low;
+// The label that is predicted to be the worst: [name, {value, interval}].
+function worst(predicted) {
+  return Object.entries(predicted.labels).find(([, one]) => one.value === predicted.value) || ["", {}];
+}
+
+function diceCell(predicted) {
+  const cell = element("td", { className: "dice if-predicted" });
+  if (!predicted) return cell;
+  const [name, { interval }] = worst(predicted);
+  cell.append(predicted.value.toFixed(2) + intervalText(interval, " (", ")"));
+  if (Object.keys(predicted.labels).length > 1) cell.append(element("span", { className: "remark", textContent: name }));
+  return cell;
+}
+
+function intervalText(interval, before, after) {
+  const isKnown = Array.isArray(interval) && interval.length === 2 && interval.every(Number.isFinite);
+  return isKnown ? `${before}${interval.map((n) => n.toFixed(2)).join(" to ")}${after}` : "";
+}
+
+function percentText(percentile) {
+  return percentile === null ? "" : `${Math.floor(percentile)}%`;
+}
+
+function diceFits(each, bound) {
+  return bound === "none" ? !each.predicted : each.predicted !== null && each.predicted.value < Number(bound);
+}
+
+function orderOf(name) {
+  if (name === "name") return (one, other) => one.name.localeCompare(other.name, "en", { numeric: true });
+  const key = ORDERS[name];
+  // Infinity - Infinity is no number; 0 keeps the order of the queue.
+  return (one, other) => key(one) - key(other) || 0;
+}
+
+// What is about a number that no case has is left out of the page.
+function hideUnless(kind, isThere) {
+  document.body.classList.toggle(`no-${kind}`, !isThere);
+  if (!isThere) for (const option of document.querySelectorAll(`option.if-${kind}`)) option.remove();
 }
 
 function element(tag, properties) {
