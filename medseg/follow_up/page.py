@@ -114,7 +114,7 @@ def _object_row(changed: ObjectChange, sources: list[str]) -> dict[str, Any]:
         "earlier": value_text(changed.earlier_size, changed.unit),
         "later": value_text(changed.later_size, changed.unit),
         "change": difference_text(changed.change) if changed.change else "",
-        "limit": limit_text(limit, unit),
+        "limit": limit_text(limit, unit) if changed.change else "",
         "sources": _cited(limit, sources),
         "growth": changed.reason or growth_text(changed.growth),
     }
