@@ -13,6 +13,7 @@ from medseg.testing import BundleTests, check_workflow
 pytestmark = pytest.mark.seconds
 
 TASKS = bundles.tasks()
+WINDOWS = "inferer::inferer::inferer"  # of retinal_vessel
 ROOT = Path(__file__).parents[1]
 
 
@@ -171,9 +172,7 @@ def test_misspelt_key_gets_the_near_one():
     with pytest.raises(UsageError, match="Did you mean threshold"):
         bundles.parse(bundles.open_bundle(task), "inference.yaml", overrides={"treshold": 0.4})
     with pytest.raises(UsageError, match="Did you mean overlap"):
-        bundles.parse(
-            bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::inferer::overlapp": 0.4}
-        )
+        bundles.parse(bundles.open_bundle(task), "inference.yaml", overrides={f"{WINDOWS}::overlapp": 0.4})
 
 
 def test_a_step_can_be_switched_off():
@@ -190,7 +189,7 @@ def test_a_step_can_be_switched_off():
 def test_nested_override_is_taken():
     task = "retinal_vessel"
     parser = bundles.parse(
-        bundles.open_bundle(task), "inference.yaml", overrides={"inferer::inferer::inferer::overlap": 0.125}
+        bundles.open_bundle(task), "inference.yaml", overrides={f"{WINDOWS}::overlap": 0.125}
     )
     assert parser["inferer"]["inferer"]["inferer"]["overlap"] == 0.125
 

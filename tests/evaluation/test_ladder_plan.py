@@ -79,7 +79,7 @@ def test_keys_of_one_method(bundle, chosen, key):
 
 
 def test_keys_apply_to_the_methods_that_have_them(bundle, chosen, weights):
-    """`threshold` is in every inference file, `inferer::inferer::inferer::roi_size` in that of the windows alone."""
+    """`threshold` is in every inference file, the size of windows in that of the windows alone."""
     keys = {"threshold": 0.3, "inferer::inferer::inferer::roi_size": [64, 64]}
     given = {"residual_unet": str(weights)}
     found = plan(bundle, ["green", "residual_unet"], given, {**chosen, **keys})

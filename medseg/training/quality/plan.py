@@ -32,7 +32,8 @@ class Plan:
         checked: `data set/split` of the images that the fit leaves out, on which it is checked; without any,
             the check is by groups that are left out in turn.
         labels: that a predictor is fitted for.
-        without: subjects that are left out, such as those that weights which the networks began with learnt from.
+        without: subjects that are left out, such as those that weights which the networks began with learnt
+            from.
     """
 
     manifests: Sequence[str]
