@@ -52,6 +52,15 @@ GRIDS = {
     "sagittal, flipped": grid([(0, 0.9, 0), (0, 0, -0.8), (2.0, 0, 0)]),
     "oblique": turned((17, -11), AXIAL),
 }
+QUALITY = {
+    "verdict": "pass",
+    "reasons": [],
+    "predicted_dice": {
+        "left_lung": {"value": 0.93, "interval": [0.88, 0.96]},
+        "right_lung": {"value": 0.62, "interval": [0.41, 0.83]},
+    },
+    "novelty": {"distance": 12.0, "percentile": 97.56},
+}
 MARK = (5, 13, 9)  # of a grid of (22, 26, 18)
 
 
@@ -87,7 +96,7 @@ def results(tmp_path_factory):
     values, mask = np.zeros((22, 26, 18), np.int16), np.zeros((22, 26, 18), np.uint8)
     values[MARK], mask[MARK] = 1000, 2
     for name, affine in GRIDS.items():
-        volume_case(out, images, name, values, mask, affine)
+        volume_case(out, images, name, values, mask, affine, quality=QUALITY if name == "coronal" else None)
     picture, labels = np.zeros((40, 60), np.uint8), np.zeros((40, 60), np.uint8)
     picture[11, 47], labels[11, 47] = 255, 1
     odd = ["<img src=x onerror=\"document.title='hacked'\"> & 'quoted'"]
@@ -378,6 +387,23 @@ def test_filters(page):
     page.choose("filter-text", "")
     page.choose("filter-label", "Right lung")
     assert page.text("shown") == "4 of 5 cases"
+    page.choose("filter-dice", "0.7")
+    assert page.text("shown") == "1 of 5 cases"
+    assert "0.62\n0.41 to 0.83\nRight lung\n97% Pass" in page.text("cases")
+    page.choose("filter-dice", "none")
+    assert page.text("shown") == "3 of 5 cases"
+    page.choose("filter-dice", "")
+    page.choose("filter-novelty", "95")
+    assert page.text("shown") == "1 of 5 cases"
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [("dice", "coronal"), ("bound", "coronal"), ("novelty", "coronal"), ("name", "axial")],
+)
+def test_orders(page, order, first):
+    page.choose("order", order)
+    assert page.browser.find_element("css selector", "#cases .name").text == first
 
 
 def test_every_control_has_a_name(page):

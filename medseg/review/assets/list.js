@@ -116,7 +116,7 @@ class CaseList {
       diceCell(each.predicted),
       element("td", { className: "novelty if-novelty", textContent: percentText(each.novelty) }),
       verdictCell(each),
-      element("td", { className: "concerns", textContent: concerns(each).slice(0, 2).join(" ") || "" }),
+      concernsCell(each),
       element("td", { className: "decided" }),
     );
     return row;
@@ -133,6 +133,12 @@ class CaseList {
 function verdictCell(each) {
   const cell = element("td", {});
   cell.append(element("span", { className: "badge", textContent: VERDICTS[each.verdict] || each.verdict }));
+  return cell;
+}
+
+function concernsCell(each) {
+  const cell = element("td", { className: "concerns" });
+  cell.append(element("span", { textContent: concerns(each).slice(0, 2).join(" · ") }));
   return cell;
 }
 
@@ -159,7 +165,9 @@ function diceCell(predicted) {
   const cell = element("td", { className: "dice if-predicted" });
   if (!predicted) return cell;
   const [name, { interval }] = worst(predicted);
-  cell.append(predicted.value.toFixed(2) + intervalText(interval, " (", ")"));
+  cell.append(predicted.value.toFixed(2));
+  const range = intervalText(interval, "", "");
+  if (range) cell.append(element("span", { className: "remark", textContent: range }));
   if (Object.keys(predicted.labels).length > 1) cell.append(element("span", { className: "remark", textContent: name }));
   return cell;
 }
