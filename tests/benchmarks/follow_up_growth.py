@@ -4,8 +4,8 @@
 
 At the second time the chest has another breath (8% longer lungs, less dense), pose, noise, kernel and
 slice thickness (medseg.follow_up.repeatability.scan). Nodules are painted after the breath, so that their
-true volume is known: those that stay, grow, shrink, are new, are gone, merge and split. FOLDER/growth.jsonl notes
-each; the table shows true and found changes. A BASE is phantom or a name of follow_up_retest.SCANS.
+true volume is known: those that stay, grow, shrink, are new, are gone, merge and split. FOLDER/growth.jsonl
+notes each; the table shows true and found changes. A BASE is phantom or a name of follow_up_retest.SCANS.
 """
 
 from __future__ import annotations
