@@ -9,7 +9,7 @@ from medseg.follow_up.repeatability.coefficients import (
     difference,
     limit_of_difference,
     repeatability_coefficient,
-    simultaneous_factor,
+    simultaneous_limits,
 )
 
 
@@ -34,15 +34,25 @@ def test_95_percent_of_new_pairs_stay_within_all_limits():
 
     def pairs(count):
         common = random.standard_t(3, count)  # heavy tails, and measures that go together
-        return {name: common + random.standard_t(3, count) for name in "abc"}
+        return {
+            name: size * (common + random.standard_t(3, count))
+            for name, size in zip("abc", (1, 10, 50), strict=True)
+        }
 
     fit, new = pairs(400), pairs(4000)
     new["c"][:50] = np.nan
-    coefficients = {name: repeatability_coefficient(values) for name, values in fit.items()}
-    factor = simultaneous_factor(fit, coefficients)
-    within = [~(np.abs(new[name]) > factor * coefficients[name]) for name in new]
+    limits = simultaneous_limits(fit)
+    within = [~(np.abs(new[name]) > limits[name]) for name in new]
     assert 0.93 < np.all(within, axis=0).mean() < 0.98
 
 
-def test_few_pairs_give_the_largest_ratio():
-    assert simultaneous_factor({"a": [0.1, -4.0, np.nan]}, {"a": 2.0}) == 2.0
+def test_an_outlier_of_one_measure_does_not_widen_the_others():
+    limits = simultaneous_limits({"a": [1.0] * 99 + [50.0], "b": [1.0, 2.0] * 50})
+    assert limits["b"] == pytest.approx(1.96 * math.sqrt(2.5))
+    assert limits["a"] >= repeatability_coefficient([1.0] * 99 + [50.0])
+
+
+def test_few_pairs_and_missing_measures():
+    limits = simultaneous_limits({"a": [0.1, -4.0, math.nan], "b": [math.nan] * 3}, margin=1.5)
+    assert limits["a"] == pytest.approx(1.5 * 1.96 * math.sqrt(16.01 / 2))
+    assert math.isnan(limits["b"])
