@@ -29,6 +29,9 @@ from medseg.quality.prediction.signals import (
 FORMAT = 1
 FAR = 99.0  # percentile of the distance from which an image is called unlike the training images
 NO_PREDICTOR = "no predictor was fitted for this method"
+LOW = 0.7  # predicted Dice below which it is told what lowered it
+# Signals from 0 to 1 that tell nothing bad where they are high.
+SHARES = ("mirrored", "soft", "peak", "lesion_probability")
 LEAST_LOSS = 0.03  # of Dice: a smaller loss by one signal is not told
 # What a signal that lowers the prediction says; {label} and {value} are put in.
 MEANING = {
@@ -205,7 +208,7 @@ class Fitted:
                     f"the predicted Dice of the {label.replace('_', ' ')} is {value:.2f} ({ends[0]:.2f} to "
                     f"{ends[1]:.2f}): below {least:g} a mask is rejected"
                 )
-            reasons += self._told(label, row, value, ends[0] < least)
+            reasons += self._told(label, row, value) if value < LOW else []
         worst = min(entry["value"] for entry in dice.values())
         return Prediction(dice, new, list(dict.fromkeys(reasons)), worst < least)
 
@@ -214,14 +217,13 @@ class Fitted:
         value, low, high = regression.predict(self.part(label), row[None])[0]
         return row, float(value), (float(low), float(high))
 
-    def _told(self, label: str, row: np.ndarray, value: float, is_low: bool) -> list[str]:
+    def _told(self, label: str, row: np.ndarray, value: float) -> list[str]:
         """What lowered the prediction: signals whose usual value would raise it, the most first."""
-        if not is_low:
-            return []
         names, usual = self.about["names"][label], self.arrays[f"{label}/usual"]
         others = np.repeat(row[None], len(row), axis=0)
         np.fill_diagonal(others, usual)
         losses = regression.predict(self.part(label), others)[:, 0] - value
+        losses[[name in SHARES and row[n] > usual[n] - 0.02 for n, name in enumerate(names)]] = 0
         order = [number for number in np.argsort(-losses)[:3] if losses[number] >= LEAST_LOSS]
         readable = label.replace("_", " ")
         return [MEANING[names[number]].format(label=readable, value=row[number]) for number in order]
