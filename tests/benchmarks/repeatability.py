@@ -9,8 +9,8 @@ shipped weights, and notes in FOLDER/TASK.jsonl what a follow-up would compare; 
 are left out. `limits` makes limits of all pairs, shows how many pairs stay within limits of other subjects'
 pairs, and with --write puts the limits into medseg/follow_up/repeatability.json. `eyes` tries to
 register photographs of two eyes (CHASE_DB1: left against right, and each with the next subject's), which must
-be refused. MEDSEG_DATA names the real data. FOLDER/retest*.jsonl are pairs.jsonl of follow_up_retest.py, whose
-pairs of lungs count too.
+be refused. MEDSEG_DATA names the real data. FOLDER/retest*.jsonl are pairs.jsonl of follow_up_retest.py,
+whose pairs of lungs count too.
 """
 
 from __future__ import annotations
