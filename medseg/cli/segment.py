@@ -144,9 +144,8 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
         earlier = " An earlier result in its folder was left as it was." if is_whole else ""
         print(f"{shown(source)}: {error_text(error)}{earlier}", file=sys.stderr)
         return False
-    said = "rejected" if result.quality["verdict"] == "reject" else "warning"
-    for reason in result.quality["reasons"]:
-        print(f"{shown(source)}: {said}: {reason}", file=sys.stderr)
+    for warning in result.warnings:
+        print(f"{shown(source)}: warning: {warning}", file=sys.stderr)
     print(directory)
     return True
 

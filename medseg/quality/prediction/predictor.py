@@ -53,7 +53,7 @@ MEANING = {
     "implausible": "measurements are implausible",
     "novelty": "the image is unlike the training images",
     "lesion_probability": "it is uncertain whether there is a {label} (probability {value:.2f})",
-    "malignancy": "the picture lies where the network was more often wrong",
+    "malignancy": "the probability of malignancy is one with which the network was more often wrong",
     "fill": "the {label} fills an unusual part of its side of the rib cage",
     "hull": "the {label} has dents that a lung seldom has",
     "balance": "left and right differ in size more than usual",
