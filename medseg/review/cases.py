@@ -46,7 +46,8 @@ class ReviewCase:
         """broken, reject, warn or pass."""
         if not self.record or self.problem:
             return BROKEN
-        return str(self.quality.get("verdict") or ("warn" if self.warnings else "pass"))
+        told = self.quality.get("verdict") or ("warn" if self.warnings else "pass")
+        return told if told in ("reject", "warn", "pass") else "warn"
 
     @property
     def warnings(self) -> list[str]:
