@@ -297,7 +297,8 @@ def limits(task: str, folder: Path) -> dict[str, dict]:
         bound = limit_of_difference(kind, limit[name])
         own = limit_of_difference(kind, repeatability_coefficient(found[name]))
         print(f"| {name} ({kind}) | {own:.3g} | {bound:.3g} | {within[name].mean():.3f} |")
-        source = f"measured on {pairs} pairs of {len({Path(image['image']).name.split('.')[0] for image in images})} real {HOW[task]}"
+        names = {Path(image["image"]).name.split(".")[0] for image in images}  # with and without an ending
+        source = f"measured on {pairs} pairs of {len(names)} real {HOW[task]}"
         entries[name] = {"kind": kind, "limit": float(f"{bound:.3g}"), "source": source, "pairs": pairs}
     lesions = [pair["objects"] for image in images for pair in image["pairs"] if "objects" in pair]
     if lesions and lesions[0][0] is not None:
