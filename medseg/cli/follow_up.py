@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medseg.cli.exits import EXIT_DONE
 from medseg.cli.options import add_method
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from medseg.follow_up.change import Change
     from medseg.follow_up.record import Comparison, FollowUp
+    from medseg.follow_up.times import Segment
+    from medseg.io import Input
+    from medseg.outputs import SegmentationResult
 
 HELP = "one patient through time: what changed, and whether it is more than noise"
 
@@ -39,8 +42,6 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--dates",
-        type=_dates,
-        default=[],
         metavar="A,B",
         help="dates of the studies in the order of the times, such as 2025-01-31,2025-07-02 "
         "(default: those in the DICOM headers)",
@@ -52,7 +53,6 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     import sys
-    from pathlib import Path
 
     from medseg.cli.terminal import strict_json
     from medseg.io.atomic import require_folder
@@ -62,15 +62,21 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--task beside --method", got="--method alone", advice="Add --task.")
 
     from medseg.follow_up.comparison import follow
+    from medseg.follow_up.identity import require_own_folder
     from medseg.follow_up.results import record_of, save
     from medseg.follow_up.times import times_of
 
-    times = times_of(options.times, options.images, options.dates, _segmenter(options))
+    times = times_of(
+        options.times,
+        options.images,
+        _dates(options.dates),
+        options.task,
+        _segment(options),
+        lambda images: require_own_folder(options.output, images),
+    )
     made = times.visits[0].provenance
     found = follow(times, made["task"], made["method"])
     folder = save(found, options.output)
-    for case, result in times.results.items():
-        result.save(Path(options.output, case))
     for warning in [*found.warnings, *(text for each in found.comparisons for text in each.warnings)]:
         print(f"warning: {warning}", file=sys.stderr)
     print(strict_json(record_of(found)) if options.json else _text(found))
@@ -78,13 +84,28 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _segmenter(options: argparse.Namespace) -> Any:
-    """What segments an image; None without --task."""
+def _segment(options: argparse.Namespace) -> Segment | None:
+    """What segments an image and saves the result beside the follow-up; None without --task."""
     if not options.task:
         return None
     from medseg.pipeline import Segmenter
 
-    return Segmenter(options.task, method=options.method)
+    segmenter = Segmenter(options.task, method=options.method)
+
+    def segment(case: str, source: Input) -> SegmentationResult:
+        from pathlib import Path
+
+        from medseg.outputs import require_unreviewed
+        from medseg.sources import remember
+
+        directory = Path(options.output, case)
+        require_unreviewed(directory)  # saving refuses it too, but only after minutes of work
+        result = segmenter(source)
+        result.save(directory)
+        remember(directory.parent, case, source)
+        return result
+
+    return segment
 
 
 def _text(found: FollowUp) -> str:
@@ -136,10 +157,14 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:+.0f}%"
 
 
-def _dates(text: str) -> list[date]:
+def _dates(text: str | None) -> list[date]:
+    if text is None:
+        return []
     try:
-        return [date.fromisoformat(part.strip()) for part in text.split(",") if part.strip()]
+        return [date.fromisoformat(part.strip()) for part in text.split(",")]
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"expected dates such as 2025-01-31,2025-07-02; got {text}"
+        raise UsageError(
+            "dates such as 2025-01-31,2025-07-02 in --dates",
+            got=text or "nothing",
+            advice="Give year, month and day of each study, in the order of the times.",
         ) from error

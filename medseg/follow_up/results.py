@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from medseg import __version__
-from medseg.errors import UsageError
 from medseg.follow_up.change import Change
+from medseg.follow_up.identity import RECORD, digest_of, require_own_folder
 from medseg.follow_up.record import Comparison, FollowUp, ObjectChange, Visit
 from medseg.io import write_mask
 from medseg.io.atomic import atomic_files
@@ -21,30 +21,27 @@ from medseg.io.nifti import write as write_nifti
 from medseg.reports.record import plain
 from medseg.volume import Mask, Volume
 
-RECORD, PAGE = "follow_up.json", "report.html"
+PAGE = "report.html"
 FORMAT, VERSION = "medseg-follow-up", 1
 
 
 def save(follow_up: FollowUp, folder: str | Path) -> Path:
-    """Write follow_up.json, report.html and the maps, all or none; an earlier follow-up is replaced.
+    """Write follow_up.json, report.html and the maps, all or none.
+
+    An earlier follow-up of the same visits is replaced.
 
     Args:
         follow_up: from medseg.follow_up.comparison.follow.
         folder: created if it is missing.
 
     Raises:
-        UsageError: the folder holds a result of `medseg segment`.
+        UsageError: the folder holds a result of `medseg segment`, or the follow-up of other visits.
         OSError: the files can't be written; nothing was.
     """
     from medseg.follow_up.page import write_follow_up_page
 
     folder = Path(folder)
-    if (folder / "measurements.json").exists():
-        raise UsageError(
-            "a folder of its own for the follow-up",
-            got=f"{folder.name}, which holds the result of one image",
-            advice="Name another folder by -o.",
-        )
+    require_own_folder(folder, [visit.image for visit in follow_up.visits])
     with atomic_files(folder, _earlier(folder), last=RECORD) as stage:
         files = _write_maps(follow_up, stage)
         write_follow_up_page(stage / PAGE, follow_up)
@@ -110,6 +107,7 @@ def _visit(visit: Visit) -> dict[str, Any]:
     return {
         "case": visit.case,
         "date": visit.date.isoformat(),
+        "image_sha256": digest_of(visit.image),
         "acquisition": dict(visit.acquisition),
         "warnings": list(visit.warnings),
         "provenance": {key: visit.provenance[key] for key in kept if key in visit.provenance},

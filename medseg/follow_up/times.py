@@ -7,7 +7,9 @@ leaves this module, and no message holds one.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import InputError, UnreadableError, UnsuitableError, UsageError
+from medseg.follow_up.doubts import doubts
 from medseg.follow_up.headers import acquisition_of, differences, require_one_patient, study_date
+from medseg.follow_up.identity import require_different_images, require_possible_date
 from medseg.follow_up.record import Visit
 from medseg.io import Input, case_names, find_inputs, read_mask, read_volume
 from medseg.outputs import SegmentationResult
@@ -35,7 +39,8 @@ ALIKE = {
 }
 
 
-Segment = Callable[[Input], SegmentationResult]
+Segment = Callable[[str, Input], SegmentationResult]
+Ready = Callable[[Sequence[Volume]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +49,10 @@ class Times:
 
     Attributes:
         visits: in the order of their dates.
-        results: case to the result of an image that was segmented for it.
         warnings, notes: sentences.
     """
 
     visits: list[Visit]
-    results: Mapping[str, SegmentationResult]
     warnings: list[str]
     notes: list[str]
 
@@ -68,21 +71,27 @@ def times_of(
     sources: Sequence[str | Path],
     images: Sequence[str | Path] = (),
     dates: Sequence[date] = (),
+    task: str | None = None,
     segment: Segment | None = None,
+    ready: Ready | None = None,
 ) -> Times:
     """Read the visits of one patient.
+
+    All images are read and compared before the first is segmented.
 
     Args:
         sources: folders of results (OUT/<case>), and images or DICOM studies to segment.
         images: where the images of results are looked for; see medseg.sources.source_of.
         dates: of the studies, in the order of the sources; empty to take them from the headers.
-        segment: segments an image; None where all sources are results.
+        task: of the images to segment; None where all sources are results.
+        segment: segments an image, given the name of its case too; None likewise.
+        ready: is called with all images before the first is segmented, and may refuse.
 
     Raises:
-        UsageError: fewer than two times; dates that are missing, of another number, or equal; an image to
-            segment, and no task for it; or results of different tasks, methods, weights or versions, or of a
-            mode other than semantic.
-        UnreadableError: a folder without a result, or a file that can't be read.
+        UsageError: fewer than two times; one image twice; dates that are missing, impossible, of another
+            number, or equal; an image to segment, and no task for it; or results of different tasks, methods,
+            weights or versions, or of a mode other than semantic.
+        UnreadableError: a folder without a result, or a file that is missing or can't be read.
         UnsuitableError: images of two patients or of two sides; an image that is gone or has changed; or a
             mask on another grid.
     """
@@ -100,22 +109,51 @@ def times_of(
         )
     found = _named([_time(source) for source in sources])
     _require_alike(found, images)
-    results: dict[str, SegmentationResult] = {}
-    visits = []
-    for number, each in enumerate(found):
-        given = dates[number] if dates else None
-        visits.append(_visit(each, images, given, segment, results))
+    read = [_image(each, images, task) for each in found]
+    days = _days([each.case for each in found], read, dates)
+    warnings = require_one_patient([image.headers for image in read])
+    if ready is not None:
+        ready(read)
+    visits, doubted = [], []
+    for each, image, day in zip(found, read, days, strict=True):
+        visit, quality = _visit(each, image, day, segment)
+        visits.append(visit)
+        doubted += doubts(each.case, quality, visit.provenance)
     _require_one_origin(visits, images, found)
-    warnings = require_one_patient([visit.image.headers for visit in visits])
-    ordered = _ordered(visits)
+    ordered = sorted(visits, key=lambda visit: visit.date)
     notes = [] if ordered == visits else ["the visits were put in the order of their dates"]
-    return Times(ordered, results, [*warnings, *differences(ordered)], notes)
+    return Times(ordered, [*doubted, *warnings, *differences(ordered)], notes)
+
+
+def _days(cases: Sequence[str], images: Sequence[Volume], given: Sequence[date]) -> list[date]:
+    """The date of each study; one image twice, impossible dates and equal ones are refused."""
+    require_different_images(cases, images)
+    days = list(given) or [study_date(image.headers, case) for image, case in zip(images, cases, strict=True)]
+    for day, case in zip(days, cases, strict=True):
+        require_possible_date(day, case)
+    ordered = sorted(zip(days, cases, strict=True))
+    for (day, case), (next_day, next_case) in pairwise(ordered):
+        if day == next_day:
+            raise UsageError(
+                "studies of different dates",
+                got=f"{case} and {next_case}, both of {day.isoformat()}",
+                advice="If the headers are wrong, give the dates by --dates.",
+            )
+    return days
 
 
 def _time(source: str | Path) -> _Time:
     path = Path(source)
     if (path / RECORD).is_file():
         return _Time(path.resolve().name, path, path, _record(path))
+    if not os.path.lexists(path) and not glob.has_magic(str(source)):
+        raise UnreadableError(
+            "results, images or studies that exist", got=f"no {source}", advice="Check the path."
+        )
+    if any((path / name).is_file() for name in MASKS):
+        raise UnreadableError(
+            f"a result with {RECORD}", got=f"{path.name} without one", advice="Segment the image anew."
+        )
     inner = sorted(each.parent.name for each in path.glob(f"*/{RECORD}")) if path.is_dir() else []
     if inner:
         raise UsageError(
@@ -136,14 +174,22 @@ def _time(source: str | Path) -> _Time:
 def _record(folder: Path) -> Mapping[str, Any]:
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         record = None
-    wanted = ("task", "labels", "measurements", "provenance")
-    if not isinstance(record, dict) or any(key not in record for key in wanted):
+    if not _is_whole(record):
         raise UnreadableError(
             f"a whole {RECORD}", got=f"a damaged one in {folder.name}", advice="Segment the image anew."
         )
-    return record
+    whole: Mapping[str, Any] = record
+    return whole
+
+
+def _is_whole(record: Any) -> bool:
+    if not isinstance(record, dict) or not isinstance(record.get("task"), str):
+        return False
+    if not all(isinstance(record.get(key), dict) for key in ("labels", "measurements", "provenance")):
+        return False
+    return all(value.isdecimal() and isinstance(name, str) for value, name in record["labels"].items())
 
 
 def _named(found: Sequence[_Time]) -> list[_Time]:
@@ -173,7 +219,7 @@ def _require_alike(found: Sequence[_Time], images: Sequence[str | Path]) -> None
         if other != first:
             raise UsageError(
                 f"results that agree in {noun}",
-                got=f"{_short(first)} and {_short(other)}",
+                got=f"{_short(key, first)} and {_short(key, other)}",
                 advice=_anew(found, images) if key != "task" else "Compare results of one task.",
             )
 
@@ -191,66 +237,35 @@ def _anew(found: Sequence[_Time], images: Sequence[str | Path]) -> str:
     return f"Segment all anew: medseg follow-up {' '.join(names)} --task {task} -o OUT."
 
 
-def _short(value: Any) -> str:
-    """A value for a message; of a digest the start."""
+def _short(key: str, value: Any) -> str:
+    """A value of provenance for a message; of digests the start."""
     values = value if isinstance(value, list) else [value]
-    return ", ".join("none" if each is None else str(each)[:12] for each in values[:3])
+    most = 12 if key == "weights_sha256" else None
+    return ", ".join("none" if each is None else str(each)[:most] for each in values[:3])
 
 
-def _visit(
-    time: _Time,
-    images: Sequence[str | Path],
-    given: date | None,
-    segment: Segment | None,
-    results: dict[str, SegmentationResult],
-) -> Visit:
-    if time.folder is not None:
-        visit = _saved(time, time.folder, images)
-    else:
-        visit, results[time.case] = _segmented(time, segment)
-    return dataclasses.replace(visit, date=given or study_date(visit.image.headers, time.case))
-
-
-def _saved(time: _Time, folder: Path, images: Sequence[str | Path]) -> Visit:
-    """The visit of a result folder."""
-    record = time.record or {}
-    labels = {int(value): name for value, name in record["labels"].items()}
-    path = next((folder / name for name in MASKS if (folder / name).is_file()), None)
-    if path is None:
-        raise UnreadableError(
-            f"a mask: {' or '.join(MASKS)}",
-            got=f"none in {folder.name}",
-            advice="Segment the image anew, with the usual formats.",
-        )
-    mask = read_mask(path, labels)
-    image = read_volume(source_of(folder, images), modality_of(record["task"]))
-    _require_one_grid(mask, image, time.case)
-    spacing = mask.pixel_spacing_mm or image.pixel_spacing_mm
-    mask = dataclasses.replace(mask, affine=image.affine, pixel_spacing_mm=spacing, headers=image.headers)
-    return Visit(
-        time.case,
-        date.min,
-        mask,
-        image,
-        record["measurements"],
-        record["provenance"],
-        acquisition=acquisition_of(image),
-        warnings=record.get("warnings", []),
-    )
-
-
-def _segmented(time: _Time, segment: Segment | None) -> tuple[Visit, SegmentationResult]:
-    if segment is None:
+def _image(time: _Time, images: Sequence[str | Path], task: str | None) -> Volume:
+    if time.folder is not None and time.record is not None:
+        return read_volume(source_of(time.folder, images), modality_of(time.record["task"]))
+    if task is None:
         raise UsageError(
             "a task to segment images with",
             got=f"{time.case}, an image, and no --task",
             advice="Add --task, such as --task lung_ct, or name the folders of results.",
         )
-    result = segment(time.source)
-    image = read_volume(time.source, modality_of(result.provenance["task"]))
+    return read_volume(time.source, modality_of(task))
+
+
+def _visit(time: _Time, image: Volume, day: date, segment: Segment | None) -> tuple[Visit, Any]:
+    """A visit, and what was judged of its mask's quality."""
+    if time.folder is not None and time.record is not None:
+        return _saved(time, time.folder, time.record, image, day), time.record.get("quality")
+    if segment is None:
+        raise TypeError("an image to segment needs `segment`")
+    result = segment(time.case, time.source)
     visit = Visit(
         time.case,
-        date.min,
+        day,
         result.mask,
         image,
         result.measurements,
@@ -260,7 +275,33 @@ def _segmented(time: _Time, segment: Segment | None) -> tuple[Visit, Segmentatio
         acquisition_of(image),
         result.warnings,
     )
-    return visit, result
+    return visit, result.quality
+
+
+def _saved(time: _Time, folder: Path, record: Mapping[str, Any], image: Volume, day: date) -> Visit:
+    """The visit of a result folder."""
+    labels = {int(value): name for value, name in record["labels"].items()}
+    path = next((folder / name for name in MASKS if (folder / name).is_file()), None)
+    if path is None:
+        raise UnreadableError(
+            f"a mask: {' or '.join(MASKS)}",
+            got=f"none in {folder.name}",
+            advice="Segment the image anew, with the usual formats.",
+        )
+    mask = read_mask(path, labels)
+    _require_one_grid(mask, image, time.case)
+    spacing = mask.pixel_spacing_mm or image.pixel_spacing_mm
+    mask = dataclasses.replace(mask, affine=image.affine, pixel_spacing_mm=spacing, headers=image.headers)
+    return Visit(
+        time.case,
+        day,
+        mask,
+        image,
+        record["measurements"],
+        record["provenance"],
+        acquisition=acquisition_of(image),
+        warnings=record.get("warnings", []),
+    )
 
 
 def _require_one_grid(mask: Mask, image: Volume, case: str) -> None:
@@ -296,7 +337,7 @@ def _require_one_origin(
         if any(each.get(key) != made[0].get(key) for each in made):
             raise UsageError(
                 f"visits that agree in {noun}",
-                got=f"{_short(made[0].get(key))} and {_short(other)}",
+                got=f"{_short(key, made[0].get(key))} and {_short(key, other)}",
                 advice=_anew(found, images),
             )
     if len({visit.mask.affine is None for visit in visits}) > 1:
@@ -305,19 +346,6 @@ def _require_one_origin(
             got="a picture and a volume",
             advice="Compare images of one modality and one part of the body.",
         )
-
-
-def _ordered(visits: Sequence[Visit]) -> list[Visit]:
-    """By date; refused where two are equal."""
-    ordered = sorted(visits, key=lambda visit: visit.date)
-    for first, second in pairwise(ordered):
-        if first.date == second.date:
-            raise UsageError(
-                "studies of different dates",
-                got=f"{first.case} and {second.case}, both of {first.date.isoformat()}",
-                advice="If the headers are wrong, give the dates by --dates.",
-            )
-    return ordered
 
 
 def modality_of(task: str) -> str | None:

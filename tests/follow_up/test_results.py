@@ -17,7 +17,7 @@ VISITS = [visit(day, f"case-{day}", noise_hu=0) for day in ("2025-01-31", "2025-
 LIMIT = Limit("relative", 0.25, "a test")
 
 
-def follow_up(**changed):
+def follow_up(visits=VISITS, **changed):
     grey = np.zeros((40, 40, 3), np.uint8)
     image = VISITS[1].image
     grown = change_of("dense_region_volume_ml", "ml", 1.0, 2.0, LIMIT)
@@ -29,7 +29,7 @@ def follow_up(**changed):
         {"density_change_hu": Volume(image.array - image.array.min(), image.affine)},
         ["a warning <of & one>"],
     )
-    return FollowUp("lung_ct", VISITS, changed.get("comparisons", [comparison]), (), ["whose?"], [])
+    return FollowUp("lung_ct", visits, changed.get("comparisons", [comparison]), (), ["whose?"], [])
 
 
 def test_record_page_and_map(tmp_path):
@@ -69,3 +69,11 @@ def test_a_result_of_one_image_is_not_written_over(tmp_path):
     with pytest.raises(UsageError, match="a folder of its own"):
         save(follow_up(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["measurements.json"]
+
+
+def test_the_follow_up_of_other_visits_is_not_written_over(tmp_path):
+    save(follow_up(), tmp_path)
+    before = (tmp_path / "follow_up.json").read_bytes()
+    with pytest.raises(UsageError, match="the follow-up of other visits"):
+        save(follow_up([VISITS[0], visit("2025-07-02", seed=4)]), tmp_path)
+    assert (tmp_path / "follow_up.json").read_bytes() == before

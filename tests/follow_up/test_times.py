@@ -1,5 +1,6 @@
 """Visits that are read, and those that are refused."""
 
+import json
 from datetime import date
 
 import pytest
@@ -99,8 +100,34 @@ def test_a_mask_of_another_grid_is_refused(folders, tmp_path):
         times_of([folder, folders[1]], dates=DATES)
 
 
-def test_a_damaged_record_is_refused(folders, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "a damaged one in third"),
+        ('{"task": "lung_ct", "labels": {"x": 1}, "measurements": {}, "provenance": {}}', "a damaged one"),
+        (None, "third without one"),
+    ],
+    ids=["cut", "labels", "gone"],
+)
+def test_a_damaged_record_is_refused(folders, tmp_path, text, named):
     folder = result_folder(tmp_path, "third")
-    (folder / "measurements.json").write_text("{")
-    with pytest.raises(UnreadableError, match="damaged"):
+    path = folder / "measurements.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(UnreadableError, match=named):
         times_of([folder, folders[1]], dates=DATES)
+
+
+def test_names_are_not_cut_in_messages(folders, tmp_path):
+    other = result_folder(tmp_path, "other", {"method": "a_method_of_a_long_name"})
+    with pytest.raises(UsageError, match="got classical and a_method_of_a_long_name"):
+        times_of([folders[0], other], dates=DATES)
+
+
+def test_a_rejected_mask_is_warned_of(folders, tmp_path):
+    folder = result_folder(tmp_path, "third", seed=7)
+    path = folder / "measurements.json"
+    record = json.loads(path.read_text())
+    record["quality"] = {"verdict": "reject", "reasons": ["too small"]}
+    path.write_text(json.dumps(record))
+    found = times_of([folder, folders[1]], dates=DATES)
+    assert found.warnings[0].startswith("third: the mask was rejected by its quality check (too small)")
