@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
@@ -39,7 +40,7 @@ def write_review(
     Args:
         out: the folder that holds the folders of the cases.
         images: files, folders or patterns where images are looked for first, for data that has moved.
-        page: its folder; None for `review` in `out`.
+        page: its folder; None for `review` in `out`, or `review-page` if `review` is a case.
 
     Returns:
         The path of index.html.
@@ -50,11 +51,12 @@ def write_review(
         OSError: a file can't be written.
     """
     out = Path(out)
-    target = Path(page) if page is not None else out / DEFAULT
     cases = find_cases(out)
+    target = Path(page) if page is not None else _default_place(out, cases)
     _require_place(target)
     data = target / pieces.FOLDER
-    data.mkdir(parents=True, exist_ok=True)
+    _begin(target)
+    data.mkdir(exist_ok=True)
     entries = []
     source_of = source_finder(images)
     with progress_bar("Review", "cases", total=len(cases)) as advance:
@@ -64,8 +66,8 @@ def write_review(
     entries.sort(
         key=lambda entry: entry["verdict"] != BROKEN
     )  # that a mask is broken is seen when it is read
-    _copy_assets(target)
     pieces.write_script(target / LIST, "begin", {"cases": entries})
+    _copy_assets(target)
     kept = {str(entry[key]).split(".")[0].rpartition("/")[2] for entry in entries for key in _FILES}
     pieces.remove_others(data, kept)
     return target / INDEX
@@ -74,14 +76,37 @@ def write_review(
 _FILES = ("piece", "thumb", "overlay")
 
 
+def _default_place(out: Path, cases: Sequence[ReviewCase]) -> Path:
+    """`review` in the folder of results, unless that is a case or holds some: of a picture review.jpg."""
+    place = out / DEFAULT
+    is_taken = any(place in (case.folder, case.folder.parent) for case in cases)
+    return out / f"{DEFAULT}-page" if is_taken else place
+
+
 def _require_place(target: Path) -> None:
     require_folder(target)
-    if is_case(target) or (target.is_dir() and any(target.iterdir()) and not (target / LIST).is_file()):
+    others = [path for path in target.iterdir() if not _is_left_over(path)] if target.is_dir() else []
+    if is_case(target) or (others and not (target / LIST).is_file()):
         raise UsageError(
             "a new or empty folder, or an earlier page, to write the page to",
-            got=f"{target} with other files",
+            got=f"{target}, which is a case" if is_case(target) else f"{target} with other files",
             advice="Name another folder by -o.",
         )
+
+
+def _begin(target: Path) -> None:
+    """Write the list first, by which a page is known that was stopped before it was whole."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in target.iterdir():
+        if _is_left_over(path):
+            path.unlink(missing_ok=True)
+    if not (target / LIST).is_file():
+        pieces.write_script(target / LIST, "begin", {"cases": []})
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a killed process left this file: it was about to be renamed (see medseg.io.atomic)."""
+    return re.fullmatch(r"\.[0-9a-f]{8}\..+\.(js|html|css|txt)", path.name) is not None and path.is_file()
 
 
 def _entry(case: ReviewCase, target: Path, data: Path, source_of: Callable[[Path], Input]) -> dict[str, Any]:

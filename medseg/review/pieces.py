@@ -142,8 +142,10 @@ def script_of(function: str, *arguments: Any) -> bytes:
 def remove_others(folder: Path, names: set[str]) -> None:
     """Remove pieces and pictures that the page no longer shows; `names` are those that it does."""
     for path in folder.iterdir():
-        is_ours = path.suffix in (".js", ".json", ".jpg") and len(path.stem.split("-")[0]) == _DIGITS
-        if is_ours and path.name.split(".")[0].split("-")[0] not in names:
+        digest = path.name.removeprefix(".").split(".")[0].split("-")[0]
+        is_ours = path.suffix in (".js", ".json", ".jpg") and len(digest) == _DIGITS
+        # A hidden one was about to be renamed when its process was killed.
+        if is_ours and (path.name.startswith(".") or digest not in names):
             path.unlink(missing_ok=True)
 
 

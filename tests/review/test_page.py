@@ -230,7 +230,7 @@ def test_nothing_is_overwritten(results, tmp_path):
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="a new or empty folder, or an earlier page"):
         write_review(results, page=tmp_path / "other")
-    with pytest.raises(UsageError, match="a new or empty folder, or an earlier page"):
+    with pytest.raises(UsageError, match=r"got .*scan, which is a case"):
         write_review(results, page=results / "scan")
     with pytest.raises(MedsegError, match="which is a file"):
         write_review(results, page=tmp_path / "other" / "thesis.txt")
@@ -241,3 +241,38 @@ def test_a_folder_without_cases(results, tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"a folder (with results|that holds the folders of cases)"):
         write_review(tmp_path / name)
+
+
+def test_a_page_that_was_stopped_is_written_on(results, tmp_path, monkeypatch):
+    """As kill -9 leaves it: the first pieces, and files that were to be renamed."""
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    page = tmp_path / "page"
+    with monkeypatch.context() as patch:
+        patch.setattr("medseg.review.pieces.write_thumb", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_review(results, page=page)
+    assert not (page / "index.html").exists()
+    (piece,) = (page / "pieces").glob("*.json")
+    for left in (page / ".0123abcd.cases.js", page / "pieces" / f".{piece.name}"):
+        left.write_text("")
+    assert set(entries(write_review(results, page=page))) == {"scan", "breast"}
+    assert not list(page.rglob(".*"))
+
+
+def test_a_page_that_was_stopped_at_its_first_file_is_written_on(results, tmp_path):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / ".0123abcd.cases.js").write_text("")
+    assert write_review(results, page=tmp_path / "page").is_file()
+
+
+@pytest.mark.parametrize("name", ["review", "review/inner"])
+def test_a_case_has_the_name_of_the_page(results, name):
+    (results / name).parent.mkdir(exist_ok=True)
+    (results / "breast").rename(results / name)
+    page = write_review(results)
+    assert page == results / "review-page" / "index.html"
+    assert set(entries(page)) == {"scan", name}
+    assert write_review(results) == page
