@@ -31,6 +31,7 @@ from medseg.reports.record import VERDICTS, review_of
 from medseg.review.cases import ReviewCase, find_cases
 from medseg.review.changes import change_of, odd_change
 from medseg.review.decisions import ACCEPT, EDIT, Decision, agreed, date_of, is_future, reviews_of
+from medseg.review.leftovers import alone_in, clear_leftovers
 from medseg.review.measuring import measured, read_labels, require_measurable, require_same_grid
 from medseg.review.verdicts import put_away, replace_put_away, write_verdict
 from medseg.sources import formats_asked_for, source_finder
@@ -88,8 +89,19 @@ def apply_decisions(
             was written; or, where the message says so, the other cases were.
         OSError: a result can't be written; the case is as it was.
     """
-    cases = {case.name: case for case in find_cases(Path(out))}
     source_of = source_finder(images)
+    out = Path(out)
+    if not out.is_dir():
+        find_cases(out)  # says what is expected
+    with alone_in(out):
+        clear_leftovers(out)
+        return _apply(files, find_cases(out), source_of)
+
+
+def _apply(
+    files: Sequence[str | Path], found: Sequence[ReviewCase], source_of: Callable[[Path], Input]
+) -> list[Applied]:
+    cases = {case.name: case for case in found}
     decisions = agreed(files, lambda one, other: _where_they_differ(cases.get(one.case), one, other))
     ordered = [decisions[name] for name in sorted(decisions)]
     checked, faults = _each(ordered, lambda decision: _checked(decision, cases, source_of))
