@@ -17,6 +17,7 @@ import numpy as np
 from medseg import __version__
 from medseg.bundle import (
     built_from,
+    changed_settings,
     inference_files,
     is_monai_command,
     open_bundle,
@@ -31,7 +32,7 @@ from medseg.bundle import (
 from medseg.case import NOTE, WARNING, Case
 from medseg.deferred import import_monai
 from medseg.errors import BundleError, UnsuitableError, error_text
-from medseg.io import Input, case_name
+from medseg.io import Input, case_name, shown
 from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
 from medseg.quality.prediction import DicePredictor, judged
@@ -140,6 +141,7 @@ class Segmenter:
             self._postprocessing = parser.get_parsed_content("postprocessing")
             self._build_result = parser.get_parsed_content("result")
         self.weights_sha256 = self._build_result.weights_sha256
+        self._build_result.settings = changed_settings(overrides or {})
 
     def __call__(
         self,
@@ -234,6 +236,7 @@ class ResultBuilder:
         self.rules = ModeRules(self.labels, instances, panoptic)
         self.measure, self.tissues = measure, tissues
         self.plausible, self.quality = plausible, quality
+        self.settings: dict[str, Any] = {}  # what a user has changed
         self.method = read_method(self.bundle, method)
 
     def case(self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
@@ -290,7 +293,7 @@ class ResultBuilder:
         )
 
     def _quality(self, odd: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:
-        about = (self.method.name, self.weights_sha256)
+        about = (self.method.name, self.weights_sha256, self.settings)
         return judged(judge(odd), self.quality, about, case, measurements, self.plausible)
 
     def _provenance(self, source: str, image: np.ndarray) -> dict[str, Any]:
@@ -300,6 +303,7 @@ class ResultBuilder:
             "method": self.method.name,
             "algorithm_family": self.method.algorithm_family,
             "weights_sha256": self.weights_sha256,
+            **({"settings": self.settings} if self.settings else {}),
             "input": case_name(source),
             "input_sha256": sha256(source) if os.path.isfile(source) else _sha256_of_voxels(image),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -393,8 +397,3 @@ def run_each(evaluator: Any, items: Sequence[Mapping[str, Any]]) -> None:
             got=f"{rejected} of {len(items)} that can't be",
             advice="See the log for the reason of each.",
         )
-
-
-def shown(source: Input) -> str:
-    """An input as text for the user."""
-    return f"{len(source)} files in {source[0].parent}" if isinstance(source, tuple) else str(source)

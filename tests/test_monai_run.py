@@ -10,7 +10,7 @@ from medseg.bundle import find
 pytestmark = pytest.mark.seconds
 
 CONFIG = find("retinal_vessel") / "configs" / "inference.yaml"
-FAST = ["--field_diameter_px", "160", "--inferer#inferer#roi_size", "[160, 160]"]
+FAST = ["--field_diameter_px", "160", "--inferer#inferer#inferer#roi_size", "[160, 160]"]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_good_ones_among_bad_ones(run, tmp_path):
     assert "2 of 5 rejected" in done.stdout + done.stderr
     for name in ("b.png", "d.png"):
         assert f"{name}, which is in no known format" in done.stdout + done.stderr
-    assert sorted(path.name for path in (tmp_path / "2024").iterdir()) == ["a", "c", "e"]
+    assert sorted(path.name for path in (tmp_path / "2024").iterdir()) == ["a", "c", "e", "sources.jsonl"]
     assert saved(done) == ["2024/a", "2024/c", "2024/e"]  # once each
     for name in ("a", "c", "e"):
         assert (tmp_path / "2024" / name / "measurements.json").is_file()

@@ -41,7 +41,7 @@ def test_photographs(tmp_path):
     sources = [tmp_path / f"{seed}.png" for seed in (1, 2)]
     for seed, source in enumerate(sources):
         Image.fromarray(phantoms.fundus(240 + 20 * seed, seed)[0]).save(source)
-    small = {"field_diameter_px": 208, "inferer::inferer::roi_size": [128, 128]}
+    small = {"field_diameter_px": 208, "inferer::inferer::inferer::roi_size": [128, 128]}
     assert_alike(medseg.Segmenter("retinal_vessel", "cpu", small), sources)
 
 
@@ -59,7 +59,7 @@ def test_scans(chest_phantom, tmp_path, monkeypatch, backend):
         "network": "$accelerate(@network_def, [1, 1, 16, 16, 16], @backend, @device)",
         "backend": backend,
         "spacing_mm": 6.0,
-        "inferer::inferer::roi_size": [32, 32, 32],
+        "inferer::inferer::inferer::roi_size": [32, 32, 32],
     }
     assert_alike(medseg.Segmenter("lung_ct", "cpu", overrides, "residual_unet"), sources)
 

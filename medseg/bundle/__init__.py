@@ -15,6 +15,7 @@ from medseg.bundle.files import Bundle, find, open_bundle, shipped_root, tasks
 from medseg.bundle.lineage import Lineage, lineage_of, lineage_of_items, write_lineage
 from medseg.bundle.methods import (
     Method,
+    changed_settings,
     inference_files,
     method_names,
     read_method,
@@ -32,6 +33,7 @@ __all__ = [
     "Method",
     "built_from",
     "changed_configuration",
+    "changed_settings",
     "check_arguments",
     "check_key",
     "configuration",

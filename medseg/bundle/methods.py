@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,15 @@ def weights_overrides(method: Method, weights: str | Path | None, fold: int | No
     return {**own, "weights_fold": fold}
 
 
+def changed_settings(overrides: Mapping[str, Any]) -> dict[str, str]:
+    """What a user has changed that may change the mask, as text, in the order of the keys.
+
+    Device and backend do not, and weights have a digest of their own.
+    """
+    return {key: str(overrides[key]) for key in sorted(overrides) if key not in _NO_SETTINGS}
+
+
+_NO_SETTINGS = ("device", "backend", "weights", "weights_sha256", "weights_fold")
 _TRAINING = ".train.yaml"
 
 

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     import_monai()
     inputs = _inputs(options.input)
     reports = [inspect(source, options.task, options.modality) for source in inputs]
-    from medseg.pipeline import shown
+    from medseg.io import shown
 
     if options.json:
         pairs = zip(inputs, reports, strict=True)

@@ -127,8 +127,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: argparse.Namespace) -> bool:
     """Segment and save one case, and say how it went; whether there is a result."""
+    from medseg.io import shown
     from medseg.outputs import require_unreviewed
-    from medseg.pipeline import shown
     from medseg.sources import remember
 
     spacing = (options.pixel_spacing_mm,) * 2 if options.pixel_spacing_mm else None

@@ -189,11 +189,17 @@ def _case(name: str, content: Mapping[str, Any]) -> CaseRecord:
     )
 
 
+def _settings(origin: Mapping[str, Any]) -> str:
+    """What was changed by --set, as text."""
+    found = origin.get("settings")
+    return ", ".join(f"{key}={found[key]}" for key in sorted(found)) if isinstance(found, Mapping) else ""
+
+
 def _kind(content: Mapping[str, Any], origin: Mapping[str, Any]) -> Kind:
     weights = origin.get("weights_sha256") or ()
     return Kind(
         str(content["task"]),
-        str(origin.get("method") or ""),
+        " with ".join(filter(None, [str(origin.get("method") or ""), _settings(origin)])),
         str(origin.get("mode") or ""),
         str(origin.get("bundle_version") or ""),
         (weights,) if isinstance(weights, str) else tuple(map(str, weights)),

@@ -36,6 +36,7 @@ ALIKE = {
     "method": "the method",
     "weights_sha256": "the weights",
     "bundle_version": "the version of the bundle",
+    "settings": "the settings that were changed by --set",
 }
 
 

@@ -9,6 +9,7 @@ Babenko and Lempitsky, ICCV 2015.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from medseg.errors import UsageError
 
 
 class DeepestFeatures:
-    """Collects the deepest features of a network while something else calls it.
+    """Collects the deepest features of a network while something else calls it, for each thread by itself.
 
     In each call of the network the deepest features are the output of the last of its modules that works on
     the coarsest grid. That holds for any network that goes down and up again, such as MONAI's UNet and the
@@ -36,16 +37,19 @@ class DeepestFeatures:
     def __init__(self, network: torch.nn.Module) -> None:
         members = network.members if isinstance(network, Ensemble) else [network]
         self._members = [_Member(member) for member in members]
+        for member in self._members:
+            member.attach()
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Collect while the block runs, and forget what was collected before."""
-        hooks = [hook for member in self._members for hook in member.attach()]
+        for member in self._members:
+            member.begin()
         try:
             yield
         finally:
-            for hook in hooks:
-                hook.remove()
+            for member in self._members:
+                member.end()
 
     def pooled(self) -> np.ndarray:
         """Mean, then standard deviation, of each channel over all positions of all calls; (2 x channels,)
@@ -59,20 +63,31 @@ class DeepestFeatures:
         return np.concatenate([member.pooled() for member in self._members]).astype(np.float32)
 
 
-class _Member:
-    """One network, and the running sums of its deepest features."""
+class _Member(threading.local):
+    """One network, and the running sums of its deepest features in the calling thread.
+
+    Hooks stay on the network: another thread may be calling it when one begins or ends to collect.
+    """
+
+    is_collecting = False
 
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
         self._forget()
 
-    def attach(self) -> list[Any]:
+    def attach(self) -> None:
+        """Once for all threads."""
+        for module in self.network.modules():
+            if module is not self.network:
+                module.register_forward_hook(self._seen)
+        self.network.register_forward_hook(self._called)
+
+    def begin(self) -> None:
         self._forget()
-        inside = [module for module in self.network.modules() if module is not self.network]
-        return [
-            *(module.register_forward_hook(self._seen) for module in inside),
-            self.network.register_forward_hook(self._called),
-        ]
+        self.is_collecting = True
+
+    def end(self) -> None:
+        self.is_collecting = False
 
     def pooled(self) -> np.ndarray:
         if self.positions == 0:
@@ -91,12 +106,16 @@ class _Member:
         self.total = self.squares = torch.zeros(0, dtype=torch.float64)
 
     def _seen(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        if not isinstance(output, torch.Tensor) or output.ndim < 4 or _positions(output) == 1:
+        if not self.is_collecting or not isinstance(output, torch.Tensor):
+            return
+        if output.ndim < 4 or _positions(output) == 1:
             return
         if self.deepest is None or _positions(output) <= _positions(self.deepest):
             self.deepest = output
 
     def _called(self, network: torch.nn.Module, inputs: Any, output: Any) -> None:
+        if not self.is_collecting:
+            return
         deepest, self.deepest = self.deepest, None
         axes = inputs[0].ndim - 2
         if deepest is None or _positions(deepest) * 2**axes > _positions(inputs[0]):

@@ -5,6 +5,7 @@ Their further arguments are ignored: MONAI Deploy passes every tensor of the dat
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,27 +22,29 @@ class FlipInferer(Inferer):
         inferer: runs one copy (B, C, spatial...) and returns logits (B, labels, spatial...).
         axes: spatial axes (2 is the first after batch and channel) to mirror, in all combinations;
             without any, the inferer's output is returned.
-
-    Attributes:
-        copies: the logits of each copy of the last image, not mirrored.
     """
 
     def __init__(self, inferer: Inferer, axes: Sequence[int] = ()) -> None:
         super().__init__()
         self.inferer = inferer
         self.axes = tuple(axes)
-        self.copies: list[torch.Tensor] = []
+        self._own = threading.local()
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         total = self.inferer(inputs, network)
-        self.copies = [total]
+        copies = self._own.copies = [total]
         for flips in _subsets(self.axes)[1:]:
             logits = torch.flip(self.inferer(torch.flip(inputs, flips), network), flips)
-            self.copies.append(logits)
+            copies.append(logits)
             total = total + logits
         return total / 2 ** len(self.axes)
+
+    @property
+    def copies(self) -> list[torch.Tensor]:
+        """The logits of each copy of the calling thread's last image, mirrored back."""
+        return list(getattr(self._own, "copies", []))
 
 
 class AutocastInferer(Inferer):

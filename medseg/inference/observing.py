@@ -8,6 +8,7 @@ al., "Aleatoric uncertainty estimation with test-time augmentation", Neurocomput
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,6 @@ class ObservingInferer(Inferer):
         window: its size, along each spatial axis; None where the inferer is a FlipInferer that makes copies.
         swapped: two labels that a mirrored body has in each other's place, such as left and right lung.
 
-    Attributes:
-        last: of the last image; None before the first.
     """
 
     def __init__(
@@ -59,13 +58,19 @@ class ObservingInferer(Inferer):
         super().__init__()
         self.inferer, self.axis, self.swapped = inferer, axis, tuple(swapped)
         self.window = None if window is None else tuple(window)
-        self.last: Observed | None = None
+        self._own = threading.local()
         self._features: tuple[Any, DeepestFeatures] | None = None
+        self._attaching = threading.Lock()
+
+    @property
+    def last(self) -> Observed | None:
+        """What was seen of the calling thread's last image; None before the first."""
+        return getattr(self._own, "last", None)
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        self.last = None
+        self._own.last = None
         original = getattr(network, "original", network)  # another library shows no features
         features = self._features_of(original)
         if self.window is None:
@@ -82,13 +87,14 @@ class ObservingInferer(Inferer):
             pooled = features.pooled()
         except UsageError:  # a network at a single resolution
             pooled = None
-        self.last = Observed(_array(scores[0]), tuple(_array(copy) for copy in copies), pooled)
+        self._own.last = Observed(_array(scores[0]), tuple(_array(copy) for copy in copies), pooled)
         return scores
 
     def _features_of(self, network: Any) -> DeepestFeatures:
-        if self._features is None or self._features[0] is not network:
-            self._features = (network, DeepestFeatures(network))
-        return self._features[1]
+        with self._attaching:
+            if self._features is None or self._features[0] is not network:
+                self._features = (network, DeepestFeatures(network))
+            return self._features[1]
 
 
 def _window_twice(

@@ -13,7 +13,7 @@ from types import ModuleType
 
 from medseg.errors import UnreadableError
 from medseg.io import dicom, itk_image, nifti, raster
-from medseg.io.inputs import Input, case_name, case_names, find_inputs, is_study, search_inputs
+from medseg.io.inputs import Input, case_name, case_names, find_inputs, is_study, search_inputs, shown
 from medseg.volume import Mask, Volume
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "read_mask",
     "read_volume",
     "search_inputs",
+    "shown",
     "write_mask",
 ]
 

@@ -241,3 +241,8 @@ def _may_be_dicom(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
             return head[128:] == b"DICM" or (head[:2] in (b"\2\0", b"\x08\0") and head[3:4] == b"\0")
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error):
         return True
+
+
+def shown(source: Input) -> str:
+    """An input as text for the user."""
+    return f"{len(source)} files in {source[0].parent}" if isinstance(source, tuple) else str(source)

@@ -46,7 +46,8 @@ def segment(run_medseg, capsys, tmp_path):
         code = run_medseg("segment", "lung_ct", *sources, "-o", out, *options)
         told = capsys.readouterr().err
         assert "Traceback" not in told
-        return code, told, sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+        files = [path for path in out.rglob("*") if path.is_file() and path.name != "sources.jsonl"]
+        return code, told, sorted(str(path.relative_to(out)) for path in files)
 
     return run
 

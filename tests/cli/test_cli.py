@@ -49,7 +49,7 @@ def test_one_bad_file_does_not_stop_the_rest(medseg, photograph, tmp_path, capsy
     (folder / "zz.jpg").write_bytes(photograph.read_bytes())
     assert medseg("segment", TASK, folder, "-o", tmp_path / "out") == 4
     said = capsys.readouterr()
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "zz"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "sources.jsonl", "zz"}
     assert "empty.jpg, which is empty (0 bytes)" in said.err
     assert "photo.png, which is in no known format" in said.err
     assert "2 of 4 rejected" in said.err
@@ -60,7 +60,7 @@ def test_same_names_from_two_folders(medseg, photograph, tmp_path):
     other.mkdir()
     (other / "photo.jpg").write_bytes(photograph.read_bytes())
     assert medseg("segment", TASK, photograph, str(other / "*.jpg"), "-o", tmp_path / "out") == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "photo-2"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo", "photo-2", "sources.jsonl"}
 
 
 def test_a_rejected_case_leaves_the_earlier_result_and_says_so(medseg, photograph, tmp_path, capsys):

@@ -12,7 +12,7 @@ from medseg.evaluation.split import scores_folder
 
 SMALL = {
     "field_diameter_px": 128,
-    "inferer::inferer::roi_size": [128, 128],
+    "inferer::inferer::inferer::roi_size": [128, 128],
     "network_def::channels": [4, 8],
     "network_def::strides": [1],
     "network_def::num_res_units": 0,

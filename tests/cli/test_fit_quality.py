@@ -12,6 +12,7 @@ import pytest
     ],
     ids=["task", "method", "folds"],
 )
-def test_what_it_needs(run_medseg, capsys, tmp_path, words, code, said):
-    assert run_medseg("fit-quality", *words, "--data", tmp_path, "--output_dir", tmp_path / "out") == code
+def test_what_it_needs(run_medseg, capsys, tmp_path, monkeypatch, words, code, said):
+    monkeypatch.setenv("MEDSEG_DATA", str(tmp_path))
+    assert run_medseg("fit-quality", *words, "--output_dir", tmp_path / "out") == code
     assert said in capsys.readouterr().err

@@ -35,6 +35,10 @@ def test_what_is_refused(out, tmp_path, capsys):
     assert call("review", out, "-o", tmp_path / "page", "--apply", "decisions.json") == 2
     assert "-o for the page alone" in capsys.readouterr().err
     assert not (tmp_path / "page").exists()
+    for words in ((), ("--apply", "decisions.json"), ("--collect", "set.json")):
+        assert call("review", out, "--images", tmp_path / "images", tmp_path / "gone", *words) == 3
+        assert f"no {tmp_path / 'gone'}. Check the paths after --images" in capsys.readouterr().err
+    assert not (out / "review").exists()
 
 
 def test_an_accepted_case(out, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The deepest features of networks of other shapes, pooled."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -75,7 +77,7 @@ def test_of_an_ensemble_they_are_joined():
     assert joined == pytest.approx(np.concatenate([pooled(member, image) for member in members]))
 
 
-def test_each_collection_begins_anew_and_leaves_no_hook():
+def test_each_collection_begins_anew_and_nothing_is_collected_after_it():
     network, images = unet(), torch.rand(2, 1, 1, 32, 32)
     features = DeepestFeatures(network)
     found = []
@@ -85,7 +87,25 @@ def test_each_collection_begins_anew_and_leaves_no_hook():
         found.append(features.pooled())
     assert np.array_equal(found[0], found[2])
     assert not np.allclose(found[0], found[1])
-    assert not any(module._forward_hooks for module in network.modules())
+    with torch.inference_mode():
+        network(images[1])
+    assert np.array_equal(features.pooled(), found[2])
+
+
+def test_each_thread_collects_its_own():
+    network, images = unet(), torch.rand(6, 1, 1, 32, 32)
+    features = DeepestFeatures(network)
+
+    def collected(image):
+        with torch.inference_mode(), features.collecting():
+            network(image)
+        return features.pooled()
+
+    one_by_one = [collected(image) for image in images]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(collected, images))
+    for alone, beside in zip(one_by_one, together, strict=True):
+        assert np.allclose(alone, beside, atol=1e-6)
 
 
 def test_a_network_of_one_resolution_has_none():

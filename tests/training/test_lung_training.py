@@ -52,7 +52,7 @@ def test_training_validation_and_inference_prepare_images_alike():
 def test_validation_infers_as_inference():
     """But for the thresholds that the method joins its network with."""
     train, inference = config("train.yaml"), network()
-    assert train["validate"]["inferer"] == inference["inferer"]["inferer"]
+    assert train["validate"]["inferer"] == inference["inferer"]["inferer"]["inferer"]  # coarse, and observed
     theirs, ours = inference["postprocessing"], train["validate"]["postprocessing"]
     assert set(theirs) == {"_target_", "join", "clean", "restore"}
     assert set(ours) == {"_target_", "clean", "restore"}

@@ -158,7 +158,7 @@ def test_steps_come_in_the_order_of_inference(section):
 
 def test_validation_infers_as_inference():
     train, inference = config("train.yaml"), config("inference.yaml")
-    assert train["validate::inferer"] == inference["inferer"]
+    assert train["validate::inferer"] == inference["inferer"]["inferer"]  # of what observes it
     assert train["validate::postprocessing"] == inference["postprocessing"]
 
 

@@ -32,14 +32,15 @@ NO_PREDICTOR = "no predictor was fitted for this method"
 LOW = 0.7  # predicted Dice below which it is told what lowered it
 # Signals from 0 to 1 that tell nothing bad where they are high.
 SHARES = ("mirrored", "soft", "peak", "lesion_probability")
+OF_WHAT_IS_DRAWN = ("share", "pieces", "contrast", "roughness", "volume", "height", "hull", "density")
 LEAST_LOSS = 0.03  # of Dice: a smaller loss by one signal is not told
 # What a signal that lowers the prediction says; {label} and {value} are put in.
 MEANING = {
     "mirrored": "the network gives another {label} for the mirror image (Dice {value:.2f} between both)",
-    "soft": "the network is unsure of the {label}: it expects a Dice of {value:.2f} itself",
+    "soft": "the network is less sure of the {label} than usual",
     "entropy": "the border of the {label} is uncertain",
     "peak": "no part of the {label} is found with certainty (probability {value:.2f})",
-    "sure": "the network finds an unusual amount of {label}",
+    "sure": "the network calls an unusual part of the image {label}",
     "empty": "the {label} is empty",
     "share": "the {label} has an unusual size",
     "pieces": "the {label} is in an unusual number of pieces",
@@ -49,11 +50,8 @@ MEANING = {
     "noise": "the image has another noise than those learnt from",
     "brightness": "the image has another brightness than those learnt from",
     "size": "the image has an unusual size",
-    "warnings": "the checks of the input warn",
     "implausible": "measurements are implausible",
-    "novelty": "the image is unlike the training images",
-    "lesion_probability": "it is uncertain whether there is a {label} (probability {value:.2f})",
-    "malignancy": "the probability of malignancy is one with which the network was more often wrong",
+    "novelty": "the image is rather far from the training images",
     "fill": "the {label} fills an unusual part of its side of the rib cage",
     "hull": "the {label} has dents that a lung seldom has",
     "balance": "left and right differ in size more than usual",
@@ -93,14 +91,14 @@ class DicePredictor:
 
     Args:
         file: the arrays, as `save` writes them.
-        sha256: of the file; None takes any.
+        sha256: of the file; None takes any. Where there is no file, nothing is predicted.
         observer: the inferer whose `last` is what it did with the image; None for a method without a network.
         outputs: sigmoid or softmax; see medseg.quality.prediction.signals.
-        least: the predicted Dice below which a mask is rejected.
+        least: label to the predicted Dice below which a mask is rejected; other labels never are.
         own: further signals of this kind of image.
 
     Raises:
-        BundleError: the file is missing, damaged, or not the pinned one.
+        BundleError: the file is damaged, or not the pinned one.
     """
 
     def __init__(
@@ -109,11 +107,11 @@ class DicePredictor:
         sha256: str | None = None,
         observer: Any = None,
         outputs: str = SOFTMAX,
-        least: float = 0.5,
+        least: Mapping[str, float] | None = None,
         own: OwnSignals | None = None,
     ) -> None:
-        self.fitted = load(file, sha256) if Path(file).is_file() or sha256 else None
-        self.observer, self.outputs, self.least, self.own = observer, outputs, least, own
+        self.fitted = load(file, sha256) if Path(file).is_file() else None
+        self.observer, self.outputs, self.least, self.own = observer, outputs, dict(least or {}), own
 
     def signals(
         self, case: Case, measurements: Mapping[str, Any], plausible: Mapping[str, Sequence[float]]
@@ -137,14 +135,16 @@ class DicePredictor:
         """(D,) the network's features of the last image; None where there are none."""
         return None if self.observer is None or self.observer.last is None else self.observer.last.features
 
-    def unfit(self, method: str, weights_sha256: Any) -> str | None:
-        """Why nothing can be predicted for a method and its weights; None if it can."""
+    def unfit(self, method: str, weights_sha256: Any, settings: Mapping[str, Any]) -> str | None:
+        """Why nothing can be predicted for a method, its weights and settings; None if it can."""
         if self.fitted is None:
             return NO_PREDICTOR
         if method != self.fitted.about["method"]:
             return f"the predictor was fitted for {self.fitted.about['method']}, not for {method}"
         if weights_sha256 != self.fitted.about["weights_sha256"]:
             return "the predictor was fitted for other weights"
+        if settings:
+            return f"the predictor was fitted for the bundle's own settings, not for {', '.join(settings)}"
         return None
 
     def __call__(
@@ -188,12 +188,13 @@ class Fitted:
         return {"distance": found, "percentile": novelty.percentile(known, found)}
 
     def predict(
-        self, signals: Mapping[str, Signals], features: np.ndarray | None, least: float
+        self, signals: Mapping[str, Signals], features: np.ndarray | None, least: Mapping[str, float]
     ) -> Prediction:
         """The prediction for one case."""
         new = self.novelty(features)
         dice: Dice = {}
         reasons: list[str] = []
+        rejected = False
         if new is not None and new["percentile"] >= FAR:
             reasons.append(
                 f"the image is unlike the training images: further from them than {new['percentile']:.1f}% "
@@ -203,14 +204,14 @@ class Fitted:
             found = signals[label] | ({} if new is None else {"novelty": relative(self.part("novelty"), new)})
             row, value, ends = self._predicted(label, found)
             dice[label] = {"value": round(value, 3), "interval": [round(end, 3) for end in ends]}
-            if value < least:
+            if value < least.get(label, 0):
+                rejected = True
                 reasons.append(
                     f"the predicted Dice of the {label.replace('_', ' ')} is {value:.2f} ({ends[0]:.2f} to "
-                    f"{ends[1]:.2f}): below {least:g} a mask is rejected"
+                    f"{ends[1]:.2f}): below {least[label]:g} a mask is rejected"
                 )
             reasons += self._told(label, row, value) if value < LOW else []
-        worst = min(entry["value"] for entry in dice.values())
-        return Prediction(dice, new, list(dict.fromkeys(reasons)), worst < least)
+        return Prediction(dice, new, list(dict.fromkeys(reasons)), rejected)
 
     def _predicted(self, label: str, found: Signals) -> tuple[np.ndarray, float, tuple[float, float]]:
         row = filled(self.about["names"][label], found, self.arrays[f"{label}/usual"])
@@ -224,6 +225,9 @@ class Fitted:
         np.fill_diagonal(others, usual)
         losses = regression.predict(self.part(label), others)[:, 0] - value
         losses[[name in SHARES and row[n] > usual[n] - 0.02 for n, name in enumerate(names)]] = 0
+        is_empty = "empty" in names and row[names.index("empty")] == 1
+        silent = [name not in MEANING or (is_empty and name in OF_WHAT_IS_DRAWN) for name in names]
+        losses[silent] = 0
         order = [number for number in np.argsort(-losses)[:3] if losses[number] >= LEAST_LOSS]
         readable = label.replace("_", " ")
         return [MEANING[names[number]].format(label=readable, value=row[number]) for number in order]
@@ -279,7 +283,7 @@ def load(file: str | Path, sha256: str | None = None) -> Fitted:
 def judged(
     quality: dict[str, Any],
     predictor: DicePredictor | None,
-    about: tuple[str, Any],
+    about: tuple[str, Any, Mapping[str, Any]],
     case: Case,
     measurements: Mapping[str, Any],
     plausible: Mapping[str, Sequence[float]],
@@ -289,7 +293,7 @@ def judged(
     Args:
         quality: the verdict and the reasons so far.
         predictor: None where none was fitted.
-        about: the method and the SHA-256 of its weights.
+        about: the method, the SHA-256 of its weights, and the settings that a user has changed.
         case, measurements, plausible: see DicePredictor.
 
     Returns:

@@ -57,8 +57,8 @@ def observer(shift=0, features=None):
 
 
 def quality_of(file, **options):
-    predictor = DicePredictor(file, outputs="sigmoid", **options)
-    return judged({"verdict": "pass", "reasons": []}, predictor, ("small", "aa"), case_of(), {}, {})
+    predictor = DicePredictor(file, outputs="sigmoid", least={"lesion": 0.5}, **options)
+    return judged({"verdict": "pass", "reasons": []}, predictor, ("small", "aa", {}), case_of(), {}, {})
 
 
 def test_a_good_mask(file):
@@ -78,6 +78,13 @@ def test_a_bad_mask_is_rejected_with_its_reason(file):
     assert "gives another lesion for the mirror image" in found["reasons"][1]
 
 
+def test_a_label_that_is_never_rejected(file):
+    predictor = DicePredictor(file, outputs="sigmoid", observer=observer(shift=20), least={"other": 0.5})
+    found = judged({"verdict": "pass", "reasons": []}, predictor, ("small", "aa", {}), case_of(), {}, {})
+    assert found["predicted_dice"]["lesion"]["value"] < 0.4
+    assert found["verdict"] == "warn"
+
+
 def test_an_image_unlike_those_learnt_from(file):
     found = quality_of(file, observer=observer(features=np.full(8, 30.0)))
     assert found["verdict"] == "warn"
@@ -93,7 +100,11 @@ def test_features_of_another_network_have_no_percentile(file):
 
 @pytest.mark.parametrize(
     ("about", "reason"),
-    [(("other", "aa"), "was fitted for small, not for other"), (("small", "b"), "other weights")],
+    [
+        (("other", "aa", {}), "was fitted for small, not for other"),
+        (("small", "b", {}), "other weights"),
+        (("small", "aa", {"threshold": "0.9"}), "own settings, not for threshold"),
+    ],
 )
 def test_other_methods_and_weights_have_no_prediction(file, about, reason):
     predictor = DicePredictor(file, observer=observer(), outputs="sigmoid")
@@ -103,10 +114,10 @@ def test_other_methods_and_weights_have_no_prediction(file, about, reason):
 
 
 def test_no_predictor(tmp_path):
-    found = judged({"verdict": "pass", "reasons": []}, None, ("small", "aa"), case_of(), {}, {})
+    found = judged({"verdict": "pass", "reasons": []}, None, ("small", "aa", {}), case_of(), {}, {})
     assert found["predicted_dice_reason"] == "no predictor was fitted for this method"
     missing = DicePredictor(tmp_path / "none.npz")
-    assert missing.unfit("small", "aa") == found["predicted_dice_reason"]
+    assert missing.unfit("small", "aa", {}) == found["predicted_dice_reason"]
 
 
 def test_the_file_is_read_as_it_was_written(file, fitted):
@@ -128,7 +139,7 @@ def test_a_file_that_is_not_the_pinned_one(file, tmp_path):
     with pytest.raises(BundleError, match="SHA-256"):
         DicePredictor(file, sha256="0" * 64)
     with pytest.raises(BundleError, match="no file"):
-        DicePredictor(tmp_path / "none.npz", sha256="0" * 64)
+        load(tmp_path / "none.npz", sha256="0" * 64)
 
 
 def test_objects_in_the_file_are_not_executed(tmp_path):

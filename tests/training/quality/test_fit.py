@@ -77,7 +77,7 @@ def test_a_fitted_predictor_is_stored_and_read(rows, tmp_path):
     fitted = fit(rows, ["lesion"], {"method": "small", "weights_sha256": "aa"})
     file = tmp_path / "small.quality.npz"
     file.write_bytes(save(Fitted(fitted.about, fitted.arrays)))
-    found = load(file).predict({"lesion": rows[0].signals["lesion"]}, None, 0.5)
+    found = load(file).predict({"lesion": rows[0].signals["lesion"]}, None, {})
     assert found.dice["lesion"]["value"] == pytest.approx(rows[0].dice["lesion"], abs=0.1)
     assert found.novelty is None
 
