@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
+from glob import has_magic
 
 from medseg.cli.exits import EXIT_DONE
-from medseg.errors import UsageError
+from medseg.errors import UnreadableError, UsageError
 
 HELP = "a page on which the masks of a folder are accepted, mended or rejected; and the decisions applied"
 
@@ -17,9 +20,14 @@ def add(command: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="where the images are now, if they have moved: files, folders or patterns",
+        help="where the images are, if they have moved: files, folders (without subfolders) or patterns",
     )
-    command.add_argument("-o", "--output", metavar="PAGEDIR", help="folder of the page (default: OUT/review)")
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="PAGEDIR",
+        help="folder of the page (default: OUT/review, or OUT/review-page if a case is called review)",
+    )
     command.add_argument(
         "--apply",
         action="append",
@@ -41,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
             got="-o with " + ("--apply" if options.apply else "--collect"),
             advice="Leave out -o, and write the page by another call.",
         )
+    _require_images(options.images)
     if options.apply:
         _apply(options)
     if options.collect:
@@ -48,6 +57,15 @@ def run(options: argparse.Namespace) -> int:
     if not options.apply and not options.collect:
         _write_page(options)
     return EXIT_DONE
+
+
+def _require_images(images: Sequence[str]) -> None:
+    """A path that is not there would only make a list of images that were not found."""
+    missing = [path for path in images if not os.path.exists(path) and not has_magic(path)]
+    if missing:
+        raise UnreadableError(
+            "images that exist", got=f"no {', no '.join(missing)}", advice="Check the paths after --images."
+        )
 
 
 def _write_page(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,15 +16,18 @@ from medseg.errors import UnsuitableError, UsageError
 from medseg.io import Input, is_study, read_volume
 from medseg.io.atomic import atomic_files, atomic_path
 from medseg.review.cases import ReviewCase, find_cases
+from medseg.review.decisions import date_of
 from medseg.review.measuring import read_labels, require_same_grid
 from medseg.sources import source_of
 from medseg.volume import Mask
 
+logger = logging.getLogger(__name__)
+
 _WANTED = ("accepted", "edited")
 _MODE = "semantic"
 _SUBJECTS = (
-    "Whose images these are is not known: each case counts as a subject of its own. Where several are of one "
-    "patient, give them the same `subject` before the data are split."
+    "Whose images these are is not known: each image counts as a subject of its own. Where several are of "
+    "one patient, give them the same `subject` before the data are split."
 )
 
 
@@ -42,7 +46,8 @@ def collect_corrected(
         images: files, folders or patterns where the images are looked for first.
 
     Returns:
-        The content of the manifest; all items are in the split training.
+        The content of the manifest; all items are in the split training. Of several cases of one image
+        the one that was reviewed last is there, and the log has a warning.
 
     Raises:
         UsageError: the manifest exists, or `out` holds no results.
@@ -55,7 +60,7 @@ def collect_corrected(
     for path in (target, data):
         if os.path.lexists(path):
             raise UsageError("a new manifest", got=f"{path}, which exists", advice="Choose another name.")
-    cases = _wanted(find_cases(Path(out)))
+    cases = _once_each(_wanted(find_cases(Path(out))))
     sources = {case.name: source_of(case.folder, images) for case in cases}
     stems = dict(zip((case.name for case in cases), _stems(cases), strict=True))
     with atomic_files(data, [], last="") as stage:
@@ -94,6 +99,28 @@ def _wanted(cases: Sequence[ReviewCase]) -> list[ReviewCase]:
             advice="Move these cases to another folder first.",
         )
     return sorted(found, key=lambda case: case.name)
+
+
+def _once_each(cases: Sequence[ReviewCase]) -> list[ReviewCase]:
+    """Of the cases of one image the one that was reviewed last: a manifest names an image once."""
+    last: dict[str, ReviewCase] = {}
+    for case in sorted(cases, key=_reviewed_on):
+        last[str(case.provenance.get("input_sha256") or case.name)] = case
+    for case in cases:
+        kept = last[str(case.provenance.get("input_sha256") or case.name)]
+        if kept is not case:
+            logger.warning(
+                "%s is left out: %s has the same image, and its review is the last", case.name, kept.name
+            )
+    return [case for case in cases if case in last.values()]
+
+
+def _reviewed_on(case: ReviewCase) -> float:
+    """Seconds since 1970; 0 if the date is not known."""
+    try:
+        return date_of(case.record["review"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def _verdict(case: ReviewCase) -> str:

@@ -61,6 +61,22 @@ def test_accepted_and_edited_pictures(eyes, tmp_path):
         assert item["image"] == str(tmp_path / "images" / f"{number}.png")
 
 
+def test_two_cases_of_one_image_are_listed_once(eyes, tmp_path, caplog):
+    """Otherwise a split could have it on both sides. The last review counts."""
+    source = tmp_path / "copy.png"
+    source.write_bytes((tmp_path / "images" / "0.png").read_bytes())
+    write_case(eyes / "copy", phantom(0)[1], None, EYE, "edited", "retinal_vessel", source)
+    for name, date in (("0", "2026-07-02T00:00:00+00:00"), ("copy", "2026-07-02T01:00:00+09:00")):
+        file = eyes / name / "measurements.json"
+        record = json.loads(file.read_text())
+        record["review"]["date"] = date
+        file.write_text(json.dumps(record))
+    collect_corrected(eyes, tmp_path / "set.json")
+    assert check_manifest(tmp_path / "set.json") == []
+    assert [item["subject"] for item in load_items(tmp_path / "set.json", "training")] == ["0", "1"]
+    assert "copy is left out: 0 has the same image" in caplog.text
+
+
 def test_a_series_and_a_volume(tmp_path, small_volume):
     mask = (small_volume.array[0] > 0).astype(np.uint8)
     write_series(small_volume, tmp_path / "study")
