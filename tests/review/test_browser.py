@@ -378,6 +378,18 @@ def test_unsaved_work_is_there_after_a_crash(page):
     assert page.save()["cases"]["picture"]["decision"] == "edit"
 
 
+def test_addresses_of_cases(page):
+    """On a page that is open, too; and one whose % is no code."""
+    page.browser.execute_script("location.hash = 'axial'")
+    page.wait(lambda: page.text("case-title").startswith("axial"))
+    page.browser.execute_script("location.hash = 'oblique'")
+    page.wait(lambda: page.text("case-title").startswith("oblique"))
+    page.browser.get("about:blank")
+    page.browser.get((page.out / "review" / "index.html").as_uri() + "#100%")
+    page.wait(lambda: page.text("state") == "No case is named 100%.")
+    page.open("axial")
+
+
 def test_filters(page):
     page.choose("filter-verdict", "warn")
     assert page.text("shown") == "1 of 5 cases"

@@ -29,6 +29,15 @@ function load(path) {
   });
 }
 
+// The text of an address as it was written, where a % in it is no code.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 class App {
   constructor({ cases }) {
     this.cases = cases;
@@ -115,8 +124,15 @@ class App {
     this.list.updateAll();
     document.getElementById("forget").hidden = !count;
     if (count) this.say(`${count} unsaved decisions of an earlier visit were restored.`);
-    const asked = decodeURIComponent(location.hash.slice(1)); // index.html#name opens a case
-    if (this.byName.has(asked) && !this.editor.isOpen) this.open(asked);
+    if (!this.editor.isOpen) this.#openAsked();
+  }
+
+  // index.html#name opens a case.
+  #openAsked() {
+    const asked = decoded(location.hash.slice(1));
+    if (!asked || (this.editor.isOpen && this.editor.each?.name === asked)) return;
+    if (this.byName.has(asked)) this.open(asked);
+    else this.say(`No case is named ${asked}.`);
   }
 
   #describeState() {
@@ -157,6 +173,7 @@ class App {
     on("zoom-out", "click", () => this.view.zoom(0.8));
     on("fit", "click", () => this.view.fit());
     document.addEventListener("keydown", (event) => onKey(this, event), true);
+    window.addEventListener("hashchange", () => this.#openAsked());
     window.addEventListener("beforeunload", (event) => {
       if (this.decisions.dirty) event.preventDefault();
     });
