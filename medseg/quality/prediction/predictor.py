@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from medseg.case import Case
-from medseg.errors import BundleError
+from medseg.errors import BundleError, UsageError
 from medseg.quality.prediction import novelty, regression
 from medseg.quality.prediction.signals import (
     SOFTMAX,
@@ -99,6 +99,7 @@ class DicePredictor:
 
     Raises:
         BundleError: the file is damaged, or not the pinned one.
+        UsageError: a Dice in `least` is not from 0 to 1.
     """
 
     def __init__(
@@ -111,6 +112,11 @@ class DicePredictor:
         own: OwnSignals | None = None,
     ) -> None:
         self.fitted = load(file, sha256) if Path(file).is_file() else None
+        wrong = {label: dice for label, dice in (least or {}).items() if not 0 <= dice <= 1}
+        if wrong:
+            raise UsageError(
+                "a Dice from 0 to 1 for each label in `least`", got=str(wrong), advice="Set it so."
+            )
         self.observer, self.outputs, self.least, self.own = observer, outputs, dict(least or {}), own
 
     def signals(
@@ -143,8 +149,9 @@ class DicePredictor:
             return f"the predictor was fitted for {self.fitted.about['method']}, not for {method}"
         if weights_sha256 != self.fitted.about["weights_sha256"]:
             return "the predictor was fitted for other weights"
-        if settings:
-            return f"the predictor was fitted for the bundle's own settings, not for {', '.join(settings)}"
+        changing = [key for key in settings if not key.startswith("result::")]
+        if changing:
+            return f"the predictor was fitted for the bundle's own settings, not for {', '.join(changing)}"
         return None
 
     def __call__(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medseg.case import Case
-from medseg.errors import BundleError
+from medseg.errors import BundleError, UsageError
 from medseg.quality.prediction import DicePredictor, judged, load, novelty, regression
 from medseg.quality.prediction.predictor import Fitted, save
 from medseg.volume import Mask
@@ -76,6 +76,11 @@ def test_a_bad_mask_is_rejected_with_its_reason(file):
     assert found["predicted_dice"]["lesion"]["value"] < 0.4
     assert "below 0.5 a mask is rejected" in found["reasons"][0]
     assert "gives another lesion for the mirror image" in found["reasons"][1]
+
+
+def test_a_least_dice_that_is_none(file):
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        DicePredictor(file, least={"lesion": 2})
 
 
 def test_a_label_that_is_never_rejected(file):
