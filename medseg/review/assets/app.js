@@ -30,7 +30,7 @@ function load(path) {
 }
 
 // The text of an address as it was written, where a % in it is no code.
-function decoded(text) {
+function nameInAddress(text) {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -129,7 +129,7 @@ class App {
 
   // index.html#name opens a case.
   #openAsked() {
-    const asked = decoded(location.hash.slice(1));
+    const asked = nameInAddress(location.hash.slice(1));
     if (!asked || (this.editor.isOpen && this.editor.each?.name === asked)) return;
     if (this.byName.has(asked)) this.open(asked);
     else this.say(`No case is named ${asked}.`);
