@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -183,14 +184,22 @@ def _predicted(quality: Mapping[str, Any]) -> dict[str, Any]:
         "rows": [
             {
                 "name": readable(name),
-                "value": f"{entry['value']:.2f}",
-                "interval": " to ".join(f"{end:.2f}" for end in entry["interval"]),
+                "value": rounded(entry["value"], 2),
+                "interval": " to ".join(rounded(end, 2) for end in entry["interval"]),
             }
             for name, entry in each.items()
         ],
         "reason": "" if each else str(quality.get("predicted_dice_reason", "")),
-        "percentile": f"{novelty['percentile']:.0f}" if "percentile" in novelty else "",
+        "percentile": rounded(novelty["percentile"], 0) if "percentile" in novelty else "",
     }
+
+
+def rounded(value: float, digits: int) -> str:
+    """A number with some decimals; halves of the number as measurements.json writes it are rounded up.
+
+    So 0.155 reads 0.16, although the binary number is a little smaller.
+    """
+    return str(Decimal(str(float(value))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
 def _provenance_text(value: Any) -> str:

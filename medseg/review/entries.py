@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from medseg.modes import SEMANTIC
-from medseg.reports.page import page_texts, readable
+from medseg.reports.page import page_texts, readable, rounded
 from medseg.reports.picture_overlay import colour_of
 from medseg.reports.record import plain
 from medseg.review.cases import ReviewCase
@@ -31,7 +31,7 @@ def entry_of(
         windows: of its task.
         target: the folder of the page, from which links start.
     """
-    task = str(case.record.get("task", ""))
+    task, percentile = str(case.record.get("task", "")), _percentile(case)
     return {
         "name": case.name,
         "task": readable(task) if task else "",
@@ -40,7 +40,8 @@ def entry_of(
         "reasons": plain(case.quality.get("reasons") or []),
         "predicted": _predicted(case),
         "unpredicted": _text(case.quality.get("predicted_dice_reason")),
-        "novelty": _percentile(case),
+        "novelty": percentile,
+        "unusual": "" if percentile is None else f"{rounded(percentile, 0)}%",
         "warnings": case.warnings,
         "labels": _labels(case, piece),
         "mask": _mask(case, piece),
@@ -109,8 +110,21 @@ def _predicted(case: ReviewCase) -> dict[str, Any] | None:
     value, low = lowest_predicted(case.predicted)
     if value is None:
         return None
-    each = {readable(name): plain(entry) for name, entry in case.predicted.items() if isinstance(entry, dict)}
+    each = {
+        readable(name): _label(entry) for name, entry in case.predicted.items() if isinstance(entry, dict)
+    }
     return {"value": value, "low": low, "labels": each}
+
+
+def _label(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The predicted Dice of one label, and as texts that are rounded as report.html rounds them."""
+    value, interval = entry.get("value"), entry.get("interval")
+    is_whole = isinstance(interval, list) and len(interval) == 2 and all(map(is_number, interval))
+    return {
+        **plain(entry),
+        "text": rounded(value, 2) if value is not None and is_number(value) else "",
+        "range": " to ".join(rounded(end, 2) for end in interval) if is_whole and interval else "",
+    }
 
 
 def _facts(case: ReviewCase) -> dict[str, Any]:

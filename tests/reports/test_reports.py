@@ -321,16 +321,16 @@ class TestPage:
         quality = {
             "verdict": "reject",
             "reasons": ["the predicted Dice of vessel is 0.41"],
-            "predicted_dice": {"vessel": {"value": 0.4123, "interval": [0.2, 0.61]}},
-            "novelty": {"distance": 12.3, "percentile": 97.5},
+            "predicted_dice": {"vessel": {"value": 0.4123, "interval": [0.155, 0.61]}},
+            "novelty": {"distance": 12.3, "percentile": 96.5},
         }
         html = _page(tmp_path, **case | {"quality": quality})
         text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
         assert 'class="banner reject"' in html
         assert "Rejected by the automatic quality check" in text
         assert "the predicted Dice of vessel is 0.41" in text
-        assert "Vessel 0.41 0.20 to 0.61" in text
-        assert "farther from the training images than 98% of these" in text
+        assert "Vessel 0.41 0.16 to 0.61" in text
+        assert "farther from the training images than 97% of these" in text
         edit = {"decision": "edit", "reviewer": "Ada", "date": "2026-07-01T10:00:00+00:00", "comment": "apex"}
         case["provenance"]["review"] = [edit]
         html = _page(tmp_path, **case | {"quality": quality, "warnings": []})

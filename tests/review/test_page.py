@@ -168,14 +168,17 @@ def test_quality_that_was_predicted(results):
     quality = {
         "verdict": "warn",
         "reasons": [],
-        "predicted_dice": {"lesion": {"value": 0.62, "interval": [0.41, 0.83]}},
+        "predicted_dice": {"lesion": {"value": 0.155, "interval": [0.005, 1]}},
         "novelty": {"distance": 12.0, "percentile": 97.5},
     }
     record = results / "breast" / "measurements.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"quality": quality}))
     cases = entries(write_review(results))
     assert cases["breast"]["novelty"] == 97.5
-    assert cases["breast"]["predicted"]["labels"] == {"Lesion": {"value": 0.62, "interval": [0.41, 0.83]}}
+    assert cases["breast"]["unusual"] == "98%"
+    assert cases["breast"]["predicted"]["labels"] == {
+        "Lesion": {"value": 0.155, "interval": [0.005, 1], "text": "0.16", "range": "0.01 to 1.00"}
+    }
     assert cases["scan"]["novelty"] is None
     quality["predicted_dice"]["lesion"]["value"] = float("nan")
     record.write_text(json.dumps(json.loads(record.read_text()) | {"quality": quality}))

@@ -455,13 +455,12 @@ class Editor {
 
 // The predicted Dice of each label or why there is none, and how unusual the image is.
 function predictedLines(each) {
-  const lines = Object.entries(each.predicted?.labels ?? {}).map(([name, { value, interval }]) => {
-    const text = typeof value === "number" ? value.toFixed(2) : "not known";
-    return `${name}: predicted Dice ${text}${intervalText(interval, " (90% interval ", ")")}`;
-  });
+  const lines = Object.entries(each.predicted?.labels ?? {}).map(
+    ([name, { text, range }]) => `${name}: predicted Dice ${text || "not known"}${range && ` (90% interval ${range})`}`,
+  );
   if (!lines.length && each.unpredicted) lines.push(`No predicted Dice: ${each.unpredicted}`);
   if (each.novelty !== null) {
-    lines.push(`The image is farther from the training images than ${percentText(each.novelty)} of these are themselves`);
+    lines.push(`The image is farther from the training images than ${each.unusual} of these are themselves`);
   }
   return lines.map((textContent) => element("li", { textContent }));
 }

@@ -114,7 +114,7 @@ class CaseList {
       element("td", { className: "number", textContent: number }),
       picture, name,
       diceCell(each.predicted),
-      element("td", { className: "novelty if-novelty", textContent: percentText(each.novelty) }),
+      element("td", { className: "novelty if-novelty", textContent: each.unusual }),
       verdictCell(each),
       concernsCell(each),
       element("td", { className: "decided" }),
@@ -156,29 +156,19 @@ function searchable(each, entry) {
   return [each.name, each.task, ...concerns(each), entry.comment].join("\n").toLowerCase();
 }
 
-// The label that is predicted to be the worst: [name, {value, interval}].
+// The label that is predicted to be the worst: [name, {value, text, range}].
 function worst(predicted) {
-  return Object.entries(predicted.labels).find(([, one]) => one.value === predicted.value) || ["", {}];
+  return Object.entries(predicted.labels).find(([, one]) => one.value === predicted.value) || ["", { text: "" }];
 }
 
 function diceCell(predicted) {
   const cell = element("td", { className: "dice if-predicted" });
   if (!predicted) return cell;
-  const [name, { interval }] = worst(predicted);
-  cell.append(predicted.value.toFixed(2));
-  const range = intervalText(interval, "", "");
+  const [name, { text, range }] = worst(predicted);
+  cell.append(text);
   if (range) cell.append(element("span", { className: "remark", textContent: range }));
   if (Object.keys(predicted.labels).length > 1) cell.append(element("span", { className: "remark", textContent: name }));
   return cell;
-}
-
-function intervalText(interval, before, after) {
-  const isKnown = Array.isArray(interval) && interval.length === 2 && interval.every(Number.isFinite);
-  return isKnown ? `${before}${interval.map((n) => n.toFixed(2)).join(" to ")}${after}` : "";
-}
-
-function percentText(percentile) {
-  return percentile === null ? "" : `${Math.floor(percentile)}%`;
 }
 
 function diceFits(each, bound) {
