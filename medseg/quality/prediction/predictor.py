@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -214,8 +215,8 @@ class Fitted:
             if value < least.get(label, 0):
                 rejected = True
                 reasons.append(
-                    f"the predicted Dice of the {label.replace('_', ' ')} is {value:.2f} ({ends[0]:.2f} to "
-                    f"{ends[1]:.2f}): below {least[label]:g} a mask is rejected"
+                    f"the predicted Dice of the {label.replace('_', ' ')} is {_two_digits(value)} "
+                    f"({_two_digits(ends[0])} to {_two_digits(ends[1])}): below {least[label]:g} a mask is rejected"
                 )
             reasons += self._told(label, row, value) if value < LOW else []
         return Prediction(dice, new, list(dict.fromkeys(reasons)), rejected)
@@ -238,6 +239,11 @@ class Fitted:
         order = [number for number in np.argsort(-losses)[:3] if losses[number] >= LEAST_LOSS]
         readable = label.replace("_", " ")
         return [MEANING[names[number]].format(label=readable, value=row[number]) for number in order]
+
+
+def _two_digits(value: float) -> str:
+    """As pages show the stored three digits: halves go up."""
+    return str(Decimal(str(round(value, 3))).quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
 def filled(names: Sequence[str], found: Signals, usual: np.ndarray) -> np.ndarray:
