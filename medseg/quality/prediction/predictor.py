@@ -216,7 +216,8 @@ class Fitted:
                 rejected = True
                 reasons.append(
                     f"the predicted Dice of the {label.replace('_', ' ')} is {_two_digits(value)} "
-                    f"({_two_digits(ends[0])} to {_two_digits(ends[1])}): below {least[label]:g} a mask is rejected"
+                    f"({_two_digits(ends[0])} to {_two_digits(ends[1])}): "
+                    f"below {least[label]:g} a mask is rejected"
                 )
             reasons += self._told(label, row, value) if value < LOW else []
         return Prediction(dice, new, list(dict.fromkeys(reasons)), rejected)
