@@ -72,7 +72,7 @@ def test_good_ones_alone(run, tmp_path):
     done = run("--input", "in", "--output_dir", "1e3")
     assert done.returncode == 0, done.stderr[-2000:]
     assert saved(done) == ["1e3/a", "1e3/b"]
-    assert "rejected" not in done.stdout + done.stderr
+    assert "of 2 rejected" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow
