@@ -111,16 +111,23 @@ def check(rows: Sequence[Row], labels: Sequence[str], checked: Sequence[str]) ->
     return found
 
 
+def are_checked(rows: Sequence[Row], checked: Sequence[str]) -> np.ndarray:
+    """(n,) bool: the rows of the named sets, and half of the foreign ones; none where no set is named."""
+    halves = [int(row.group.encode().hex(), 16) % 2 == 0 for row in rows]
+    return np.array(
+        [
+            bool(checked) and (half if row.change == FOREIGN else row.data_set in checked)
+            for row, half in zip(rows, halves, strict=True)
+        ]
+    )
+
+
 def left_out(rows: Sequence[Row], label: str, checked: Sequence[str]) -> tuple[np.ndarray, list[Row]]:
     """(n, 3) predictions, and their rows, by predictors that saw no row of the same group."""
     _, signals, dice, _ = signals_of(rows, label)
     groups = np.array([row.group for row in rows])
     if checked:
-        sets = np.array([row.data_set in checked for row in rows])
-        foreign = np.array([row.change == FOREIGN for row in rows])
-        # Half of the foreign images are checked.
-        halves = np.array([int(row.group.encode().hex(), 16) % 2 == 0 for row in rows])
-        left = np.where(foreign, halves, sets)
+        left = are_checked(rows, checked)
         parts = [(np.flatnonzero(~left), np.flatnonzero(left))]
     else:
         from sklearn.model_selection import GroupKFold

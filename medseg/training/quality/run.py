@@ -19,7 +19,7 @@ from medseg.pipeline import Segmenter
 from medseg.quality.prediction import Fitted, novelty
 from medseg.quality.prediction.predictor import save
 from medseg.training.quality.collect import REAL, Row, collect
-from medseg.training.quality.fit import check, fit, with_novelty
+from medseg.training.quality.fit import are_checked, check, fit, with_novelty
 from medseg.training.quality.plan import Plan, read_plan
 
 ROWS, FIGURES = "rows.jsonl", "figures.json"
@@ -61,7 +61,9 @@ def fit_quality(bundle: Bundle, method: str, trainings: str | Path | None, folde
         "rows": len(rows),
         "plan": dataclasses.asdict(plan),
     }
-    fitted = with_reference(fit(rows, plan.labels, about), segmenter, plan, rows)
+    # What is checked fits nothing, in what ships either.
+    fitting = [row for row, left in zip(rows, are_checked(rows, plan.checked), strict=True) if not left]
+    fitted = with_reference(fit(fitting, plan.labels, about), segmenter, plan, rows)
     file = folder / f"{method}.quality.npz"
     with atomic_path(file) as temporary:
         temporary.write_bytes(save(fitted))
