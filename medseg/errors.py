@@ -7,6 +7,8 @@ MedsegError                 exit code 1 at the command line
 │   └── UnsuitableError     3   readable, but not what the task was made for
 ├── DataError               1   a training or evaluation data set that can't be trusted
 │   └── LabelError          1   a label of the wrong size or with unknown values
+├── ArchiveAwayError        1   an archive that can't be reached or is out of order: worth another try
+├── ArchiveRefusedError     3   an archive that says no, or hasn't what was asked for
 └── BundleError             1   a bundle that is incomplete or inconsistent
     └── WeightsError        1   weights that are missing, don't fit or aren't the pinned ones
 
@@ -57,6 +59,14 @@ class DataError(MedsegError):
 
 class LabelError(DataError):
     pass
+
+
+class ArchiveAwayError(MedsegError):
+    pass
+
+
+class ArchiveRefusedError(MedsegError):
+    exit_code = 3
 
 
 class BundleError(MedsegError):
