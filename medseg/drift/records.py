@@ -163,7 +163,7 @@ def _problem(error: Exception) -> str:
 
 def _case(name: str, content: Mapping[str, Any]) -> CaseRecord:
     origin, quality = content["provenance"], content.get("quality") or {}
-    numbers, units, texts = _measured(content["measurements"])
+    numbers, units, texts = measured(content["measurements"])
     for label, found in (quality.get("predicted_dice") or {}).items():
         numbers[f"predicted_dice.{label}"] = _finite(found["value"])
     if novelty := quality.get("novelty"):
@@ -206,7 +206,7 @@ def _kind(content: Mapping[str, Any], origin: Mapping[str, Any]) -> Kind:
     )
 
 
-def _measured(
+def measured(
     measurements: Mapping[str, Any],
 ) -> tuple[dict[str, float | None], dict[str, str], set[tuple[str, str]]]:
     """Numbers, units and texts of all measurements; lists, such as one entry per object, are left out."""

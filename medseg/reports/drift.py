@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from medseg.io.atomic import atomic_path
+from medseg.reports.histogram import HEIGHT, WIDTH, edges_of, number_text, outline, shares_of
 from medseg.reports.page import render
 
-WIDTH, HEIGHT = 260, 84  # units of a small plot
-CURVE_HEIGHT = 64
-_BINS = 20
-_FEW_VALUES = 12  # different values that get a bar each
-_RANGE = (0.5, 99.5)  # percentiles that the axis spans; what lies outside is in the outer bars
+CURVE_HEIGHT = 64  # units of a small plot
 
 
 @dataclass(frozen=True)
@@ -108,42 +105,14 @@ def histogram(reference: np.ndarray, now: np.ndarray) -> dict[str, Any]:
     Returns:
         "reference" and "now", paths; "low" and "high", the ends of the axis as text.
     """
-    edges, ends = _edges(np.concatenate([reference, now]))
-    shares = [
-        np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
-        for values in (reference, now)
-    ]
+    edges, ends = edges_of(np.concatenate([reference, now]))
+    shares = [shares_of(values, edges) for values in (reference, now)]
     top = max(share.max() for share in shares)
-    paths = [_steps(share / top) for share in shares]
-    return {"reference": paths[0], "now": paths[1], "low": _text(ends[0]), "high": _text(ends[1])}
-
-
-def _edges(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    """The edges of the bars, and the values that stand at the ends of the axis."""
-    different = np.unique(values)
-    if 1 < len(different) <= _FEW_VALUES:
-        middles = (different[1:] + different[:-1]) / 2
-        step = float(np.diff(different).min())
-        edges = np.array([different[0] - step / 2, *middles, different[-1] + step / 2])
-        return edges, (float(different[0]), float(different[-1]))
-    low, high = (float(end) for end in np.percentile(values, _RANGE))
-    if low == high:
-        low, high = float(values.min()), float(values.max())
-    return np.linspace(low, high if high > low else low + 1, _BINS + 1), (low, high)
-
-
-def _text(value: float) -> str:
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
-
-
-def _steps(heights: np.ndarray) -> str:
-    """A closed outline of bars of equal width; heights from 0 to 1."""
-    width = WIDTH / len(heights)
-    corners = [f"M0 {HEIGHT}"]
-    for number, height in enumerate(heights):
-        y = HEIGHT - 2 - height * (HEIGHT - 6)
-        corners.append(f"L{number * width:.1f} {y:.1f} L{(number + 1) * width:.1f} {y:.1f}")
-    return " ".join([*corners, f"L{WIDTH} {HEIGHT} Z"])
+    paths = [outline(share / top) for share in shares]
+    return {
+        **{"reference": paths[0], "now": paths[1]},
+        **{"low": number_text(ends[0]), "high": number_text(ends[1])},
+    }
 
 
 def curve(reference: np.ndarray, points: Sequence[Point]) -> dict[str, Any] | None:
@@ -176,8 +145,8 @@ def curve(reference: np.ndarray, points: Sequence[Point]) -> dict[str, Any] | No
         "median": y(quartiles[1]),
         "first": min(at_month),
         "last": max(at_month),
-        "low": _text(low),
-        "high": _text(high),
+        "low": number_text(low),
+        "high": number_text(high),
     }
 
 
