@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from medseg import __version__
 from medseg.bundle import (
     built_from,
     changed_settings,
@@ -32,9 +28,10 @@ from medseg.bundle import (
 from medseg.case import NOTE, WARNING, Case
 from medseg.deferred import import_monai
 from medseg.errors import BundleError, UnsuitableError, error_text
-from medseg.io import Input, case_name, shown
+from medseg.io import Input, shown
 from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
+from medseg.provenance import provenance_of
 from medseg.quality.prediction import DicePredictor, judged
 from medseg.quality.ranges import check_ranges, judge
 from medseg.sources import remember
@@ -278,12 +275,14 @@ class ResultBuilder:
         about: dict[str, Any] = {"mode": mode, "seed": str(seed)} if seed else {"mode": mode}
         if case.mask.affine is None:  # what is measured again later takes the same size of a pixel
             about["pixel_spacing_mm"] = case.mask.pixel_spacing_mm
+        which = (self.bundle, self.method, self.weights_sha256, self.settings)
+        made = provenance_of(*which, case.mask.source, case.image)
         return SegmentationResult(
             case.segmented or case.mask,
             measurements,
             quality,
             list(quality["reasons"]),
-            self._provenance(case.mask.source, case.image) | about | {"postprocessing": notes},
+            made | about | {"postprocessing": notes},
             case.image,
             case.field_of_view,
             case.window,
@@ -295,20 +294,6 @@ class ResultBuilder:
     def _quality(self, odd: Sequence[str], case: Case, measurements: Measures) -> dict[str, Any]:
         about = (self.method.name, self.weights_sha256, self.settings)
         return judged(judge(odd), self.quality, about, case, measurements, self.plausible)
-
-    def _provenance(self, source: str, image: np.ndarray) -> dict[str, Any]:
-        return {
-            "task": self.bundle.task,
-            "bundle_version": self.bundle.metadata["version"],
-            "method": self.method.name,
-            "algorithm_family": self.method.algorithm_family,
-            "weights_sha256": self.weights_sha256,
-            **({"settings": self.settings} if self.settings else {}),
-            "input": case_name(source),
-            "input_sha256": sha256(source) if os.path.isfile(source) else _sha256_of_voxels(image),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {"medseg": __version__, "monai": version("monai"), "torch": version("torch")},
-        }
 
 
 def _absent(mask: Mask) -> list[str]:
@@ -322,11 +307,6 @@ def _absent(mask: Mask) -> list[str]:
 
 def _first_channel(tensor: Any) -> np.ndarray:
     return np.asarray(tensor)[0]
-
-
-def _sha256_of_voxels(image: np.ndarray) -> str:
-    """A digest of the voxels, for a series of many files: independent of the files' names."""
-    return hashlib.sha256(np.ascontiguousarray(image.T).data).hexdigest()
 
 
 class SaveResults:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medseg import __version__
-from medseg.bundle import sha256
 from medseg.case import Case
 from medseg.errors import UnsuitableError, UsageError, did_you_mean
 from medseg.io import case_name, read_volume
@@ -25,6 +22,7 @@ from medseg.io.raster import write_pages, write_picture
 from medseg.measurements.motion import measure_motion, path_of
 from medseg.measurements.volumes import measure_volumes
 from medseg.outputs import SegmentationResult
+from medseg.provenance import input_sha256
 from medseg.quality.drawing import mask_of, require_contrast, require_finite, require_one_object
 from medseg.quality.ranges import judge
 from medseg.reports import write_record
@@ -331,14 +329,13 @@ def _ends(
 
 
 def _provenance(task: str, source: str, array: np.ndarray, refine: bool) -> dict[str, Any]:
-    voxels = hashlib.sha256(np.ascontiguousarray(array).data)
     return {
         "task": task,
         "method": METHOD,
         "refined": refine,
         "algorithm_family": "deformable_models",
         "input": case_name(source) if source else "",
-        "input_sha256": sha256(source) if os.path.isfile(source) else voxels.hexdigest(),
+        "input_sha256": input_sha256(source, array),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"medseg": __version__},
     }

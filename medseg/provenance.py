@@ -1,0 +1,61 @@
+"""What made a result and from what, as measurements.json tells it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from medseg import __version__
+from medseg.bundle import Bundle, Method, sha256
+from medseg.io import case_name
+
+
+def provenance_of(
+    bundle: Bundle,
+    method: Method,
+    weights_sha256: str | Sequence[str] | None,
+    settings: Mapping[str, Any],
+    source: str,
+    image: np.ndarray,
+) -> dict[str, Any]:
+    """The provenance of a result that is made now.
+
+    Args:
+        bundle, method: what made it.
+        weights_sha256: of the files of weights: several for an ensemble, None for a method without.
+        settings: what the user has changed.
+        source: the image's path.
+        image: (C, row, column) or (C, i, j, k), the image as it was read.
+    """
+    return {
+        "task": bundle.task,
+        "bundle_version": bundle.metadata["version"],
+        "method": method.name,
+        "algorithm_family": method.algorithm_family,
+        "weights_sha256": weights_sha256,
+        **({"settings": settings} if settings else {}),
+        "input": case_name(source),
+        "input_sha256": input_sha256(source, image),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"medseg": __version__, "monai": version("monai"), "torch": version("torch")},
+    }
+
+
+def input_sha256(source: str | os.PathLike[str], image: np.ndarray) -> str:
+    """The digest of an image: that of its file, or of its voxels if it is no single file.
+
+    A series has many files, whose names and order mean nothing; its voxels are the same in any.
+
+    Args:
+        source: the path; of an image in memory any text that is no file.
+        image: (C, row, column) or (C, i, j, k), as it was read.
+    """
+    if os.path.isfile(source):
+        return sha256(source)
+    return hashlib.sha256(np.ascontiguousarray(image.T).data).hexdigest()
