@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def provenance_of(
     }
 
 
-def input_sha256(source: str | os.PathLike[str], image: np.ndarray) -> str:
+def input_sha256(source: str | Path, image: np.ndarray) -> str:
     """The digest of an image: that of its file, or of its voxels if it is no single file.
 
     A series has many files, whose names and order mean nothing; its voxels are the same in any.

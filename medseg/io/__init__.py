@@ -14,6 +14,7 @@ from types import ModuleType
 from medseg.errors import UnreadableError
 from medseg.io import dicom, itk_image, nifti, raster
 from medseg.io.inputs import Input, case_name, case_names, find_inputs, is_study, search_inputs, shown
+from medseg.stamp import Stamp
 from medseg.volume import Mask, Volume
 
 __all__ = [
@@ -71,7 +72,7 @@ def read_mask(path: str | Path, labels: dict[int, str]) -> Mask:
     return _format(path).read_mask(path, labels)
 
 
-def write_mask(mask: Mask, path: str | Path) -> Path:
+def write_mask(mask: Mask, path: str | Path, stamp: Stamp | None = None) -> Path:
     """Write a mask: NIfTI, NRRD or MetaImage for a volume, 8- or 16-bit grey PNG for a picture.
 
     The value of a voxel or pixel is the label.
@@ -79,6 +80,7 @@ def write_mask(mask: Mask, path: str | Path) -> Path:
     Args:
         mask: (row, column) or (i, j, k) labels.
         path: the file; its suffix chooses the format.
+        stamp: what the file tells of its origin; see medseg.io.stamps for the place in each format.
 
     Returns:
         The path.
@@ -90,10 +92,10 @@ def write_mask(mask: Mask, path: str | Path) -> Path:
     """
     path = Path(path)
     if mask.affine is not None and _format(path) is not raster:
-        written: Path = _format(path).write_mask(mask, path)
+        written: Path = _format(path).write_mask(mask, path, stamp)
         return written
     if path.suffix.lower() == ".png" and mask.affine is None:
-        return raster.write_mask(mask, path)
+        return raster.write_mask(mask, path, stamp)
     raise UnreadableError(
         "a .png name for a picture's mask, or a .nii.gz or .nrrd name for a volume's",
         got=f"{path.name} for a {'picture' if mask.affine is None else 'volume'}",

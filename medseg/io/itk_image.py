@@ -19,6 +19,7 @@ from medseg.errors import UnreadableError
 from medseg.io.atomic import atomic_path
 from medseg.io.nifti import require_size
 from medseg.io.raster import check_labels, compact
+from medseg.stamp import KEY, Stamp
 from medseg.volume import Mask, Volume
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -80,7 +81,7 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
     return Mask(array, labels, affine=volume.affine, source=volume.source)
 
 
-def write_mask(mask: Mask, path: Path) -> Path:
+def write_mask(mask: Mask, path: Path, stamp: Stamp | None = None) -> Path:
     """Write (i, j, k) labels, compressed, as one file, with the affine of the source, sheared ones too.
 
     Raises:
@@ -101,6 +102,8 @@ def write_mask(mask: Mask, path: Path) -> Path:
     image.SetDirection(itk.matrix_from_array(affine[:3, :3] / spacing))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
+    if stamp is not None:
+        image[KEY] = stamp.text()
     with atomic_path(path) as temporary:
         try:
             with _named_in_utf8(temporary) as name:

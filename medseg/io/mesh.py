@@ -14,12 +14,14 @@ import numpy as np
 
 from medseg.errors import UnreadableError, UnsuitableError
 from medseg.io.atomic import atomic_path
+from medseg.stamp import KEY, Stamp
 from medseg.volume import Mask
 
 HEADER = b"medseg; SPACE=LPS; UNIT=mm"
+RESULT = b"; result="
 
 
-def write_meshes(mask: Mask, directory: Path) -> list[Path]:
+def write_meshes(mask: Mask, directory: Path, stamp: Stamp | None = None) -> list[Path]:
     """Write `<label name>.stl` for each label that has a voxel.
 
     Args:
@@ -33,11 +35,13 @@ def write_meshes(mask: Mask, directory: Path) -> list[Path]:
         UnsuitableError, OSError: as write_mesh.
     """
     present = [value for value in np.unique(mask.array.ravel(order="K")).tolist() if value]
-    return [write_mesh(mask, value, directory / f"{mask.labels[value]}.stl") for value in present]
+    return [write_mesh(mask, value, directory / f"{mask.labels[value]}.stl", stamp) for value in present]
 
 
-def write_mesh(mask: Mask, value: int, path: Path) -> Path:
+def write_mesh(mask: Mask, value: int, path: Path, stamp: Stamp | None = None) -> Path:
     """Write the surface of one label of a mask (i, j, k) as .stl or .obj.
+
+    A stamp stands in a comment of OBJ. The 80 bytes that STL has for a text hold the result's number alone.
 
     Raises:
         UnsuitableError: the mask is that of a picture, or has no voxel of the label.
@@ -51,7 +55,7 @@ def write_mesh(mask: Mask, value: int, path: Path) -> Path:
             got=path.name,
             advice="Change the suffix of the file name.",
         )
-    content = writers[path.suffix.lower()](*surface(mask, value))
+    content = writers[path.suffix.lower()](*surface(mask, value), stamp)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return path
@@ -90,7 +94,7 @@ def surface(mask: Mask, value: int) -> tuple[np.ndarray, np.ndarray]:
     return (points + start) @ affine[:3, :3].T + affine[:3, 3], triangles
 
 
-def _stl(points: np.ndarray, triangles: np.ndarray) -> bytes:
+def _stl(points: np.ndarray, triangles: np.ndarray, stamp: Stamp | None) -> bytes:
     corners = points.astype("<f4")[triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(np.float32).tiny)
@@ -98,11 +102,12 @@ def _stl(points: np.ndarray, triangles: np.ndarray) -> bytes:
         len(triangles), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("zero", "<u2")]
     )
     facets["normal"], facets["corners"] = normals, corners
-    return HEADER.ljust(80) + np.uint32(len(triangles)).astype("<u4").tobytes() + facets.tobytes()
+    header = HEADER + (b"" if stamp is None else RESULT + stamp.result.encode("ascii"))
+    return header.ljust(80) + np.uint32(len(triangles)).astype("<u4").tobytes() + facets.tobytes()
 
 
-def _obj(points: np.ndarray, triangles: np.ndarray) -> bytes:
-    lines = [f"# {HEADER.decode()}"]
+def _obj(points: np.ndarray, triangles: np.ndarray, stamp: Stamp | None) -> bytes:
+    lines = [f"# {HEADER.decode()}", *([] if stamp is None else [f"# {KEY}: {stamp.text()}"])]
     lines += [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in points.tolist()]
     lines += [f"f {a} {b} {c}" for a, b, c in (triangles + 1).tolist()]
     return ("\n".join(lines) + "\n").encode()

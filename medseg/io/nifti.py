@@ -15,6 +15,7 @@ from medseg.errors import UnreadableError
 from medseg.io.atomic import atomic_path
 from medseg.io.nifti_affine import RIGID_TOLERANCE_MM, affine_of, furthest_mm, is_sheared, nearest_rigid
 from medseg.io.raster import check_labels, compact
+from medseg.stamp import Stamp
 from medseg.volume import Mask, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -128,17 +129,17 @@ def read_mask(path: Path, labels: dict[int, str]) -> Mask:
     return Mask(array, labels, affine=volume.affine, source=volume.source)
 
 
-def write_mask(mask: Mask, path: Path) -> Path:
+def write_mask(mask: Mask, path: Path, stamp: Stamp | None = None) -> Path:
     """Write (i, j, k) labels with the affine of the source; see `write`.
 
     Raises:
         LabelError: a label below 0 or above 65535.
         OSError: the file can't be written in full.
     """
-    return write(compact(mask.array), np.asarray(mask.affine), path)
+    return write(compact(mask.array), np.asarray(mask.affine), path, stamp)
 
 
-def write(array: np.ndarray, affine: np.ndarray, path: Path) -> Path:
+def write(array: np.ndarray, affine: np.ndarray, path: Path, stamp: Stamp | None = None) -> Path:
     """Write a volume.
 
     The sform holds the exact affine. A qform can't hold a shear (a tilted gantry). It holds the nearest
@@ -149,6 +150,7 @@ def write(array: np.ndarray, affine: np.ndarray, path: Path) -> Path:
         array: (i, j, k).
         affine: 4x4, voxel index to RAS+ mm.
         path: the file, .nii or .nii.gz.
+        stamp: written as a header extension of the kind comment, which other programs pass over.
 
     Raises:
         OSError: the file can't be written in full.
@@ -162,6 +164,8 @@ def write(array: np.ndarray, affine: np.ndarray, path: Path) -> Path:
     image.set_sform(affine, code=1)
     image.set_qform(qform, code=1 if is_near else 0)
     image.header.set_xyzt_units("mm")
+    if stamp is not None:
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", stamp.text().encode("ascii")))
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
     return path

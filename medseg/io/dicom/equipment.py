@@ -12,16 +12,20 @@ MAKER = "medseg"
 _LONGEST_NAME = 64  # characters of a long string (LO)
 
 
-def contributing_equipment(stamp: Stamp | None) -> list[Any]:
-    """The items that tell what made a file, for its ContributingEquipmentSequence; none without a stamp.
+def stamp_dataset(dataset: Any, stamp: Stamp | None) -> None:
+    """Write a stamp into a data set, in the place of an earlier one; without a stamp nothing changes."""
+    if stamp is not None:
+        dataset.ContributingEquipmentSequence = contributing_equipment(stamp)
+
+
+def contributing_equipment(stamp: Stamp) -> list[Any]:
+    """The items that tell what made a file, for its ContributingEquipmentSequence.
 
     The sequence may stand in each kind of DICOM file. The stamp is its ContributionDescription.
     """
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    if stamp is None:
-        return []
     versions = {"medseg": __version__, **stamp.versions}
     return [
         hd.ContributingEquipment(
