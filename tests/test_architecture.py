@@ -45,6 +45,7 @@ ALLOWED = {
     "pipeline": {
         *("bundle", "deferred", "inference", "io", "modes", "outputs", "provenance", "quality", "sources"),
     },
+    "workers": {"deferred", "io", "outputs", "pipeline", "sources"},
     "propagation": {"io", "measurements", "methods", "outputs", "provenance", "quality", "reports", "stamp"},
     "phantoms": set(),
     "data": {"bundle", "grid", "inference", "io", "methods", "morphology", "phantoms", "transforms"},
