@@ -83,7 +83,7 @@ ALLOWED = {
         *("boxes", "bundle", "colours", "instances", "io", "measurements", "morphology", "outputs"),
         *("phantoms", "quality", "reports", "sources"),
     },
-    "server": {"formats", "io"},
+    "server": {"archive", "bundle", "formats", "io", "modes", "workers"},
     "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(
