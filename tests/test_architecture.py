@@ -45,6 +45,7 @@ ALLOWED = {
     "pipeline": {
         *("bundle", "deferred", "inference", "io", "modes", "outputs", "provenance", "quality", "sources"),
     },
+    "archive": {"io"},
     "workers": {"deferred", "io", "outputs", "pipeline", "sources"},
     "propagation": {"io", "measurements", "methods", "outputs", "provenance", "quality", "reports", "stamp"},
     "phantoms": set(),
@@ -124,7 +125,9 @@ ONLY_IN = {
     "nibabel": {"io"},
     "tifffile": {"io"},
     "PIL": {"io", "reports"},
-    "pydicom": {"io", "phantoms"},
+    "pydicom": {"archive", "io", "phantoms"},
+    "pynetdicom": {"archive", "server"},
+    "httpx": {"archive"},
     "highdicom": {"io"},
     "itk": {"io", "transforms"},
     "mlflow": {"evaluation", "tracking", "training"},
