@@ -88,6 +88,7 @@ ALLOWED = {
     "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(
+            "archive",
             "bundle",
             "console",
             "data",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -101,19 +101,24 @@ def archive_at(address: str, *, token: str | None = None, **settings: Any) -> Ar
     raise _no_address(address)
 
 
-def archives_from(records: Any, folder: Path) -> dict[str, Archive]:
+def archives_from(records: Any, folder: Path, calling: str | None = None) -> dict[str, Archive]:
     """The archives of a configuration by their names.
 
     Args:
         records: the mapping `archives` of a configuration: name to kind and settings.
         folder: from where a relative token_file starts.
+        calling: medseg's own AE title, for those that don't say it.
 
     Raises:
         UsageError: a key is misspelt or missing, or a value has the wrong type.
     """
     if not isinstance(records, Mapping):
         raise UsageError("`archives` as a mapping of names", got="something else", advice="Repair it.")
-    return {str(name): _archive(str(name), record, folder) for name, record in records.items()}
+    found = {str(name): _archive(str(name), record, folder) for name, record in records.items()}
+    for name, record in records.items():
+        if calling and "calling" not in record and record["kind"] == "dimse":
+            found[str(name)] = _checked(replace(found[str(name)], calling=calling))
+    return found
 
 
 def unencrypted(archive: Archive) -> str | None:

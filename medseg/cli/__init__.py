@@ -26,6 +26,7 @@ COMMANDS = (
     *("segment", "propagate", "inspect", "train", "tune", "evaluate", "compare", "compare-runs"),
     *("sync", "check-data", "fingerprint", "new-bundle", "methods", "info"),
     *("index", "similar", "similarity", "fit-quality", "drift", "review", "follow-up"),
+    *("fetch", "send"),
     *("ui", "completion"),
 )
 _DESCRIPTION = """\
