@@ -84,7 +84,7 @@ ALLOWED = {
         *("boxes", "bundle", "colours", "instances", "io", "measurements", "morphology", "outputs"),
         *("phantoms", "quality", "reports", "sources"),
     },
-    "server": {"archive", "bundle", "formats", "io", "modes", "workers"},
+    "server": {"archive", "bundle", "formats", "io", "modes", "reports", "workers"},
     "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(
@@ -129,6 +129,9 @@ ONLY_IN = {
     "pydicom": {"archive", "io", "phantoms"},
     "pynetdicom": {"archive", "server"},
     "httpx": {"archive"},
+    "fastapi": {"server"},
+    "uvicorn": {"server"},
+    "prometheus_client": {"server"},
     "highdicom": {"io"},
     "itk": {"io", "transforms"},
     "mlflow": {"evaluation", "tracking", "training"},

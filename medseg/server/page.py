@@ -1,0 +1,66 @@
+"""The page of the queue, and how a browser comes in: a form that takes a token, then a cookie."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from medseg.reports.queue import PAGE_POLICY, login_page, queue_page
+from medseg.server.answers import iso_time, job_answer
+from medseg.server.guard import COOKIE, session_of
+from medseg.server.queue import ENDED, Queue, QueueJob
+from medseg.server.refusal import Refusal
+from medseg.server.tokens import SESSION_S, Sessions
+
+_ON_PAGE = 200  # jobs
+
+
+def add_page(app: FastAPI, queue: Queue, sessions: Sessions) -> None:
+    policy = {"content-security-policy": PAGE_POLICY}
+
+    @app.get("/", include_in_schema=False)
+    def get_page() -> Response:
+        jobs = [_row(job) for job in queue.jobs(limit=_ON_PAGE)]
+        html = queue_page(counts=queue.counts(), jobs=jobs, now=iso_time(queue.now()) or "")
+        return HTMLResponse(html, headers=policy)
+
+    @app.get("/login", include_in_schema=False)
+    def get_login() -> Response:
+        return HTMLResponse(login_page(), headers=policy)
+
+    @app.post("/login", include_in_schema=False)
+    async def post_login(request: Request) -> Response:
+        session = sessions.begin(await _form_token(request))
+        if session is None:
+            return HTMLResponse(login_page("No such token."), 401, headers=policy)
+        answer = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        kind: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure}
+        answer.set_cookie(COOKIE, session, max_age=SESSION_S, **kind)
+        return answer
+
+    @app.post("/logout", include_in_schema=False)
+    def post_logout(request: Request) -> Response:
+        sessions.end(session_of(request.headers.get("cookie", "").encode("latin-1")))
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+
+async def _form_token(request: Request) -> str:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > 4096:
+            raise Refusal(
+                "a form with a token", got="a longer body", advice="Use the page.", status=413, reason="size"
+            )
+    return parse_qs(body.decode("latin-1")).get("token", [""])[0].strip()
+
+
+def _row(job: QueueJob) -> dict[str, Any]:
+    answer = job_answer(job)
+    return {**answer.model_dump(), "is_live": job.state not in ENDED}
