@@ -20,6 +20,8 @@ from medseg.io.atomic import atomic_files
 from medseg.io.nifti_affine import lean_warnings
 from medseg.io.raster import write_picture
 from medseg.modes import PANOPTIC
+from medseg.reports.seal import digests_of_files
+from medseg.stamp import Stamp, new_stamp
 from medseg.volume import Mask, Window
 
 _RECORD = "measurements.json"
@@ -48,6 +50,7 @@ class SegmentationResult:
             None for a task that tells no tissues apart. It is called where the format tissue is asked for.
         tissues: that second mask, once it was asked for.
         not_assessed: what the task does not look for (not_assessed in metadata.json), as noun phrases.
+        stamp: what `save` writes into each file while it runs; None before.
     """
 
     mask: Mask
@@ -62,6 +65,7 @@ class SegmentationResult:
     find_tissues: Callable[[], tuple[Mask, dict[str, dict[str, Any]]]] | None = None
     tissues: Mask | None = None
     not_assessed: Sequence[str] = ()
+    stamp: Stamp | None = None
 
     def save(self, directory: str | Path, formats: Sequence[str] = (), even_rejected: bool = False) -> Path:
         """Write the result in the given formats, and measurements.json as the last file.
@@ -97,6 +101,7 @@ class SegmentationResult:
             result, formats = _without_rejected(result, formats)
         for warning in result.warnings[len(self.warnings) :]:
             logger.warning("%s: warning: %s", directory, warning)
+        result = dataclasses.replace(result, stamp=new_stamp(result.provenance))
         with atomic_files(directory, _earlier(directory), last=_RECORD) as stage:
             for name in formats:
                 FORMATS[name].writer()(result, stage)
@@ -269,11 +274,11 @@ def _require_fitting(record: Format, result: SegmentationResult) -> None:
 
 
 def write_nifti(result: SegmentationResult, directory: Path) -> None:
-    write_mask(result.mask, directory / "segmentation.nii.gz")
+    write_mask(result.mask, directory / "segmentation.nii.gz", result.stamp)
 
 
 def write_nrrd(result: SegmentationResult, directory: Path) -> None:
-    write_mask(result.mask, directory / "segmentation.nrrd")
+    write_mask(result.mask, directory / "segmentation.nrrd", result.stamp)
 
 
 def write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
@@ -313,28 +318,28 @@ def _is_edited(result: SegmentationResult) -> bool:
 def write_mesh(result: SegmentationResult, directory: Path) -> None:
     from medseg.io.mesh import write_meshes
 
-    write_meshes(result.mask, directory)
+    write_meshes(result.mask, directory, result.stamp)
 
 
 def write_png(result: SegmentationResult, directory: Path) -> None:
     """Write the overlay and, for a picture, the mask."""
     if result.mask.affine is None:
-        write_mask(result.mask, directory / "segmentation.png")
+        write_mask(result.mask, directory / "segmentation.png", result.stamp)
     overlay = reports.draw_overlay(result.image, result.mask, result.field_of_view, result.window)
-    write_picture(overlay, directory / "overlay.png")
+    write_picture(overlay, directory / "overlay.png", result.stamp)
 
 
 def write_tissue(result: SegmentationResult, directory: Path) -> None:
     """Write the second label map, and its picture."""
     if result.tissues is not None:
-        write_mask(result.tissues, directory / "tissue.nii.gz")
+        write_mask(result.tissues, directory / "tissue.nii.gz", result.stamp)
         picture = reports.draw_regions(result.image, result.tissues, result.window)
-        write_picture(picture, directory / "tissue.png")
+        write_picture(picture, directory / "tissue.png", result.stamp)
 
 
 def write_panoptic(result: SegmentationResult, directory: Path) -> None:
     """Write panoptic.json in COCO's form and, for a picture, the map in colours that belongs to it."""
-    reports.write_panoptic(result.mask, directory, result.provenance["input"])
+    reports.write_panoptic(result.mask, directory, result.provenance["input"], result.stamp)
 
 
 def write_html(result: SegmentationResult, directory: Path) -> None:
@@ -346,6 +351,7 @@ def write_html(result: SegmentationResult, directory: Path) -> None:
         window=result.window,
         tissues=result.tissues,
         not_assessed=result.not_assessed,
+        stamp=result.stamp,
         **_shared(result),
     )
 
@@ -356,6 +362,8 @@ def _write_record(result: SegmentationResult, directory: Path) -> None:
         task=result.provenance["task"],
         labels=result.mask.labels,
         tissues=result.tissues.labels if result.tissues else {},
+        stamp=result.stamp,
+        files=digests_of_files(directory.iterdir()),
         **_shared(result),
     )
 

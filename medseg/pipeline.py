@@ -31,7 +31,7 @@ from medseg.errors import BundleError, UnsuitableError, error_text
 from medseg.io import Input, shown
 from medseg.modes import SEMANTIC, ModeRules, Seed, check_mode, seed_of
 from medseg.outputs import SegmentationResult
-from medseg.provenance import provenance_of
+from medseg.provenance import maker_of, provenance_of
 from medseg.quality.prediction import DicePredictor, judged
 from medseg.quality.ranges import check_ranges, judge
 from medseg.sources import remember
@@ -235,6 +235,7 @@ class ResultBuilder:
         self.plausible, self.quality = plausible, quality
         self.settings: dict[str, Any] = {}  # what a user has changed
         self.method = read_method(self.bundle, method)
+        self.maker = maker_of(self.bundle, self.method, self.weights_sha256)
 
     def case(self, data: Mapping[str, Any], pixel_spacing_mm: tuple[float, float] | None = None) -> Case:
         """Collect the mask on the source's grid and the other outputs of the transforms.
@@ -275,8 +276,7 @@ class ResultBuilder:
         about: dict[str, Any] = {"mode": mode, "seed": str(seed)} if seed else {"mode": mode}
         if case.mask.affine is None:  # what is measured again later takes the same size of a pixel
             about["pixel_spacing_mm"] = case.mask.pixel_spacing_mm
-        which = (self.bundle, self.method, self.weights_sha256, self.settings)
-        made = provenance_of(*which, case.mask.source, case.image)
+        made = provenance_of(self.maker, self.settings, case.mask.source, case.image)
         return SegmentationResult(
             case.segmented or case.mask,
             measurements,

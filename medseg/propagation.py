@@ -27,6 +27,8 @@ from medseg.quality.drawing import mask_of, require_contrast, require_finite, re
 from medseg.quality.ranges import judge
 from medseg.reports import write_record
 from medseg.reports.film import film_strip, write_film_page
+from medseg.reports.seal import digests_of_files
+from medseg.stamp import new_stamp
 from medseg.volume import Mask, Volume, nearest_axes
 
 if TYPE_CHECKING:
@@ -88,19 +90,26 @@ class Track:
             "warnings": self.warnings,
             "provenance": self.provenance,
         }
+        stamp = new_stamp(self.provenance)
         with atomic_files(directory, [], last=_RECORD) as stage:
-            write_pages(self.masks, stage / "segmentation.tif")
+            write_pages(self.masks, stage / "segmentation.tif", stamp)
             _write_path(self.path, stage / "path.csv")
-            write_picture(film_strip(self.film, self.masks, self.drawn), stage / "overlay.png")
+            write_picture(film_strip(self.film, self.masks, self.drawn), stage / "overlay.png", stamp)
             write_film_page(
                 stage / "report.html",
                 film=self.film,
                 masks=self.masks,
                 drawn=self.drawn,
                 path_rows=self.path,
+                stamp=stamp,
                 **shared,
             )
-            write_record(stage / _RECORD, task=self.provenance["task"], labels=LABELS, **shared)
+            about = {
+                "task": self.provenance["task"],
+                "stamp": stamp,
+                "files": digests_of_files(stage.iterdir()),
+            }
+            write_record(stage / _RECORD, labels=LABELS, **about, **shared)
         return directory
 
 

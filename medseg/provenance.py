@@ -13,33 +13,40 @@ from typing import Any
 import numpy as np
 
 from medseg import __version__
-from medseg.bundle import Bundle, Method, sha256
+from medseg.bundle import Bundle, Method, configs_sha256, sha256
 from medseg.io import case_name
 
 
+def maker_of(bundle: Bundle, method: Method, weights_sha256: str | Sequence[str] | None) -> dict[str, Any]:
+    """What makes results, as their provenance tells it.
+
+    Args:
+        bundle, method: opened now: a configuration that changes later is another maker.
+        weights_sha256: of the files of weights: several for an ensemble, None for a method without.
+    """
+    return {
+        "task": bundle.task,
+        "bundle_version": bundle.metadata["version"],
+        "bundle_sha256": configs_sha256(bundle),
+        "method": method.name,
+        "algorithm_family": method.algorithm_family,
+        "weights_sha256": weights_sha256,
+    }
+
+
 def provenance_of(
-    bundle: Bundle,
-    method: Method,
-    weights_sha256: str | Sequence[str] | None,
-    settings: Mapping[str, Any],
-    source: str,
-    image: np.ndarray,
+    maker: Mapping[str, Any], settings: Mapping[str, Any], source: str, image: np.ndarray
 ) -> dict[str, Any]:
     """The provenance of a result that is made now.
 
     Args:
-        bundle, method: what made it.
-        weights_sha256: of the files of weights: several for an ensemble, None for a method without.
+        maker: see maker_of.
         settings: what the user has changed.
         source: the image's path.
         image: (C, row, column) or (C, i, j, k), the image as it was read.
     """
     return {
-        "task": bundle.task,
-        "bundle_version": bundle.metadata["version"],
-        "method": method.name,
-        "algorithm_family": method.algorithm_family,
-        "weights_sha256": weights_sha256,
+        **maker,
         **({"settings": settings} if settings else {}),
         "input": case_name(source),
         "input_sha256": input_sha256(source, image),

@@ -55,8 +55,12 @@ class Stamp:
 
     def text(self) -> str:
         """The stamp as one line of at most MOST_CHARACTERS, without what is unknown."""
+        return json.dumps(self.entry(), separators=(",", ":"))
+
+    def entry(self) -> dict[str, Any]:
+        """The same, as an entry of a JSON file."""
         known = {name: value for name, value in dataclasses.asdict(self).items() if value}
-        return json.dumps({"format": FORMAT, **known}, separators=(",", ":"))
+        return {"format": FORMAT, **known}
 
 
 def new_stamp(provenance: Mapping[str, Any]) -> Stamp:

@@ -11,7 +11,7 @@ from medseg.bundle.config import (
     parse,
     trained_values,
 )
-from medseg.bundle.files import Bundle, find, open_bundle, shipped_root, tasks
+from medseg.bundle.files import Bundle, configs_sha256, find, open_bundle, shipped_root, tasks
 from medseg.bundle.lineage import Lineage, lineage_of, lineage_of_items, write_lineage
 from medseg.bundle.methods import (
     Method,
@@ -36,6 +36,7 @@ __all__ = [
     "changed_settings",
     "check_arguments",
     "check_key",
+    "configs_sha256",
     "configuration",
     "describe_steps",
     "find",

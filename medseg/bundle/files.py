@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,20 @@ class Bundle:
 
     def config(self, name: str) -> Path:
         return self.root / "configs" / name
+
+
+def configs_sha256(bundle: Bundle) -> str:
+    """A digest of a bundle's configuration: of the names and the content of the files in configs/.
+
+    Weights are no part of it. Neither is where the bundle lies.
+    """
+    folder = bundle.root / "configs"
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for name in sorted(name.as_posix() for name in names if not name.name.startswith(".")):
+        content = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        digest.update(f"{content}  {name}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def shipped_root() -> Path:

@@ -12,6 +12,7 @@ from medseg.io.atomic import atomic_path
 from medseg.io.film import Film
 from medseg.reports.page import data_url, page_texts, render
 from medseg.reports.picture_overlay import draw_picture_overlay, to_display
+from medseg.stamp import Stamp
 from medseg.volume import Mask
 
 MOST_TILES = 12  # frames in the strip
@@ -32,6 +33,7 @@ def write_film_page(
     quality: Mapping[str, Any],
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
+    stamp: Stamp | None = None,
 ) -> None:
     """Write report.html: frames with the outline, the area and the path of the object, its measurements.
 
@@ -41,7 +43,7 @@ def write_film_page(
         masks: (frame, row, column), above 0 where the object is.
         drawn: index of the frame on which it was drawn.
         path_rows: as medseg.measurements.motion.path_of gives them.
-        measurements, quality, warnings, provenance: as for medseg.reports.page.write_page.
+        measurements, quality, warnings, provenance, stamp: as for medseg.reports.page.write_page.
     """
     unit = "px" if path_rows[drawn]["area_mm2"] is None else "mm"
     area = "area_px" if unit == "px" else "area_mm2"
@@ -51,6 +53,7 @@ def write_film_page(
         "film.html.j2",
         **page_texts(measurements, quality, warnings, provenance),
         empty=False,
+        stamp=stamp,
         tiles=[
             {
                 "picture": data_url(tile, TILE_PX),

@@ -31,6 +31,7 @@ from medseg.reports.picture_overlay import colour_of, draw_picture_overlay, to_d
 from medseg.reports.record import VERDICTS, plain, review_of
 from medseg.reports.scripts import script
 from medseg.reports.volume_page import volume_pictures
+from medseg.stamp import Stamp
 from medseg.volume import Mask, Window
 
 LONG_SIDE = 1600  # px of an embedded picture: sharp on A4 and on most screens, a page of about 1 MB
@@ -49,6 +50,7 @@ def write_page(
     window: Window | None = None,
     tissues: Mask | None = None,
     not_assessed: Sequence[str] = (),
+    stamp: Stamp | None = None,
 ) -> None:
     """Write report.html, in full or not at all.
 
@@ -70,6 +72,7 @@ def write_page(
         window: the range of a volume's values that is shown; None for all but the extremes.
         tissues: a second mask of a volume on the same grid, which gets pictures of its own; None for none.
         not_assessed: what the task does not look for, as noun phrases.
+        stamp: what the file tells of its origin, for programs.
 
     Raises:
         UnsuitableError: the image has a shape that can't be shown, or a volume has no affine.
@@ -85,6 +88,7 @@ def write_page(
         **page_texts(measurements, quality, warnings, provenance, not_assessed, _study_date(mask)),
         **_legend(mask, pictures["found"]),
         empty=not mask.array.any(),
+        stamp=stamp,
         **pictures,
     )
     with atomic_path(path) as temporary:

@@ -18,29 +18,34 @@ from medseg.io.atomic import atomic_path
 from medseg.io.raster import write_picture
 from medseg.reports.legend import sizes_of
 from medseg.reports.record import plain
+from medseg.stamp import KEY, Stamp
 from medseg.volume import Mask
 
 JSON, PNG = "panoptic.json", "panoptic.png"
 VOLUME_MAP = "segmentation.nii.gz"
 
 
-def write_panoptic(mask: Mask, directory: Path, case: str) -> None:
+def write_panoptic(mask: Mask, directory: Path, case: str, stamp: Stamp | None = None) -> None:
     """Write panoptic.json and, for a picture, panoptic.png, in which id = R + 256 G + 65536 B.
 
     Args:
         mask: (row, column) or (i, j, k), whose values are segments; 0 is void.
         directory: an existing folder.
         case: the name of the case.
+        stamp: what the files tell of their origin.
 
     Raises:
         UnsuitableError: the mask's values are labels.
         OSError: the files can't be written in full.
     """
-    text = json.dumps(plain(panoptic_record(mask, case)), indent=1, ensure_ascii=False)
+    record = panoptic_record(mask, case)
+    if stamp is not None:
+        record["info"][KEY] = stamp.entry()
+    text = json.dumps(plain(record), indent=1, ensure_ascii=False)
     with atomic_path(directory / JSON) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     if mask.affine is None:
-        write_picture(ids_to_rgb(mask.array), directory / PNG)
+        write_picture(ids_to_rgb(mask.array), directory / PNG, stamp)
 
 
 def panoptic_record(mask: Mask, case: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ import numpy as np
 
 from medseg.errors import MedsegError
 from medseg.io.atomic import atomic_path
+from medseg.reports.seal import FILES, record_text, sealed
+from medseg.stamp import KEY, Stamp
 
 VERDICTS = {"accept": "accepted", "reject": "rejected", "edit": "edited"}
 _OF_A_REVIEW = ("reviewer", "date", "comment")
@@ -29,6 +30,8 @@ def write_record(
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
     tissues: Mapping[int, str] | None = None,
+    stamp: Stamp | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Write measurements.json: strict JSON in UTF-8, keys in the given order, in full or not at all.
 
@@ -43,6 +46,8 @@ def write_record(
             `review`. The last review stands at the top level too, because `quality` is that of the automatic
             mask.
         tissues: value of the second label map to name; left out if there is none.
+        stamp: the one in the other files; None leaves out the digests, too.
+        files: the other files' names to their SHA-256.
 
     Raises:
         MedsegError: JSON can't hold a value; see `plain`.
@@ -57,9 +62,11 @@ def write_record(
         **review_of(provenance),
         "provenance": provenance,
     }
-    text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+    content = plain(record)
+    if stamp is not None:
+        content = sealed({**content, KEY: stamp.entry(), FILES: dict(files or {})})
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(record_text(content), encoding="utf-8")
 
 
 def review_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
