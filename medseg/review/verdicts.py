@@ -14,6 +14,7 @@ from typing import Any
 from medseg.formats import DICOM, FORMATS
 from medseg.io.atomic import atomic_files
 from medseg.reports.record import VERDICTS, plain
+from medseg.reports.seal import FILES, file_sha256, record_text, resealed
 from medseg.review.cases import RECORD
 
 PAGE = "report.html"
@@ -57,9 +58,23 @@ def write_verdict(folder: Path, record: Mapping[str, Any]) -> list[str]:
                 (stage / PAGE).write_bytes(page)
             else:
                 texts.append(f"{PAGE} is not as medseg writes it, and doesn't tell it")
-        text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
-        (stage / RECORD).write_text(text + "\n", encoding="utf-8")
+        content = _resealed(plain(record), folder, stage, dict(moves))
+        (stage / RECORD).write_text(record_text(content), encoding="utf-8")
     return texts
+
+
+def _resealed(
+    record: Mapping[str, Any], folder: Path, stage: Path, moves: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """The record with what became of the files; a change that nobody has told of stays visible."""
+    files = record.get(FILES)
+    if not isinstance(files, dict):
+        return record
+    earlier = json.loads((folder / RECORD).read_text("utf-8"))
+    told = {moves.get(name, name): digest for name, digest in files.items()}
+    if (stage / PAGE).is_file() and told.get(PAGE) == file_sha256(folder / PAGE):
+        told[PAGE] = file_sha256(stage / PAGE)
+    return resealed({**record, FILES: told}, earlier)
 
 
 def put_away(folder: Path) -> list[str]:
