@@ -11,6 +11,8 @@ from medseg.errors import UsageError, did_you_mean
 
 # What a format may require of the result.
 ANY, VOLUME, DICOM, SEGMENTS, TISSUES = "any", "volume", "dicom", "segments", "tissues"
+DICOM_IMAGE = "dicom-image"
+ARCHIVED = (DICOM, DICOM_IMAGE)  # what goes to an archive
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class Format:
         summary: a description for the help.
         files: the files that it may write into a result's folder; {label} stands for the name of each label.
         needs: what it requires of the result: ANY for pictures and volumes, VOLUME for volumes, DICOM for a
-            series of DICOM images with their identifiers, SEGMENTS for a mask whose objects have numbers,
-            TISSUES for a task that tells what its labels hold.
+            series of DICOM images with their identifiers, DICOM_IMAGE for such a series or a DICOM picture,
+            SEGMENTS for a mask whose objects have numbers, TISSUES for a task that tells what its labels
+            hold.
         write: "module:function" that takes (SegmentationResult, folder); imported when it is called.
         usual: whether it is written by default for a result that meets `needs`; with SEGMENTS in the mode
             panoptic alone.
@@ -59,15 +62,22 @@ FORMATS = {
             "dicom-seg",
             "DICOM SEG of a DICOM series",
             ("segmentation.dcm",),
-            "medseg.outputs:write_dicom_seg",
+            "medseg.dicom_outputs:write_dicom_seg",
             DICOM,
         ),
         Format(
             "rtstruct",
             "DICOM RT structure set of a DICOM series",
             ("rtstruct.dcm",),
-            "medseg.outputs:write_rtstruct",
+            "medseg.dicom_outputs:write_rtstruct",
             DICOM,
+        ),
+        Format(
+            "dicom-sr",
+            "DICOM structured report of the measurements; of a series the DICOM SEG, too",
+            ("report.dcm",),
+            "medseg.dicom_outputs:write_dicom_sr",
+            DICOM_IMAGE,
         ),
         Format(
             "mesh", "surface of each label of a volume", ("{label}.stl",), "medseg.outputs:write_mesh", VOLUME

@@ -14,7 +14,18 @@ import numpy as np
 
 from medseg import reports
 from medseg.errors import UnsuitableError
-from medseg.formats import ANY, DICOM, FORMATS, SEGMENTS, TISSUES, Format, check_formats, usual_formats
+from medseg.formats import (
+    ANY,
+    ARCHIVED,
+    DICOM,
+    DICOM_IMAGE,
+    FORMATS,
+    SEGMENTS,
+    TISSUES,
+    Format,
+    check_formats,
+    usual_formats,
+)
 from medseg.io import write_mask
 from medseg.io.atomic import atomic_files
 from medseg.io.nifti_affine import lean_warnings
@@ -46,6 +57,8 @@ class SegmentationResult:
         window: the range of a volume's values that is shown; None for all but the extremes.
         codes: label or category to its codes for DICOM SEG (dicom_codes in metadata.json); empty if the
             bundle has none.
+        measurement_codes: how measurements are called in DICOM (dicom_measurements in metadata.json); see
+            medseg.io.dicom.sr_codes. Empty if the bundle has none.
         find_tissues: computes what the labels hold: a second mask on the same grid, and its measurements;
             None for a task that tells no tissues apart. It is called where the format tissue is asked for.
         tissues: that second mask, once it was asked for.
@@ -62,6 +75,7 @@ class SegmentationResult:
     field_of_view: np.ndarray | None = None
     window: Window | None = None
     codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measurement_codes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     find_tissues: Callable[[], tuple[Mask, dict[str, dict[str, Any]]]] | None = None
     tissues: Mask | None = None
     not_assessed: Sequence[str] = ()
@@ -71,14 +85,15 @@ class SegmentationResult:
         """Write the result in the given formats, and measurements.json as the last file.
 
         An empty mask is written as no DICOM SEG, RTSTRUCT or mesh. If the source lacks a DICOM identifier, no
-        DICOM SEG or RTSTRUCT is written, and the record has a warning; likewise where the verdict is reject
-        and no person has reviewed it. If anything fails, the directory stays as it was. All files of an
-        earlier result are removed, because measurements.json describes everything in the directory.
+        DICOM SEG, RTSTRUCT or structured report is written, and the record has a warning; likewise where the
+        verdict is reject and no person has reviewed it. A report of a volume refers to the DICOM SEG, which
+        is written with it. If anything fails, the directory stays as it was. All files of an earlier result
+        are removed, because measurements.json describes everything in the directory.
 
         Args:
             directory: created if it is missing; an earlier result in it is replaced.
             formats: names of medseg.formats.FORMATS; empty for the usual formats of such an image.
-            even_rejected: write DICOM SEG and RTSTRUCT of a rejected mask, too.
+            even_rejected: write DICOM files of a rejected mask, too.
 
         Returns:
             The directory.
@@ -94,6 +109,7 @@ class SegmentationResult:
         is_panoptic = self.provenance.get("mode") == PANOPTIC
         formats = formats or usual_formats(self.mask.affine is not None, is_panoptic)
         check_formats(formats)
+        formats = _with_seg(self, formats)
         for name in formats:
             _require_fitting(FORMATS[name], self)
         result, formats = _without_unreferable(_with_lean(_with_tissues(self, formats), formats), formats)
@@ -159,6 +175,13 @@ def _with_tissues(result: SegmentationResult, formats: Sequence[str]) -> Segment
     return dataclasses.replace(result, tissues=tissues, measurements=result.measurements | measurements)
 
 
+def _with_seg(result: SegmentationResult, formats: Sequence[str]) -> Sequence[str]:
+    """The formats with the DICOM SEG before the structured report that refers to it, once each."""
+    if "dicom-sr" not in formats or result.mask.affine is None:
+        return formats
+    return [*(name for name in dict.fromkeys(["dicom-seg", *formats]) if name != "dicom-sr"), "dicom-sr"]
+
+
 def _with_lean(result: SegmentationResult, formats: Sequence[str]) -> SegmentationResult:
     """The result with a warning if NIfTI can't hold its sheared grid exactly in every program."""
     if "nifti" not in formats or result.mask.affine is None:
@@ -210,11 +233,14 @@ def _without_unreferable(
     """
     from medseg.io.dicom.planes import missing_uids
 
-    referring = [name for name in formats if FORMATS[name].needs == DICOM]
-    missing = " and ".join(missing_uids(result.mask.headers)) if referring else ""
+    referring = [name for name in formats if FORMATS[name].needs in ARCHIVED]
+    needed = missing_uids(result.mask.headers) if referring else []
+    if result.mask.affine is None:  # a picture has no place in a patient
+        needed = [name for name in needed if name != "FrameOfReferenceUID"]
+    missing = " and ".join(needed)
     if not missing:
         return result, formats
-    left = [name for name in formats if FORMATS[name].needs != DICOM]
+    left = [name for name in formats if name not in referring]
     if not left:
         raise UnsuitableError(
             f"source images with {missing}, to write {' and '.join(referring)}",
@@ -233,7 +259,7 @@ def _without_rejected(
     Raises:
         UnsuitableError: no format is left.
     """
-    left_out = [name for name in formats if FORMATS[name].needs == DICOM]
+    left_out = [name for name in formats if FORMATS[name].needs in ARCHIVED]
     if result.quality["verdict"] != "reject" or result.provenance.get("review") or not left_out:
         return result, formats
     left = [name for name in formats if name not in left_out]
@@ -257,7 +283,7 @@ def _require_fitting(record: Format, result: SegmentationResult) -> None:
                 advice="Choose the mode panoptic or instance.",
             )
         return
-    if record.needs != ANY and result.mask.affine is None:
+    if record.needs not in (ANY, DICOM_IMAGE) and result.mask.affine is None:
         raise UnsuitableError(f"a volume, to write {record.name}", got="a picture", advice="Ask for png.")
     if record.needs == TISSUES and result.find_tissues is None:
         raise UnsuitableError(
@@ -271,6 +297,12 @@ def _require_fitting(record: Format, result: SegmentationResult) -> None:
             got="a volume from another kind of file",
             advice="Segment the DICOM series itself, or ask for nifti or nrrd.",
         )
+    if record.needs == DICOM_IMAGE and not result.mask.headers:
+        raise UnsuitableError(
+            f"a DICOM image, to write {record.name}, which refers to it",
+            got="an image from another kind of file",
+            advice="Segment the DICOM file itself, or take the numbers from measurements.json.",
+        )
 
 
 def write_nifti(result: SegmentationResult, directory: Path) -> None:
@@ -279,40 +311,6 @@ def write_nifti(result: SegmentationResult, directory: Path) -> None:
 
 def write_nrrd(result: SegmentationResult, directory: Path) -> None:
     write_mask(result.mask, directory / "segmentation.nrrd", result.stamp)
-
-
-def write_dicom_seg(result: SegmentationResult, directory: Path) -> None:
-    from medseg.io.dicom import seg
-
-    if not result.mask.array.any():
-        return
-    about, segments = result.provenance, result.mask.segments
-    categories = segments.category if segments else result.mask.labels
-    codes = {
-        result.mask.labels[value]: result.codes[category]
-        for value, category in categories.items()
-        if category in result.codes
-    }
-    seg.write_seg(
-        result.mask,
-        directory / "segmentation.dcm",
-        codes,
-        algorithm=f"medseg {about['task']} {about['method']}",
-        family=seg.FAMILIES[about["algorithm_family"]],
-        is_edited=_is_edited(result),
-    )
-
-
-def write_rtstruct(result: SegmentationResult, directory: Path) -> None:
-    from medseg.io.dicom import rtstruct
-
-    if result.mask.array.any():
-        rtstruct.write_rtstruct(result.mask, directory / "rtstruct.dcm", is_edited=_is_edited(result))
-
-
-def _is_edited(result: SegmentationResult) -> bool:
-    """Whether a person has corrected the mask."""
-    return any(review["decision"] == "edit" for review in result.provenance.get("review", []))
 
 
 def write_mesh(result: SegmentationResult, directory: Path) -> None:

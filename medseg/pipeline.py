@@ -287,6 +287,7 @@ class ResultBuilder:
             case.field_of_view,
             case.window,
             self.bundle.metadata.get("dicom_codes", {}),
+            self.bundle.metadata.get("dicom_measurements", {}),
             None if self.tissues is None else partial(self.tissues, case, measurements),
             not_assessed=tuple(self.bundle.metadata.get("not_assessed", ())),
         )

@@ -28,7 +28,7 @@ ALLOWED = {
     "modes": {"instances"},
     "deferred": set(),
     "stamp": set(),
-    "io": {"colours", "console", "stamp"},
+    "io": {"colours", "console", "instances", "stamp"},
     "sources": {"io"},
     "bundle": {"console", "io"},
     "provenance": {"bundle", "io"},
@@ -42,6 +42,7 @@ ALLOWED = {
     "reports": {"colours", "io", "stamp"},
     "formats": set(),
     "outputs": {"formats", "io", "modes", "reports", "stamp"},
+    "dicom_outputs": {"io", "outputs"},
     "pipeline": {
         *("bundle", "deferred", "inference", "io", "modes", "outputs", "provenance", "quality", "sources"),
     },

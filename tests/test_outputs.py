@@ -156,7 +156,7 @@ class TestWithoutFrameOfReference:
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"png", "html", "coco-panoptic"}))
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"png", "html", "coco-panoptic", "dicom-sr"}))
 def test_a_picture_is_no_volume(tmp_path, name):
     labels = np.zeros((8, 9), np.uint8)
     picture = np.zeros((3, 8, 9), np.uint8)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import UnsuitableError, error_text
-from medseg.formats import DICOM, FORMATS
+from medseg.formats import ARCHIVED, FORMATS
 from medseg.io import Input
 from medseg.io.atomic import atomic_path
 from medseg.outputs import formats_in
@@ -283,10 +283,10 @@ def _write_edit(
         logger.warning("%s: warning: %s", case.name, odd)
     total = int((mask.array != before.array).sum())
     texts = [f"{total} {'voxels' if before.array.ndim == 3 else 'pixels'} changed"]
-    is_dicom = any(FORMATS[name].needs == DICOM for name in formats_in(case.folder))
+    is_dicom = any(FORMATS[name].needs in ARCHIVED for name in formats_in(case.folder))
     was_empty = not before.array.any()
     if was_empty and result.mask.headers and not is_dicom and formats_asked_for(case.folder) is None:
-        texts.append("no DICOM SEG or RTSTRUCT, because there was none, and what was asked for isn't known")
+        texts.append("no DICOM SEG, RTSTRUCT or structured report, because there was none, and what was asked for isn't known")
     return ", ".join(texts)
 
 

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from medseg.formats import DICOM, FORMATS
+from medseg.formats import ARCHIVED, FORMATS
 from medseg.io.atomic import atomic_files
 from medseg.reports.record import VERDICTS, plain
 from medseg.reports.seal import FILES, file_sha256, record_text, resealed
@@ -99,7 +99,7 @@ def _moves(folder: Path, is_rejected: bool) -> Iterator[tuple[str, str]]:
 
 def _archived() -> Iterator[tuple[str, str]]:
     """Each format that goes to an archive, with its files."""
-    return ((name, file) for name, each in FORMATS.items() if each.needs == DICOM for file in each.files)
+    return ((name, file) for name, each in FORMATS.items() if each.needs in ARCHIVED for file in each.files)
 
 
 def _told(page: bytes, review: Mapping[str, Any]) -> bytes:

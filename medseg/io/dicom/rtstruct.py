@@ -11,8 +11,11 @@ import numpy as np
 from medseg import __version__
 from medseg.colours import colour_rgb
 from medseg.io.atomic import atomic_path
+from medseg.io.dicom.equipment import stamp_dataset
+from medseg.io.dicom.patient import TYPE_2, date_series
 from medseg.io.dicom.planes import LPS_TO_RAS, Plane, planes, present_labels
 from medseg.io.dicom.text import in_utf_8
+from medseg.stamp import Stamp
 from medseg.volume import Mask
 
 SERIES_NUMBER = 9101
@@ -22,15 +25,16 @@ FROM_THE_SOURCE = (
     *("StudyDescription", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge"),
     *("PatientIdentityRemoved", "DeidentificationMethod", "StudyInstanceUID", "StudyID"),
 )
-# Attributes of type 2: the standard requires them, and they may be empty.
-TYPE_2 = (
-    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID"),
-)
 DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
 
 
-def write_rtstruct(mask: Mask, path: Path, is_edited: bool = False) -> Path:
+def write_rtstruct(
+    mask: Mask,
+    path: Path,
+    is_edited: bool = False,
+    description: str = "medseg segmentation",
+    stamp: Stamp | None = None,
+) -> Path:
     """Write the labels of a mask as regions of interest of one RTSTRUCT that refers to the source slices.
 
     A contour runs half way between the centres of pixels inside and outside, so that it encloses exactly the
@@ -42,6 +46,8 @@ def write_rtstruct(mask: Mask, path: Path, is_edited: bool = False) -> Path:
         mask: (i, j, k) = (column, row, slice) labels, with the headers of the source slices.
         path: the file to write.
         is_edited: whether a person has corrected the mask: SEMIAUTOMATIC instead of AUTOMATIC.
+        description: of the series, such as "medseg lung_ct 0.6.0 segmentation".
+        stamp: what made the result.
 
     Raises:
         UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
@@ -52,6 +58,8 @@ def write_rtstruct(mask: Mask, path: Path, is_edited: bool = False) -> Path:
     # Patient attributes are copied unchanged. pydicom's warnings about invalid values would quote them.
     with config.disable_value_validation():
         structure_set = _structure_set(mask, is_edited)
+        date_series(structure_set, description)
+        stamp_dataset(structure_set, stamp)
         with atomic_path(path) as temporary:
             structure_set.save_as(temporary, enforce_file_format=True)
     return path
@@ -68,7 +76,6 @@ def _structure_set(mask: Mask, is_edited: bool) -> Any:
         contours = _contours(mask, value, source)
         _add_region(structure_set, number, mask.labels[value], colour_rgb(value), contours)
     if is_edited:
-        structure_set.SeriesDescription = "Automatic segmentation, corrected by a person"
         for region in structure_set.StructureSetROISequence:
             region.ROIGenerationAlgorithm = "SEMIAUTOMATIC"
     return structure_set
@@ -94,7 +101,7 @@ def _headers(source: list[Plane]) -> Any:
             setattr(made, name, None)
     made.SOPClassUID, made.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID
     made.Modality, made.SeriesInstanceUID, made.SeriesNumber = "RTSTRUCT", generate_uid(), SERIES_NUMBER
-    made.SeriesDescription, made.InstanceNumber, made.OperatorsName = "Automatic segmentation", 1, None
+    made.InstanceNumber, made.OperatorsName = 1, None
     made.Manufacturer, made.ManufacturerModelName, made.SoftwareVersions = "medseg", "medseg", __version__
     made.InstanceCreationDate = made.StructureSetDate = now.strftime("%Y%m%d")
     made.InstanceCreationTime = made.StructureSetTime = now.strftime("%H%M%S")
@@ -197,6 +204,19 @@ def rings(region: np.ndarray) -> list[np.ndarray]:
         first = np.array([box[0].start - 1, box[1].start - 1])
         outlines.append(_keyhole(_outlines(component)) + first)
     return outlines
+
+
+def outline(region: np.ndarray) -> np.ndarray:
+    """One closed outline of a region, its components and holes joined by channels of zero width.
+
+    Args:
+        region: (i, j) bool, with a pixel at least.
+
+    Returns:
+        (point, 2) of i and j in pixels; the first point is not repeated at the end.
+    """
+    found = rings(region)
+    return found[0] if len(found) == 1 else _keyhole(found)
 
 
 def _outlines(component: np.ndarray) -> list[np.ndarray]:

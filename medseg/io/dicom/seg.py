@@ -12,18 +12,12 @@ from medseg import __version__
 from medseg.colours import colour_rgb
 from medseg.errors import BundleError
 from medseg.io.atomic import atomic_path
-from medseg.io.dicom.planes import (
-    planes,
-    present_labels,
-)
-from medseg.io.dicom.text import in_utf_8
+from medseg.io.dicom.equipment import stamp_dataset
+from medseg.io.dicom.patient import copy_patient, date_series, nameless
+from medseg.io.dicom.planes import planes, present_labels
+from medseg.stamp import Stamp
 from medseg.volume import Mask
 
-# Attributes of type 2: the standard requires them, and they may be empty. highdicom refuses invalid values.
-TYPE_2 = (
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
-    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
-)
 # Far from the series numbers of scanners.
 SERIES_NUMBER = 9100
 # Algorithm families (CID 7162), by the names that methods declare.
@@ -52,6 +46,8 @@ def write_seg(
     algorithm: str = "medseg",
     family: Sequence[str] = FAMILIES["artificial_intelligence"],
     is_edited: bool = False,
+    description: str = "medseg segmentation",
+    stamp: Stamp | None = None,
 ) -> Path:
     """Write the labels of a mask as segments of one DICOM SEG that refers to the source slices.
 
@@ -66,6 +62,8 @@ def write_seg(
         algorithm: the name of the algorithm; its version is that of medseg.
         family: the code of the algorithm's family, from CID 7162.
         is_edited: whether a person has corrected the mask: SEMIAUTOMATIC instead of AUTOMATIC.
+        description: of the series, such as "medseg lung_ct 0.6.0 segmentation".
+        stamp: what made the result.
 
     Raises:
         UnsuitableError: the mask is empty, or does not lie on the slices of a DICOM series.
@@ -77,6 +75,9 @@ def write_seg(
     # Patient attributes are copied unchanged. pydicom's warnings about invalid values would quote them.
     with config.disable_value_validation():
         seg = _segmentation(mask, codes, algorithm, family, is_edited)
+        copy_patient(seg, mask.headers[0])
+        date_series(seg, description)
+        stamp_dataset(seg, stamp)
         with atomic_path(path) as temporary:
             seg.save_as(temporary)
     return path
@@ -95,9 +96,8 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
         for number, value in enumerate(present, start=1)
     ]
     images, frames = _frames(mask, source, present)
-    patient = in_utf_8(source[0].header)
     described = "Automatic segmentation" + (", corrected by a person" if is_edited else "")
-    seg = hd.seg.Segmentation(
+    return hd.seg.Segmentation(
         source_images=images,
         pixel_array=frames,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -112,12 +112,7 @@ def _segmentation(mask: Mask, codes: Codes, algorithm: str, family: Sequence[str
         device_serial_number="none",
         content_label="SEGMENTATION",
         content_description=described,
-        series_description=described,
     )
-    for name in TYPE_2:
-        if name in patient:
-            seg[name] = patient[name]
-    return seg
 
 
 def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any], np.ndarray]:
@@ -126,19 +121,11 @@ def _frames(mask: Mask, source: list[Any], present: list[int]) -> tuple[list[Any
     numbers[present] = np.arange(1, len(present) + 1)
     slices = numbers[mask.array].transpose(2, 1, 0)
     if source[0].frame is None:
-        return [_nameless(plane.header) for plane in source], slices
-    header = _nameless(source[0].header)
+        return [nameless(plane.header) for plane in source], slices
+    header = nameless(source[0].header)
     frames = np.zeros((int(header.NumberOfFrames), *slices.shape[1:]), dtype=slices.dtype)
     frames[[plane.frame - 1 for plane in source]] = slices
     return [header], frames
-
-
-def _nameless(header: Any) -> Any:
-    """A copy of a header with empty TYPE_2 attributes, because highdicom prints invalid names and dates."""
-    nameless = in_utf_8(header)
-    for name in TYPE_2:
-        setattr(nameless, name, None)
-    return nameless
 
 
 def _segment(

@@ -118,7 +118,9 @@ def test_patient_and_study_are_the_source_s_and_descriptions_hold_no_identifier(
     for keyword in ("PatientName", "PatientID", "StudyInstanceUID"):
         assert seg[keyword].value == header[keyword].value
     assert seg.SeriesInstanceUID != header.SeriesInstanceUID
-    assert (seg.SeriesDescription, seg.ContentDescription) == ("Automatic segmentation",) * 2
+    described = ("medseg segmentation", "Automatic segmentation")
+    assert (seg.SeriesDescription, seg.ContentDescription) == described
+    assert seg.SeriesDate and seg.SeriesTime and seg.ContentDate and seg.ContentTime
 
 
 def test_a_source_without_what_the_standard_wants_empty(tmp_path):
