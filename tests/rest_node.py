@@ -68,14 +68,6 @@ def rest_node(home, **limits):
     return node
 
 
-def client_of(node, token=TOKEN):
-    """A client that speaks to the service without a socket."""
-    from starlette.testclient import TestClient
-
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
-    return TestClient(node.app, headers=headers, follow_redirects=False)
-
-
 @contextmanager
 def listening(node):
     """The service on a free port of the loopback interface."""
@@ -83,9 +75,19 @@ def listening(node):
 
     server = RestServer(node.app, "127.0.0.1", 0)
     try:
-        yield SimpleNamespace(port=server.port, url=f"http://127.0.0.1:{server.port}", server=server)
+        yield SimpleNamespace(
+            port=server.port, url=f"http://127.0.0.1:{server.port}", server=server, node=node
+        )
     finally:
         server.stop()
+
+
+def client_of(service, token=TOKEN):
+    """A client of a listening service."""
+    import httpx
+
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=service.url, headers=headers, timeout=30)
 
 
 def picture(seed=0, size=64):
