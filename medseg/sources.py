@@ -97,6 +97,11 @@ def source_finder(images: Sequence[str | Path] = ()) -> Callable[[str | Path], I
     return find
 
 
+def noted_cases(folder: str | Path) -> list[str]:
+    """The cases whose images were noted in a folder of results, in the order of their names."""
+    return sorted(_notes(Path(folder)))
+
+
 def _is_file(source: Input) -> bool:
     return isinstance(source, str | Path) and os.path.isfile(source)
 

@@ -86,6 +86,7 @@ ALLOWED = {
         *("phantoms", "quality", "reports", "sources"),
     },
     "server": {"archive", "bundle", "formats", "io", "modes", "reports", "workers"},
+    "verification": {"bundle", "deferred", "formats", "io", "provenance", "reports", "sources", "stamp"},
     "testing": {"bundle", "io", "outputs", "pipeline"},
     "cli": {
         *(
@@ -112,7 +113,7 @@ ALLOWED = {
             "sources",
             "tracking",
         ),
-        *("training", "tuning"),
+        *("training", "tuning", "verification"),
     },
     "__init__": {
         "io",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     *("segment", "propagate", "inspect", "train", "tune", "evaluate", "compare", "compare-runs"),
     *("sync", "check-data", "fingerprint", "new-bundle", "methods", "info"),
-    *("index", "similar", "similarity", "fit-quality", "drift", "review", "follow-up"),
+    *("index", "similar", "similarity", "fit-quality", "drift", "review", "follow-up", "verify"),
     *("fetch", "send"),
     *("ui", "completion"),
 )
