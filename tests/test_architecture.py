@@ -80,6 +80,9 @@ ALLOWED = {
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "planning": {"bundle", "console", "data", "io", "quality"},
+    "cohort": {
+        *("bundle", "console", "data", "formats", "io", "modes", "reports", "sources", "tracking", "workers"),
+    },
     "review": {"bundle", "console", "deferred", "formats", "io", "modes", "outputs", "reports", "sources"},
     "follow_up": {
         *("boxes", "bundle", "colours", "instances", "io", "measurements", "morphology", "outputs"),
@@ -92,6 +95,7 @@ ALLOWED = {
         *(
             "archive",
             "bundle",
+            "cohort",
             "console",
             "data",
             "deferred",
@@ -113,7 +117,7 @@ ALLOWED = {
             "sources",
             "tracking",
         ),
-        *("training", "tuning", "verification"),
+        *("training", "tuning", "verification", "workers"),
     },
     "__init__": {
         "io",

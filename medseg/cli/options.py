@@ -50,6 +50,55 @@ def add_set(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="where the network runs: auto (default: a GPU if there is one), cpu, cuda or cuda:N",
+    )
+
+
+def add_pixel_spacing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--pixel-spacing-mm",
+        type=_positive,
+        metavar="MM",
+        help="size of a pixel, for pictures that do not tell it; without it lengths are in px",
+    )
+
+
+def add_mode(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mode",
+        default="semantic",
+        metavar="MODE",
+        help="what the values in the mask mean. semantic (default): the label, such as 1 for every lesion; "
+        "object: the same, of one object: the largest of each label, or the one at a seed; "
+        "instance: a number for each object, such as lesion_1 and lesion_2; "
+        "panoptic: a number for each object and for each label of which all is one segment",
+    )
+
+
+def add_formats(command: argparse.ArgumentParser) -> None:
+    """--formats, and what may be written of a rejected mask."""
+    from medseg.formats import FORMATS
+
+    formats = "; ".join(f"{name}: {record.summary}" for name, record in FORMATS.items())
+    command.add_argument(
+        "--formats",
+        type=_listed,
+        default=(),
+        metavar="A,B",
+        help=f"files to write, separated by commas (default: nifti for volumes, png, html). {formats}",
+    )
+    command.add_argument(
+        "--even-rejected",
+        action="store_true",
+        help="write DICOM SEG and RTSTRUCT of masks whose predicted Dice is too low, too",
+    )
+
+
 def add_manifest(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--manifest",
@@ -103,3 +152,18 @@ def given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str,
     """The options that the user gave, by the configuration's key."""
     keys = {**{name: name for name in names}, **renamed}
     return {key: value for key, name in keys.items() if (value := getattr(options, name)) is not None}
+
+
+def _listed(text: str) -> list[str]:
+    """Names separated by commas; spaces and a comma at the end do not count."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number of mm; got {text}")
+    return value

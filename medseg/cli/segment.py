@@ -7,7 +7,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from medseg.cli.exits import EXIT_ALL_REJECTED, EXIT_DONE, EXIT_SOME_REJECTED
-from medseg.cli.options import add_method, add_set, add_task, add_weights, overrides_of
+from medseg.cli.options import (
+    add_device,
+    add_formats,
+    add_method,
+    add_mode,
+    add_pixel_spacing,
+    add_set,
+    add_task,
+    add_weights,
+    overrides_of,
+)
 from medseg.errors import UsageError, error_text
 
 if TYPE_CHECKING:
@@ -20,9 +30,6 @@ HELP = "segment images; each gets a folder OUT/<case>/ with mask, overlay, measu
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    from medseg.formats import FORMATS
-
-    formats = "; ".join(f"{name}: {record.summary}" for name, record in FORMATS.items())
     add_task(command)
     command.add_argument(
         "input",
@@ -32,29 +39,11 @@ def add(command: argparse.ArgumentParser) -> None:
         "a DICOM study as a folder, a zip archive or files",
     )
     command.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for the results")
-    command.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="where the network runs: auto (default: a GPU if there is one), cpu, cuda or cuda:N",
-    )
-    command.add_argument(
-        "--pixel-spacing-mm",
-        type=_positive,
-        metavar="MM",
-        help="size of a pixel, for pictures that do not tell it; without it lengths are in px",
-    )
+    add_device(command)
+    add_pixel_spacing(command)
     add_method(command)
     add_weights(command)
-    command.add_argument(
-        "--mode",
-        default="semantic",
-        metavar="MODE",
-        help="what the values in the mask mean. semantic (default): the label, such as 1 for every lesion; "
-        "object: the same, of one object: the largest of each label, or the one at a seed; "
-        "instance: a number for each object, such as lesion_1 and lesion_2; "
-        "panoptic: a number for each object and for each label of which all is one segment",
-    )
+    add_mode(command)
     command.add_argument(
         "--seed-px",
         nargs=2,
@@ -70,18 +59,7 @@ def add(command: argparse.ArgumentParser) -> None:
         help="with --mode object: a place in the object of a volume, in mm towards the patient's right, "
         "front and head (RAS+), as in NIfTI",
     )
-    command.add_argument(
-        "--formats",
-        type=_listed,
-        default=(),
-        metavar="A,B",
-        help=f"files to write, separated by commas (default: nifti for volumes, png, html). {formats}",
-    )
-    command.add_argument(
-        "--even-rejected",
-        action="store_true",
-        help="write DICOM SEG and RTSTRUCT of masks whose predicted Dice is too low, too",
-    )
+    add_formats(command)
     add_set(command)
 
 
@@ -148,18 +126,3 @@ def _segment_one(segmenter: Segmenter, source: Input, directory: Path, options: 
         print(f"{shown(source)}: warning: {warning}", file=sys.stderr)
     print(directory)
     return True
-
-
-def _listed(text: str) -> list[str]:
-    """Names separated by commas; spaces and a comma at the end do not count."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a positive number of mm; got {text}")
-    return value

@@ -109,6 +109,12 @@ class Ledger:
     def close(self) -> None:
         self._base.close()
 
+    def discard_if_untouched(self) -> None:
+        """Remove the file if no case was tried yet."""
+        if not any(row.attempts for row in self.cases()):
+            self.close()
+            self.path.unlink()
+
     def settings(self) -> dict[str, Any]:
         """What the cases are segmented with, by name; empty for a ledger that is new."""
         with self._reported():

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medseg.errors import InputError, MedsegError, error_text, file_error_text
+from medseg.errors import InputError, MedsegError, error_text
 from medseg.workers.job import DONE, FAILED, REFUSED, Job, Outcome, Settings
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {
         "state": REFUSED if isinstance(cause, InputError) and not is_settings else FAILED,
         "kind": type(disk or _first(cause)).__name__,
-        "text": file_error_text(disk) if disk else error_text(cause),
+        "text": _place_of(disk) if disk else error_text(cause),
         "is_full": disk is not None,
         "is_settings": is_settings and isinstance(cause, MedsegError),
     }
@@ -120,6 +120,10 @@ def _disk_error(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def _place_of(error: OSError) -> str:
+    return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
 
 
 def digests(folder: str | os.PathLike[str]) -> Mapping[str, str]:
