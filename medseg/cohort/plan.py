@@ -14,7 +14,7 @@ from typing import Any
 from medseg import __version__
 from medseg.bundle import inference_files, open_bundle, read_method, require_trained, sha256, weights_files
 from medseg.cohort.ledger import SET_ASIDE, CaseRow, Ledger
-from medseg.errors import UsageError
+from medseg.errors import UsageError, WeightsError
 from medseg.formats import check_formats
 from medseg.modes import check_mode
 from medseg.sources import RECORD
@@ -69,6 +69,9 @@ def describe(plan: Plan, rows: Sequence[CaseRow]) -> dict[str, Any]:
     if how.weights is None:
         require_trained(method, bundle.task)
     weights = weights_files(how.weights or method.weights, how.fold if how.weights else None)
+    for file in weights:
+        if not file.is_file():
+            raise WeightsError("a file of weights", got=f"no file {file}", advice="Check --weights.")
     configuration = hashlib.sha256(
         b"".join(bundle.config(file).read_bytes() for file in inference_files(bundle, how.method))
     )
