@@ -19,6 +19,8 @@ def nameless(header: Any) -> Any:
     """A copy of a header with empty TYPE_2 attributes, because highdicom prints invalid names and dates."""
     copy = in_utf_8(header)
     for name in TYPE_2:
+        if name in copy:
+            del copy[name]  # its element may be the header's own, whose value must stay
         setattr(copy, name, None)
     return copy
 

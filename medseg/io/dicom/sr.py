@@ -17,7 +17,7 @@ from medseg.io.atomic import atomic_path
 from medseg.io.dicom.equipment import stamp_dataset
 from medseg.io.dicom.patient import copy_patient, date_series, nameless
 from medseg.io.dicom.sr_codes import SCHEME, concept, groups_of, own
-from medseg.io.dicom.sr_groups import Scene, measurement_group, novelty_numbers, text
+from medseg.io.dicom.sr_groups import Scene, measurement_group, segments_alone, text
 from medseg.stamp import Stamp
 from medseg.volume import Mask
 
@@ -125,12 +125,15 @@ def _document(content: Content, seg: Any) -> Any:
         ),
         seg,
         mask.headers[0] if mask.affine is None else None,
-        content.quality.get("predicted_dice", {}),
+        content.quality.get("predicted_dice") or {},
+        content.quality.get("novelty") or {},
     )
+    groups += segments_alone(scene, groups, content.measurement_codes["measures"])
+    made = [measurement_group(group, scene) for group in groups]
     document = hd.sr.MeasurementReport(
         observation_context=_observer(content),
         procedure_reported=concept(content.measurement_codes.get("procedure", ANY_IMAGING)),
-        imaging_measurements=[measurement_group(group, scene) for group in groups],
+        imaging_measurements=[group for group in made if group is not None],
         title=concept(("126000", "DCM", "Imaging Measurement Report")),
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(concept(LANGUAGE)),
     )
@@ -169,8 +172,6 @@ def _evaluations(content: Content, without: Sequence[str]) -> Any:
         for key in ["predicted_dice_reason"]
         if key in content.quality
     ]
-    if content.quality.get("novelty"):
-        found += [each for number in novelty_numbers(content.quality["novelty"]) for each in number]
     found += [text("REVIEW", _review(review)) for review in content.provenance.get("review", ())]
     if content.provenance.get("settings"):
         found.append(text("SETTINGS", ", ".join(content.provenance["settings"])))

@@ -58,6 +58,7 @@ class Group:
         measurements: full name to {"value", "unit"}, with "reason" where the value is None.
         measures: full name to its entry in `measures`.
         number: of an object in a list, from 1; 0 for what is no object.
+        segment: the label of the segment that it is about, where that is not `label`.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Group:
     measurements: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     measures: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     number: int = 0
+    segment: str = ""
 
 
 def own(value: str) -> Any:
@@ -121,8 +123,7 @@ def groups_of(
             continue
         if not _add(groups[_begin(name, about)], name, entry, codes["measures"]):
             without.append(name)
-    kept = [group for group in groups.values() if group.measurements or group.label]
-    return [*kept, *objects], without
+    return [*groups.values(), *objects], without
 
 
 def _objects(

@@ -28,6 +28,7 @@ class Scene:
         seg: the SEG of the mask, its pixels left out; None without one.
         image: the data set of the picture; None for a volume.
         dice: label to its predicted Dice, {"value", "interval"}.
+        novelty: {"distance", "percentile"} of the image among the training images; empty if unknown.
     """
 
     mask: Mask
@@ -36,20 +37,27 @@ class Scene:
     seg: Any
     image: Any
     dice: Mapping[str, Mapping[str, Any]]
+    novelty: Mapping[str, float]
 
 
 def measurement_group(group: Group, scene: Scene) -> Any:
-    """One group of measurements as highdicom's template, with the region or the segment that it is about."""
+    """One group of measurements as highdicom's template, with the region or the segment that it is about;
+    None where there is nothing to tell."""
     import highdicom as hd
+
+    numbers, texts = _numbers(group, scene), _texts(group)
+    if not numbers and not texts:
+        return None
 
     segment = _segment(group, scene)
     region = None if scene.image is None else _region(group, scene)
     shared = {
         "tracking_identifier": _tracking(group, segment),
         "algorithm_id": scene.algorithm,
-        "measurements": _numbers(group, scene),
+        "measurements": numbers,
         **_findings(group, scene.codes),
     }
+    made: Any
     if segment is not None:
         made = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=_referenced(segment, scene), **shared
@@ -57,9 +65,32 @@ def measurement_group(group: Group, scene: Scene) -> Any:
     elif region is not None:
         made = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **shared)
     else:
-        made = hd.sr.MeasurementsAndQualitativeEvaluations(**shared)
-    made[0].ContentSequence.extend(_texts(group))
+        made = hd.sr.MeasurementsAndQualitativeEvaluations(source_images=_whole(scene), **shared)
+    made[0].ContentSequence.extend(texts)
     return made
+
+
+def segments_alone(scene: Scene, groups: Sequence[Group], measures: Mapping[str, Any]) -> list[Group]:
+    """A group with its volume for each segment that no other group is about: objects in a volume."""
+    if scene.seg is None or "volume_ml" not in measures:
+        return []
+    told = {
+        str(_segment(group, scene).SegmentLabel) for group in groups if _segment(group, scene) is not None
+    }
+    values = {name: value for value, name in scene.mask.labels.items()}
+    segments = scene.mask.segments
+    made = []
+    for name in (str(segment.SegmentLabel) for segment in scene.seg.SegmentSequence):
+        if name not in told:
+            label = name if segments is None else segments.category[values[name]]
+            volume = {"value": _volume_ml(scene.mask, values[name]), "unit": "ml"}
+            key = f"{name}_volume_ml"
+            made.append(Group(name, label, {}, {key: volume}, {key: measures["volume_ml"]}, 0, name))
+    return made
+
+
+def _volume_ml(mask: Mask, value: int) -> float:
+    return float((mask.array == value).sum() * abs(np.linalg.det(np.asarray(mask.affine)[:3, :3])) / 1000)
 
 
 def text(value: str, sentence: str) -> Any:
@@ -91,7 +122,9 @@ def _numbers(group: Group, scene: Scene) -> list[Any]:
         for name, measure in group.measures.items()
         if "unit" in measure and group.measurements[name]["value"] is not None
     ]
-    return found + ([] if group.number else _predicted(scene.dice.get(group.label, {})))
+    if not group.number and not group.segment:
+        found += _predicted(scene.dice.get(group.label, {}))
+    return found + (_novelty(scene.novelty) if not group.name and scene.novelty else [])
 
 
 def _predicted(dice: Mapping[str, Any]) -> list[Any]:
@@ -104,7 +137,7 @@ def _predicted(dice: Mapping[str, Any]) -> list[Any]:
     return [number(own(code), value, NO_UNITS) for code, value in values.items()]
 
 
-def novelty_numbers(novelty: Mapping[str, float]) -> list[Any]:
+def _novelty(novelty: Mapping[str, float]) -> list[Any]:
     """How far the image is from the training images."""
     return [
         number(own("NOVELTY"), novelty["distance"], NO_UNITS),
@@ -165,6 +198,8 @@ def _segment(group: Group, scene: Scene) -> Any:
     segments = scene.mask.segments
     categories = scene.mask.labels if segments is None else segments.category
     names = {scene.mask.labels[value] for value, name in categories.items() if name == group.label}
+    if group.segment:
+        names = {group.segment}
     found = [segment for segment in scene.seg.SegmentSequence if segment.SegmentLabel in names]
     return found[0] if len(found) == 1 else None
 
@@ -189,14 +224,24 @@ def _region(group: Group, scene: Scene) -> Any:
         return None
     # (column, row) from the upper left corner of the first pixel, whose centre is at 0.5 (PS3.3 C.18.6.1.2).
     points = outline(where)[:, ::-1] + 0.5
-    frame = scene.image.get("ReferencedFrameNumber")
-    source = hd.sr.SourceImageForRegion(
-        scene.image.SOPClassUID,
-        scene.image.SOPInstanceUID,
-        referenced_frame_numbers=None if frame is None else [int(frame)],
-    )
+    source = hd.sr.SourceImageForRegion(*_reference(scene.image))
     closed = np.concatenate([points, points[:1]])
     return hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POLYLINE, closed, source)
+
+
+def _whole(scene: Scene) -> list[Any] | None:
+    """The picture as the source of measurements; None for a volume: its slices are the report's evidence."""
+    import highdicom as hd
+
+    if scene.image is None:
+        return None
+    return [hd.sr.SourceImageForMeasurementGroup(*_reference(scene.image))]
+
+
+def _reference(image: Any) -> tuple[str, str, list[int] | None]:
+    """SOP class, SOP instance and, of a clip, the number of the frame."""
+    frame = image.get("ReferencedFrameNumber")
+    return image.SOPClassUID, image.SOPInstanceUID, None if frame is None else [int(frame)]
 
 
 def _object(group: Group, mask: Mask) -> np.ndarray | None:

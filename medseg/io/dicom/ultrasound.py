@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -83,11 +84,18 @@ def read(found: Found, path: str) -> Volume:
     return Volume(
         array,
         source=str(path),
-        headers=(file.header,),
+        headers=(_of_frame(file.header, number) if frames > 1 else file.header,),
         warnings=(*warnings, *notes),
         pixel_spacing_mm=spacing_mm,
         region_box=box,
     )
+
+
+def _of_frame(header: Any, number: int) -> Any:
+    """A copy of a clip's header whose ReferencedFrameNumber (0008,1160) says which frame was read."""
+    copy = deepcopy(header)
+    copy.ReferencedFrameNumber = number + 1
+    return copy
 
 
 def pictures(found: Found) -> list[DicomFile]:
@@ -106,8 +114,13 @@ def pictures_in(folder: Path) -> list[Path]:
 
     Damaged files are included, so that reading them raises the error. DICOMDIR files and reports are not.
     """
+    return pictures_among(sorted(dicom_files(folder)))
+
+
+def pictures_among(paths: Sequence[Path]) -> list[Path]:
+    """As pictures_in, of some files."""
     headers = {}
-    for path in sorted(dicom_files(folder)):
+    for path in paths:
         headers[path] = _header_of(path)
         if text_of(headers[path], "SOPClassUID") in VOLUMES:
             return []

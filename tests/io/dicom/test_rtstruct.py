@@ -214,7 +214,8 @@ def test_what_the_file_says(tmp_path):
         assert found[keyword].value == header[keyword].value != ""
     assert found.SeriesInstanceUID != header.SeriesInstanceUID
     assert (found.SeriesDescription, found.StructureSetLabel) == ("medseg segmentation", "SEGMENTATION")
-    assert found.SeriesDate and found.SeriesTime
+    assert found.SeriesDate
+    assert found.SeriesTime
 
 
 def test_multi_frame_source(tmp_path):

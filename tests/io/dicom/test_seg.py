@@ -120,7 +120,15 @@ def test_patient_and_study_are_the_source_s_and_descriptions_hold_no_identifier(
     assert seg.SeriesInstanceUID != header.SeriesInstanceUID
     described = ("medseg segmentation", "Automatic segmentation")
     assert (seg.SeriesDescription, seg.ContentDescription) == described
-    assert seg.SeriesDate and seg.SeriesTime and seg.ContentDate and seg.ContentTime
+    for keyword in ("SeriesDate", "SeriesTime", "ContentDate", "ContentTime"):
+        assert seg[keyword].value
+
+
+def test_the_source_s_headers_stay_as_they_are(tmp_path):
+    mask = phantom("axial")
+    write_seg(mask, tmp_path / "a.dcm", CODES)
+    assert mask.headers[0].StudyDate == "20200101"
+    assert pydicom.dcmread(tmp_path / "a.dcm").StudyDate == "20200101"
 
 
 def test_a_source_without_what_the_standard_wants_empty(tmp_path):
