@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 COOKIE = "medseg_session"
 OPEN = ("/healthz", "/login")  # paths without a token
+HEAD_BYTES = 16_384
 METHODS = ("GET", "HEAD", "POST", "DELETE")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -58,6 +59,9 @@ class Guard:
 
     async def _answer(self, scope: Any, receive: Any, answer: _Answer) -> None:
         path = scope["path"]
+        if _head_bytes(scope) > HEAD_BYTES:
+            self._metrics.refused("size")
+            return await send_problem(answer, 431, _LONG_HEAD)
         user = self._user(scope)
         if user is None and path not in OPEN:
             self._metrics.refused("token")
@@ -76,6 +80,12 @@ class Guard:
         if scope["method"] in ("GET", "HEAD") or scope["path"] == "/logout":
             return self._sessions.name_of(session) if session else None
         return None
+
+
+def _head_bytes(scope: Any) -> int:
+    """The size of a request's head; h11 bounds only what is incomplete after one read of the socket."""
+    fields = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    return fields + len(scope.get("raw_path") or b"") + len(scope["query_string"])
 
 
 def session_of(cookie: bytes) -> str:
@@ -106,7 +116,11 @@ class _Answer:
     def log(self, scope: Any) -> None:
         seconds = time.monotonic() - self._begin
         user = scope.get("state", {}).get("user") or "-"
-        logger.info("%s %s %d %.3f s", user, _shown(scope), self.status, seconds)
+        is_question = (
+            scope["method"] in ("GET", "HEAD") and self.status < 400
+        )  # programs ask every few seconds
+        level = logging.DEBUG if is_question else logging.INFO
+        logger.log(level, "%s %s %d %.3f s", user, _shown(scope), self.status, seconds)
 
 
 def _shown(scope: Any) -> str:
@@ -119,6 +133,9 @@ _NO_TOKEN = MedsegError(
     "a header `Authorization: Bearer TOKEN` with a token of the node's file",
     got="none, or another token",
     advice="Ask for a token: `medseg serve --new-token NAME` makes one.",
+)
+_LONG_HEAD = MedsegError(
+    f"a head of at most {HEAD_BYTES} bytes", got="a longer one", advice="Send fewer or shorter headers."
 )
 _UNFORESEEN = MedsegError(
     "a request that the node can answer", got="an unforeseen error", advice="The node's log says where."

@@ -13,12 +13,12 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from medseg.errors import MedsegError
+from medseg.server.guard import HEAD_BYTES
 
 logger = logging.getLogger(__name__)
 
 CONNECTIONS = 512  # beyond which requests are answered by 503
 HEAD_S = 15.0  # for the head of a request, or the rest of a body that nobody wants any more
-HEAD_BYTES = 16_384
 _START_S = 30.0
 
 

@@ -18,7 +18,7 @@ from medseg.server.metrics import Metrics
 from medseg.server.orders import check_fields, order_of
 from medseg.server.queue import WAITING, Queue, QueueJob
 from medseg.server.refusal import Refusal
-from medseg.server.uploads import UploadLimits, receive, too_large
+from medseg.server.uploads import Upload, UploadLimits, receive, too_large
 
 if TYPE_CHECKING:
     from medseg.server.config import RestConfig
@@ -51,7 +51,7 @@ class Inbox:
             fields = {
                 name: [*query.get(name, ()), *upload.fields.get(name, ())] for name in query | upload.fields
             }
-            job = await asyncio.to_thread(self._add, folder, upload.files, fields)
+            job = await asyncio.to_thread(self._add, folder, upload, fields)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._metrics.received(upload.size)
@@ -73,11 +73,12 @@ class Inbox:
         if shutil.disk_usage(self.queue.home).free < SPARE_BYTES:
             raise full_disk("less than 1 GB")
 
-    def _add(self, folder: Path, files: Mapping[str, str], fields: Mapping[str, list[str]]) -> QueueJob:
-        _require_one_image(files)
+    def _add(self, folder: Path, upload: Upload, fields: Mapping[str, list[str]]) -> QueueJob:
+        _require_one_image(upload.files)
         task, settings = order_of(fields)
-        order = json.dumps([sorted(files.values()), task, settings])
+        order = json.dumps([sorted(upload.files.values()), task, settings])
         identity = hashlib.sha256(order.encode()).hexdigest()
+        settings["bytes"] = upload.size
         job, _ = self.queue.add(folder, origin="rest", identity=identity, task=task, settings=settings)
         return found_job(self.queue, job)
 

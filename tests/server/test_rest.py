@@ -43,6 +43,7 @@ def test_an_image_its_job_and_its_result(client, node):
     kept = node.queue.get(job)
     assert kept.origin == "rest"
     expected = {"method": None, "mode": "instance", "formats": ["png", "html"], "pixel_spacing_mm": 0.25}
+    expected["bytes"] = len(picture())
     assert kept.settings == expected
     assert (kept.folder / "in" / "00001.png").read_bytes() == picture()
     refused = client.get(f"/jobs/{job}/results")
@@ -264,6 +265,7 @@ def test_what_a_sender_says_is_not_in_the_log(service, node, caplog):
         client.request(name.replace("^", ""), "/jobs")
     ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("medseg"))
     assert "anna POST /jobs 202" in ours
+    assert "anna GET /jobs/{job} 404" in ours
     assert "DOE" not in ours
     assert name.encode() not in (node.queue.home / "queue.sqlite").read_bytes()
     assert [path for path in node.queue.home.rglob("*") if "DOE" in path.name] == []
