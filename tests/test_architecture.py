@@ -113,6 +113,7 @@ ALLOWED = {
             "propagation",
             "quality",
             "review",
+            "server",
             "similarity",
             "sources",
             "tracking",
