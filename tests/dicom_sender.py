@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+from pydicom.dataset import Dataset, FileMetaDataset
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import CTImageStorage, Verification
 
@@ -36,4 +37,25 @@ def send(port, data_sets, **settings):
         for data_set in data_sets:
             status = made.send_c_store(data_set) if made.is_established else {}
             found.append(status.Status if status else None)
+    return found
+
+
+def slices(count=3, series="1", pixels=0, study="1.2.3", **more):
+    """Tiny CT images of one series; `pixels` is their value, `more` further attributes."""
+    return [_slice(f"{study}.{series}", number, pixels, study, more) for number in range(1, count + 1)]
+
+
+def _slice(series, number, pixels, study, more):
+    found = Dataset()
+    found.file_meta = FileMetaDataset()
+    found.file_meta.TransferSyntaxUID = SYNTAX
+    found.SOPClassUID, found.SOPInstanceUID = CTImageStorage, f"{series}.{number}"
+    found.StudyInstanceUID, found.SeriesInstanceUID = study, series
+    found.Modality, found.InstanceNumber = "CT", number
+    found.Rows = found.Columns = 8
+    found.SamplesPerPixel, found.PhotometricInterpretation = 1, "MONOCHROME2"
+    found.BitsAllocated, found.BitsStored, found.HighBit, found.PixelRepresentation = 16, 16, 15, 0
+    found.PixelData = bytes([pixels]) * 128
+    for name, value in more.items():
+        setattr(found, name, value)
     return found
