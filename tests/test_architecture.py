@@ -80,10 +80,11 @@ ALLOWED = {
     },
     "tuning": {"bundle", "console", "data", "evaluation", "io", "pipeline", "tracking", "training"},
     "planning": {"bundle", "console", "data", "io", "quality"},
-    "cohort": {
-        *("bundle", "console", "data", "formats", "io", "modes", "reports", "sources", "tracking", "workers"),
-    },
     "review": {"bundle", "console", "deferred", "formats", "io", "modes", "outputs", "reports", "sources"},
+    "cohort": {
+        *("bundle", "console", "data", "drift", "formats", "io", "modes", "reports", "review", "sources"),
+        *("tracking", "workers"),
+    },
     "follow_up": {
         *("boxes", "bundle", "colours", "instances", "io", "measurements", "morphology", "outputs"),
         *("phantoms", "quality", "reports", "sources"),
@@ -153,6 +154,8 @@ ONLY_IN = {
     "openvino": {"inference"},
     "faiss": {"similarity"},
     "SimpleITK": {"follow_up"},
+    "pyarrow": {"cohort"},
+    "ray": {"cohort"},
 }
 
 

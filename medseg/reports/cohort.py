@@ -88,6 +88,7 @@ def write_cohort_page(
     counts: Sequence[tuple[str, int]],
     failures: Sequence[Failure],
     measures: Sequence[Measure],
+    constants: Sequence[str],
     outliers: Sequence[Row],
     outlier_rule: Sequence[str],
     order: Sequence[Row],
@@ -105,9 +106,11 @@ def write_cohort_page(
         counts: state and number of cases.
         failures: the most frequent kind first.
         measures: what was measured.
+        constants: name and value of each measure that is the same in all cases.
         outliers: cases with their outlying values, one cell.
         outlier_rule: sentences on what an outlier is.
-        order: the cases in the order of a review, if a quality was predicted: predicted Dice, verdict, reasons.
+        order: predicted Dice, verdict and reasons of the cases in the order of a review; empty if no quality
+            was predicted.
         pictures: in the order in which they are shown; as many as fit are.
         origin: name and value of what the results were made by.
     """
@@ -116,7 +119,14 @@ def write_cohort_page(
         "cohort.html.j2",
         **{"subject": subject, "summary": summary, "colour": colour, "concerns": concerns, "counts": counts},
         **{"failures": _by_kind(failures), "outliers": outliers, "outlier_rule": outlier_rule},
-        **{"order": order, "thumbs": thumbs, "origin": origin, "width": WIDTH, "height": HEIGHT},
+        **{
+            "constants": constants,
+            "order": order,
+            "thumbs": thumbs,
+            "origin": origin,
+            "width": WIDTH,
+            "height": HEIGHT,
+        },
         **{"listed": _LISTED, "most_named": _NAMED, "with_pictures": len(pictures)},
         measures=[_drawn(measure) for measure in measures],
     )
