@@ -109,9 +109,9 @@ class SegmentationResult:
         is_panoptic = self.provenance.get("mode") == PANOPTIC
         formats = formats or usual_formats(self.mask.affine is not None, is_panoptic)
         check_formats(formats)
-        formats = _with_seg(self, formats)
         for name in formats:
             _require_fitting(FORMATS[name], self)
+        formats = _with_seg(self, formats)
         result, formats = _without_unreferable(_with_lean(_with_tissues(self, formats), formats), formats)
         if not even_rejected:
             result, formats = _without_rejected(result, formats)

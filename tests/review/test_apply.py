@@ -11,6 +11,7 @@ import pytest
 from fundus_pictures import phantom, write_png
 from review_decisions import decide, encoded, read, save
 from seg_reader import read_seg
+from sr_reader import evaluations, groups, numbers_by_highdicom, texts
 
 import medseg
 from medseg.bundle import open_bundle
@@ -47,7 +48,8 @@ def results(chest_phantom, tmp_path_factory):
     lungs = medseg.Segmenter("lung_ct", "cpu", method="classical")
     vessels = medseg.Segmenter("retinal_vessel", "cpu", method="matched_filter")
     for name in ("series", "oblique"):
-        lungs(inputs / name).save(home / "out" / name, LUNG_FORMATS)
+        report = ["dicom-sr"] if name == "oblique" else []
+        lungs(inputs / name).save(home / "out" / name, [*LUNG_FORMATS, *report])
     lungs(inputs / "volume.nii.gz").save(home / "out" / "volume")
     vessels(inputs / "eye.png", (0.02, 0.03)).save(home / "out" / "eye")
     for source in inputs.iterdir():
@@ -132,6 +134,20 @@ def test_dicom_of_an_edit(results, out, tmp_path, name):
     assert {item.ROIGenerationAlgorithm for item in regions} == {"SEMIAUTOMATIC"}
 
 
+def test_the_report_of_an_edit(out, tmp_path):
+    """It has the numbers of the edited mask, refers to its SEG, and says who corrected it."""
+    folder = out / "oblique"
+    edit = encoded(*edited(folder))
+    apply_decisions([save(tmp_path / "d.json", {"oblique": decide(folder, "edit", edit)})], out)
+    measures, numbers = record_of(folder)["measurements"], numbers_by_highdicom(folder / "report.dcm")
+    for label in ("left_lung", "right_lung"):
+        assert numbers[label, "118565006", None, "mL"] == measures[f"{label}_volume_ml"]["value"]
+    images = groups(folder / "report.dcm")["left_lung"].ContentSequence
+    (reference,) = [item.ReferencedSOPSequence[0] for item in images if item.ValueType == "IMAGE"]
+    assert reference.ReferencedSOPInstanceUID == pydicom.dcmread(folder / "segmentation.dcm").SOPInstanceUID
+    assert texts(evaluations(folder / "report.dcm"), "REVIEW")[0].startswith("edit by Reader one")
+
+
 def by_highdicom(path, image):
     """(i, j, k) labels of a SEG on the slices of a series."""
     import highdicom as hd
@@ -189,9 +205,9 @@ def verdicts(out, tmp_path, name, *each):
 
 def test_no_dicom_file_of_a_rejected_mask_stands_there_unmarked(out, tmp_path):
     """They are renamed, have their names again once the mask is accepted, and are none after an edit."""
-    folder, names = out / "series", ("segmentation.dcm", "rtstruct.dcm")
+    folder, names = out / "oblique", ("segmentation.dcm", "rtstruct.dcm", "report.dcm")
     before = state(folder)
-    done = verdicts(out, tmp_path, "series", ("reject", None))
+    done = verdicts(out, tmp_path, "oblique", ("reject", None))
     assert "segmentation.dcm is now segmentation.dcm.rejected" in done.text
     after = state(folder)
     for name in names:
@@ -200,7 +216,7 @@ def test_no_dicom_file_of_a_rejected_mask_stands_there_unmarked(out, tmp_path):
     page = (folder / "report.html").read_text()
     assert "Rejected by Reader one" in page
     assert "&lt;i&gt;apex" in page
-    verdicts(out, tmp_path, "series", ("reject", None), ("accept", None))
+    verdicts(out, tmp_path, "oblique", ("reject", None), ("accept", None))
     after = state(folder)
     assert {name: after[name] for name in names} == {name: before[name] for name in names}
     assert set(after) == set(before)
@@ -208,7 +224,7 @@ def test_no_dicom_file_of_a_rejected_mask_stands_there_unmarked(out, tmp_path):
     assert "Rejected by" not in page
     assert "Accepted by Reader one" in page
     edit = encoded(*edited(folder))
-    verdicts(out, tmp_path, "series", ("reject", None), ("accept", None), ("reject", None), ("edit", edit))
+    verdicts(out, tmp_path, "oblique", ("reject", None), ("accept", None), ("reject", None), ("edit", edit))
     after = state(folder)
     assert set(after) == {*before, "segmentation.automatic.nii.gz"}
     assert not [name for name in names if after[name] == before[name]]
