@@ -121,7 +121,7 @@ def _plan_of(options: argparse.Namespace) -> Plan:
 
     if options.retry and not options.resume:
         raise UsageError("--resume with --retry", got="--retry alone", advice="Give both.")
-    if (options.workers or 1) < 1:
+    if options.workers is not None and options.workers < 1:
         raise UsageError("--workers of 1 or more", got=str(options.workers), advice="Leave it out for one.")
     if options.timeout_s is not None and not options.timeout_s > 0:
         raise UsageError("--timeout-s above 0", got=f"{options.timeout_s:g}", advice="Leave it out for none.")
