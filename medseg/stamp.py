@@ -1,7 +1,7 @@
 """The stamp inside each file of a result: what made it, from what, and which files belong together.
 
-A stamp is one line of JSON in ASCII. It is the same in all files that one `save` writes. It holds no name of
-a file or a person: the image is known by its hash.
+A stamp is one line of JSON in ASCII without a backslash: other letters are written as %C3%BC. It is the same
+in all files that one `save` writes. It holds no name of a file or a person: the image is known by its hash.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 KEY = "medseg_stamp"  # the name of the entry in formats that have named entries
 FORMAT = "medseg stamp 1"
+_UNCHANGED = " !#$&'()*+,-./:;<=>?@[]^_`{|}~"  # besides letters and digits; not the quote, \ and %
 MOST_CHARACTERS = 1000  # DICOM's short text (ST), the tightest of the places, holds 1024
 
 
@@ -71,7 +74,7 @@ def new_stamp(provenance: Mapping[str, Any]) -> Stamp:
     """
 
     def known(name: str) -> str:
-        return str(provenance.get(name) or "")
+        return _plain(provenance.get(name) or "")
 
     reviews = provenance.get("review") or []
     stamp = Stamp(
@@ -99,22 +102,31 @@ def read_stamp_text(text: Any) -> Stamp | None:
     """The stamp in a text that `Stamp.text` gave; None for anything else."""
     try:
         content = json.loads(text)
-        if content.pop("format") != FORMAT or not isinstance(content["result"], str):
+        if content.pop("format") != FORMAT or not re.fullmatch("[0-9a-f]{32}", content["result"]):
             return None
     except (TypeError, ValueError, AttributeError, KeyError, RecursionError):
         return None
-    names = {each.name for each in dataclasses.fields(Stamp)}
-    return Stamp(**{name: value for name, value in content.items() if name in names})
+    kinds = {each.name: type(getattr(Stamp(""), each.name)) for each in dataclasses.fields(Stamp)}
+    found = {name: value for name, value in content.items() if name in kinds}
+    if not all(isinstance(value, kinds[name]) for name, value in found.items()):
+        return None
+    return Stamp(**found)
 
 
 def one_digest(digests: Any) -> str:
     """One digest for the files of weights of a method: theirs, of several that of their lines, "" of none."""
-    if not digests:
-        return ""
-    if isinstance(digests, str):
-        return digests
+    digests = [digests] if isinstance(digests, str) else list(digests or [])
+    if len(digests) < 2:
+        return str(digests[0]) if digests else ""
     return hashlib.sha256("\n".join(map(str, digests)).encode()).hexdigest()
 
 
 def _texts(entries: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in entries.items()} if isinstance(entries, Mapping) else {}
+    return (
+        {_plain(key): _plain(value) for key, value in entries.items()} if isinstance(entries, Mapping) else {}
+    )
+
+
+def _plain(value: Any) -> str:
+    """A value as text without what would be escaped: a backslash separates values in DICOM."""
+    return quote(str(value), safe=_UNCHANGED, errors="replace")

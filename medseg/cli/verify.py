@@ -59,12 +59,20 @@ def _text(found: Sequence[Checked], missing: Sequence[str]) -> str:
 
     from medseg.console import table, terminal_width
 
-    rows = [(each.case, each.state, "; ".join([*each.texts, *_installed(each)])) for each in found]
+    rows = [
+        (_printable(each.case), each.state, _printable("; ".join([*each.texts, *_installed(each)])))
+        for each in found
+    ]
     lines = [table(rows, ("case", "state", "what was found"), width=terminal_width())]
-    lines += [f"note: {name} is named in sources.jsonl and has no folder" for name in missing]
+    lines += [f"note: {_printable(name)} is named in sources.jsonl and has no folder" for name in missing]
     counts = Counter(each.state for each in found)
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     return "\n".join([*lines, f"{len(found)} {'case' if len(found) == 1 else 'cases'}: {told}"])
+
+
+def _printable(text: str) -> str:
+    """Without what steers a terminal: names and stamps of files may come from anybody."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _installed(checked: Checked) -> list[str]:

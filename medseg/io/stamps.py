@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.io.mesh import HEADER, RESULT
-from medseg.stamp import KEY, Stamp, read_stamp_text
+from medseg.stamp import FORMAT, KEY, Stamp, read_stamp_text
 
 _HEAD_BYTES = 1 << 16  # a header in text, or the head of a page
 _IN_TEXT = re.compile(rf"^(?:# )?{KEY}(?: = |:=|: )(.+)$", re.MULTILINE)
@@ -71,19 +71,13 @@ def _in_dicom(path: Path) -> Stamp | None:
 def _in_stl(path: Path) -> Stamp | None:
     with path.open("rb") as file:
         header = file.read(80)
-    _, found, result = header.partition(HEADER + RESULT)
-    return Stamp(result.decode("ascii").strip()) if found else None
+    _, _, result = header.partition(HEADER + RESULT)
+    return read_stamp_text(json.dumps({"format": FORMAT, "result": result.decode("ascii").strip()}))
 
 
 def _in_text(path: Path) -> Stamp | None:
     found = _IN_TEXT.search(_head(path))
     return read_stamp_text(found[1].strip()) if found else None
-
-
-def _in_nrrd(path: Path) -> Stamp | None:
-    """NRRD doubles each backslash of a value."""
-    found = _IN_TEXT.search(_head(path))
-    return read_stamp_text(found[1].replace("\\\\", "\\")) if found else None
 
 
 def _in_page(path: Path) -> Stamp | None:
@@ -107,10 +101,9 @@ def _first(texts: Any) -> Stamp | None:
 
 _READERS = {
     **dict.fromkeys((".nii", ".nii.gz"), _in_nifti),
-    **dict.fromkeys((".mha", ".obj"), _in_text),
+    **dict.fromkeys((".nrrd", ".mha", ".obj"), _in_text),
     **dict.fromkeys((".tif", ".tiff"), _in_tiff),
     **dict.fromkeys((".dcm", ".dcm.rejected"), _in_dicom),
-    ".nrrd": _in_nrrd,
     ".png": _in_png,
     ".stl": _in_stl,
     ".html": _in_page,

@@ -13,7 +13,7 @@ import numpy as np
 from medseg.bundle import sha256
 from medseg.deferred import import_monai
 from medseg.errors import error_text
-from medseg.io import Input, case_name, find_inputs, read_volume
+from medseg.io import Input, case_name, find_inputs, read_volume, require_file
 from medseg.provenance import input_sha256
 
 # A sentence about the image, empty if it is there; and whether it is known to be another.
@@ -30,13 +30,14 @@ def image_checker(images: Sequence[str | Path]) -> Callable[[Mapping[str, Any]],
         images: files, folders or patterns.
 
     Raises:
-        InputError: there is no image.
+        InputError: there is no image, or one can't be read.
     """
     inputs = find_inputs(images)
-    digests = {sha256(file) for file in inputs if not isinstance(file, tuple) and os.path.isfile(file)}
+    single = [source for source in inputs if isinstance(source, str | Path) and not os.path.isdir(source)]
+    digests = {sha256(require_file(file)) for file in single}
 
     def check(provenance: Mapping[str, Any]) -> Answer:
-        digest, name = provenance.get("input_sha256"), provenance.get("input")
+        digest, name = str(provenance.get("input_sha256")), str(provenance.get("input"))
         if digest in digests:
             return "", False
         named = [source for source in inputs if case_name(source) == name]

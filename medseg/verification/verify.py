@@ -10,19 +10,21 @@ from typing import Any
 
 from medseg.errors import UnreadableError
 from medseg.formats import FORMATS
+from medseg.io.stamps import read_stamp
 from medseg.sources import noted_cases
 from medseg.verification.case_files import RECORD, check_files
 from medseg.verification.images import Answer, image_checker
 from medseg.verification.installed import compare_installed
 from medseg.verification.verdict import Checked
 
-_NAMES = (RECORD, *(file for each in FORMATS.values() for file in each.files if "{label}" not in file))
+_NAMES = tuple(file for each in FORMATS.values() for file in each.files if "{label}" not in file)
+_MASK = "segmentation."
 
 
 def find_folders(out: str | Path) -> list[Path]:
     """The folders of cases: `out` itself, those in it, or those one level deeper.
 
-    A folder is one if it holds any file that medseg writes of a result.
+    A folder is one if it holds measurements.json, a mask, or another file with a stamp.
 
     Raises:
         UnreadableError: `out` is no folder, or holds no result.
@@ -74,7 +76,10 @@ def missing_cases(out: str | Path) -> list[str]:
 
 
 def _checked(folder: Path, name: str, check_image: Callable[[Mapping[str, Any]], Answer] | None) -> Checked:
-    checked, record = check_files(folder, name)
+    try:
+        checked, record = check_files(folder, name)
+    except OSError as error:
+        return Checked(name, (f"its files can't be read ({error.strerror})",))
     if checked.stamp is not None:
         checked = dataclasses.replace(checked, installed=compare_installed(checked.stamp))
     about = record.get("provenance")
@@ -99,7 +104,11 @@ def _with_twins(found: Sequence[Checked]) -> list[Checked]:
 
 
 def _is_case(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _NAMES)
+    """Whether a folder holds the record of a result, or a file that tells of one; a follow-up is none."""
+    if (folder / RECORD).is_file():
+        return True
+    found = [folder / name for name in _NAMES if (folder / name).is_file()]
+    return any(path.name.startswith(_MASK) or read_stamp(path) for path in found)
 
 
 def _below(folder: Path) -> list[Path]:
