@@ -259,6 +259,16 @@ def test_exit_codes():
     assert {int(code) for code in re.findall(r"\b(\d) [a-z]", text.partition(". ")[0])} == codes
 
 
+def test_pages_name_the_torch_that_was_tested():
+    pinned = re.search(r"^torch==(.+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)[1]
+    texts = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+    named = {name: set(re.findall(r"torch==([\d.]+\d)", text)) for name, text in texts.items()}
+    assert {name: each for name, each in named.items() if each} == {
+        "README.md": {pinned},
+        "docs/how-to/offline.md": {pinned},
+    }
+
+
 def test_decisions_are_numbered():
     numbers = re.findall(r"^(\d+)\. \*\*", (ROOT / "docs" / "decisions.md").read_text(), flags=re.MULTILINE)
     assert numbers == [str(n + 1) for n in range(len(numbers))]

@@ -28,6 +28,18 @@ def test_a_new_token_lets_in(tmp_path):
     assert tokens.name_of("\udcff\x00") is None
 
 
+def test_the_command_makes_a_token(tmp_path, capsys):
+    """The line for the file on one stream, the token on the other."""
+    from medseg.cli import main
+
+    assert main(["serve", "--new-token", "anna"]) == 0
+    out, err = capsys.readouterr()
+    token = err.split()[-1]
+    assert Tokens(file_of(tmp_path, out)).name_of(token) == "anna"
+    assert token not in out
+    assert main(["serve", "--new-token", "a b"]) == 2
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "a\nb", "x" * 65])
 def test_names_of_a_token(name):
     with pytest.raises(UsageError, match="a name of at most 64"):
