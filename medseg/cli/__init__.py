@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # In the order of `medseg --help`. Each is a module of this package that has HELP, add (its options) and run
 # (options to exit code); a hyphen in the command is an underscore in the module's name.
 COMMANDS = (
-    *("segment", "cohort", "propagate", "inspect", "train", "tune", "evaluate", "compare", "compare-runs"),
+    *("segment", "cohort", "merge-cohorts", "propagate", "inspect", "train", "tune"),
+    *("evaluate", "compare", "compare-runs"),
     *("sync", "check-data", "fingerprint", "new-bundle", "methods", "info"),
     *("index", "similar", "similarity", "fit-quality", "drift", "review", "follow-up", "verify"),
     *("fetch", "send", "serve"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medseg.cli.exits import EXIT_ALL_REJECTED, EXIT_DONE, EXIT_SOME_REJECTED
 from medseg.cli.options import (
@@ -108,9 +108,9 @@ def run(options: argparse.Namespace) -> int:
             raise
         _write_tables(ledger, plan)
         counts = ledger.counts()
-    print(_summary(counts))
+    print(summary(counts))
     print(plan.out / "cohort.html")
-    return _exit_code(counts)
+    return exit_code(counts)
 
 
 def _plan_of(options: argparse.Namespace) -> Plan:
@@ -196,12 +196,14 @@ def _write_tables(ledger: Ledger, plan: Plan) -> None:
     write_page(plan.out, ledger)
 
 
-def _summary(counts: Mapping[str, int]) -> str:
+def summary(counts: Mapping[str, int]) -> str:
+    """How many cases are in each state, as a sentence."""
     told = [f"{count} {state.replace('_', ' ')}" for state, count in counts.items() if count]
     return f"{sum(counts.values())} cases: {', '.join(told) or 'nothing to do'}"
 
 
-def _exit_code(counts: Mapping[str, Any]) -> int:
+def exit_code(counts: Mapping[str, int]) -> int:
+    """See medseg.cli.exits: a case that is not done counts as rejected."""
     total = sum(counts.values())
     if counts["done"] == total:
         return EXIT_DONE

@@ -15,6 +15,7 @@ from medseg.cohort.outliers import FEWEST, LIMIT, modified_z
 from medseg.cohort.results import CaseResult, read_results
 from medseg.drift.records import kind_of
 from medseg.reports.cohort import CaseLink, Failure, Measure, Picture, Row, write_cohort_page
+from medseg.reports.histogram import number_text
 from medseg.reports.measurement_rows import is_listed, row_of
 from medseg.reports.page import readable, rounded
 from medseg.reports.record import plain
@@ -158,27 +159,26 @@ def _judged(
     """A measure for the page, and its outliers: case to z and text."""
     values = np.array([value for _, value in pairs], float)
     z = modified_z(values)
-    shown = row_of(name, {"value": float(np.median(values)), "unit": unit})
+    shown = row_of(name, {"value": float(values[0]), "unit": unit})
+    title, sign = str(shown["name"]), str(shown["unit"])
     outliers = {n: far for n, far in enumerate([] if z is None else z.tolist()) if abs(far) > LIMIT}
-    low, high = (_text(name, unit, float(end)) for end in np.percentile(values, (25, 75)))
-    facts = [f"Median {shown['text']}, middle half {low} to {high}."]
+    low, middle, high = (number_text(float(value)) for value in np.percentile(values, (25, 50, 75)))
+    facts = [f"Median {middle} {sign}".strip() + f", middle half {low} to {high}."]
     facts += [f"{len(values):,} cases" + (f", {unknown:,} without a value." if unknown else ".")]
     if outliers:
         facts.append(f"{len(outliers):,} {'outlier' if len(outliers) == 1 else 'outliers'}.")
     named = {
-        _link(out, pairs[n][0]): (far, f"{shown['name']} {_text(name, unit, pairs[n][1])} (z {far:.1f})")
+        _link(out, pairs[n][0]): (
+            far,
+            f"{title} {f'{number_text(pairs[n][1])} {sign}'.strip()} (z {far:.1f})",
+        )
         for n, far in outliers.items()
     }
-    extreme = tuple(float(values[n]) for n in outliers)
-    return Measure(shown["name"], shown["unit"], tuple(facts), values, extreme), named
-
-
-def _text(name: str, unit: str, value: float) -> str:
-    return str(row_of(name, {"value": value, "unit": unit})["text"])
+    return Measure(title, sign, tuple(facts), values, tuple(float(values[n]) for n in outliers)), named
 
 
 def _constant(measure: Measure) -> str:
-    return f"{measure.title}: {measure.values[0]:g} {measure.unit}".strip()
+    return f"{measure.title}: {number_text(float(measure.values[0]))} {measure.unit}".strip()
 
 
 def _outliers(found: Sequence[Mapping[CaseLink, tuple[float, str]]]) -> list[Row]:

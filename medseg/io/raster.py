@@ -153,8 +153,13 @@ def encode_jpeg(pixels: np.ndarray, long_side: int) -> bytes:
     return buffer.getvalue()
 
 
-def small_jpeg(path: Path, long_side: int) -> bytes:
+def small_jpeg(path: Path, long_side: int, quality: int = 90) -> bytes:
     """Read a picture of 8 bits and encode it as JPEG, its long side downscaled to at most `long_side` px.
+
+    Args:
+        path: the picture.
+        long_side: in px.
+        quality: of the JPEG; below 90 colours have half the resolution, which blurs thin contours.
 
     Raises:
         UnreadableError: the file is no picture, is truncated, or has several pages.
@@ -166,7 +171,7 @@ def small_jpeg(path: Path, long_side: int) -> bytes:
         (long_side, long_side), Image.Resampling.LANCZOS, reducing_gap=2.0
     )  # the gap is for speed
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=90, subsampling=0)
+    small.save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
     return buffer.getvalue()
 
 

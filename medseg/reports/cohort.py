@@ -19,7 +19,8 @@ from medseg.reports.page import render
 
 THUMB_PX = 160  # long side of a small picture
 MOST_THUMBS = 500
-MOST_THUMBS_MB = 4.5  # of all small pictures together
+_QUALITY = 75
+MOST_THUMBS_MB = 5.5  # of all small pictures together
 _LISTED = 20  # rows of a table that are open; the others are folded away
 _NAMED = 200  # cases that are named for one failure; more are counted
 
@@ -169,7 +170,7 @@ def _thumbs(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
         if len(thumbs) == MOST_THUMBS:
             break
         try:
-            content = base64.b64encode(small_jpeg(picture.overlay, THUMB_PX)).decode("ascii")
+            content = base64.b64encode(small_jpeg(picture.overlay, THUMB_PX, _QUALITY)).decode("ascii")
         except (InputError, OSError):
             continue
         size += len(content)
