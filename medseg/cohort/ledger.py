@@ -85,6 +85,7 @@ class CaseRow:
     number: int = 0
 
 
+_NUMBERS = {"pixel_spacing_mm", "attempts", "crashes", "seconds"}
 _COLUMNS = [column.name for column in fields(CaseRow) if column.name != "number"]
 
 
@@ -103,6 +104,8 @@ class Ledger:
         with self._reported():
             self._base = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
             self._base.row_factory = sqlite3.Row
+            # File names may hold bytes that are no UTF-8; Python's own text would refuse them.
+            self._base.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
             self._base.execute("PRAGMA synchronous = EXTRA")
             self._base.executescript(_SCHEMA)
 
@@ -187,21 +190,23 @@ class Ledger:
         crashes = ", crashes = 0" if forgive else ""
         with self._transaction():
             self._base.executemany(
-                f'UPDATE cases SET state = ?{crashes} WHERE "case" = ?', [(PENDING, name) for name in found]
+                f'UPDATE cases SET state = ?{crashes} WHERE "case" = CAST(? AS TEXT)',
+                [(PENDING, _stored(name)) for name in found],
             )
         return found
 
     def _insert(self, rows: Iterable[CaseRow]) -> None:
         names = ", ".join(f'"{name}"' for name in _COLUMNS)
-        marks = ", ".join("?" * len(_COLUMNS))
+        marks = ", ".join(map(_mark, _COLUMNS))
         self._base.executemany(f"INSERT INTO cases ({names}) VALUES ({marks})", map(_values_of, rows))
 
     def _change(self, case: str, counted: tuple[int, int] = (0, 0), **values: Any) -> None:
-        names = ", ".join(f"{name} = ?" for name in values)
+        names = ", ".join(f"{name} = {_mark(name)}" for name in values)
         more = "attempts = attempts + ?, crashes = crashes + ?"
         with self._transaction():
             self._base.execute(
-                f'UPDATE cases SET {names}, {more} WHERE "case" = ?', [*values.values(), *counted, case]
+                f'UPDATE cases SET {names}, {more} WHERE "case" = CAST(? AS TEXT)',
+                [*map(_stored, values.values()), *counted, _stored(case)],
             )
 
     @contextmanager
@@ -230,7 +235,17 @@ class Ledger:
 
 def _values_of(row: CaseRow) -> list[Any]:
     texts = {"source": json.dumps(row.source), "outputs": json.dumps(dict(row.outputs))}
-    return [texts.get(name, getattr(row, name)) for name in _COLUMNS]
+    return [_stored(texts.get(name, getattr(row, name))) for name in _COLUMNS]
+
+
+def _mark(column: str) -> str:
+    """The place of a value in a statement; see _stored."""
+    return "?" if column in _NUMBERS else "CAST(? AS TEXT)"
+
+
+def _stored(value: Any) -> Any:
+    """A text as its bytes, which SQLite takes as they are."""
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 
 def _case_of(row: sqlite3.Row) -> CaseRow:
