@@ -19,8 +19,10 @@ from medseg.errors import UnsuitableError, UsageError
 from medseg.io import read_volume
 from medseg.io.nifti import write as write_nifti
 from medseg.phantoms.dicom_series import write_series
+from medseg.reports.seal import broken_seals
 from medseg.review.apply import apply_decisions
 from medseg.sources import remember
+from medseg.verification.verify import verify
 
 pytestmark = pytest.mark.seconds
 
@@ -118,6 +120,30 @@ def test_an_edit_is_written_in_every_format(results, out, tmp_path, name):
     assert record["measurements"] != old["measurements"]
 
 
+@pytest.mark.parametrize("decision", ["edit", "accept", "reject"])
+def test_what_a_review_writes_is_as_it_was_written(out, tmp_path, decision):
+    """After one decision, and after another; a file that somebody has changed before stays a changed one."""
+    folder = out / "series"
+    edit = encoded(*edited(folder)) if decision == "edit" else None
+    apply_decisions([save(tmp_path / "d.json", {"series": decide(folder, decision, edit)})], out)
+    (checked,) = verify(folder)
+    assert (checked.state, *checked.texts) == ("as written",)
+    assert checked.stamp.is_edited == (decision == "edit")
+    for name in ("report.html", "overlay.png"):
+        (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    again = save(tmp_path / "e.json", {"series": decide(folder, "accept")}, made="2026-07-02T10:00:00Z")
+    apply_decisions([again], out)
+    assert verify(folder)[0].faults == ("overlay.png was changed", "report.html was changed")
+
+
+def test_a_kept_mask_is_verified_too(out, tmp_path):
+    folder = out / "eye"
+    entry = decide(folder, "edit", encoded(*edited(folder)))
+    apply_decisions([save(tmp_path / "d.json", {"eye": entry})], out)
+    (folder / "segmentation.automatic.png").write_bytes(b"")
+    assert verify(folder)[0].faults == ("segmentation.automatic.png was changed",)
+
+
 @pytest.mark.parametrize("name", ["series", "oblique"])
 def test_dicom_of_an_edit(results, out, tmp_path, name):
     """SEG holds the edited mask voxel for voxel, and says that a person corrected it."""
@@ -191,6 +217,9 @@ def test_accepting_and_rejecting_change_the_record_and_the_page(out, tmp_path, d
     assert page.index(f"{verdict.capitalize()} by Reader one") < page.index("<h1>")
     assert record.pop("review")["verdict"] == verdict
     assert record["provenance"].pop("review")[0]["decision"] == decision
+    assert broken_seals(record_of(folder)) == []
+    for each in (record, old):
+        del each["digests"], each["files"]["report.html"]
     assert record == old
 
 
