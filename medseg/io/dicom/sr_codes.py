@@ -11,7 +11,8 @@ dicom_measurements in metadata.json says how measurements are called in DICOM:
 - `measures`: the rest of a measurement's name to its `code` and its `unit`, or to its `code` alone where the
   value is a text; with a `derivation`, such as Mean.
 
-A code is (value, scheme, meaning); a unit is one of UCUM.
+A code is (value, scheme, meaning); a unit is one of UCUM, with percent for its %: a text that begins with % is
+a macro to MONAI, which reads metadata.json as part of the configuration.
 """
 
 from __future__ import annotations
@@ -90,6 +91,11 @@ def concept(code: Sequence[str]) -> Any:
             advice="Correct it in the bundle's metadata.json.",
         )
     return CodedConcept(*code)
+
+
+def unit_of(code: Sequence[str]) -> Sequence[str]:
+    """A unit as UCUM writes it."""
+    return PERCENT if code[0] == PERCENT[2] else code
 
 
 def groups_of(

@@ -11,7 +11,7 @@ import numpy as np
 from medseg.instances import numbered
 from medseg.io.dicom.rtstruct import outline
 from medseg.io.dicom.seg import Codes
-from medseg.io.dicom.sr_codes import NO_UNITS, PERCENT, Group, concept, own
+from medseg.io.dicom.sr_codes import NO_UNITS, PERCENT, Group, concept, own, unit_of
 from medseg.volume import Mask
 
 ANATOMY = "91723000"  # SNOMED CT: such a label is the site itself
@@ -102,7 +102,7 @@ def number(code: Any, value: float, unit: Sequence[str], derivation: Any = None)
     """A number with its unit."""
     import highdicom as hd
 
-    return hd.sr.Measurement(name=code, value=float(value), unit=concept(unit), derivation=derivation)
+    return hd.sr.Measurement(name=code, value=float(value), unit=concept(unit_of(unit)), derivation=derivation)
 
 
 def _text(code: Any, sentence: str) -> Any:

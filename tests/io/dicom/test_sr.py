@@ -18,6 +18,7 @@ from medseg.errors import BundleError
 from medseg.io import read_volume
 from medseg.io.dicom.seg import FAMILIES, write_seg
 from medseg.io.dicom.sr import Content, write_sr
+from medseg.io.dicom.sr_codes import unit_of
 from medseg.measurements import measure_lesions, measure_lungs
 from medseg.volume import Mask
 
@@ -103,7 +104,7 @@ def expected_numbers(made):
         measure = codes["measures"].get(rest, {})
         if value is not None and "unit" in measure:
             derivation = measure.get("derivation", [None])[0]
-            found[group or "image", measure["code"][0], derivation, measure["unit"][0]] = value
+            found[group or "image", measure["code"][0], derivation, unit_of(measure["unit"])[0]] = value
 
     for name, entry in made.measurements.items():
         begins = [begin for begin in codes.get("groups", {}) if name.startswith(f"{begin}_")]
@@ -148,7 +149,7 @@ def test_measurements_have_a_code_and_the_unit_that_they_are_in(task, chest, tmp
         begins = [name.removeprefix(f"{begin}_") for begin in codes["groups"] if name.startswith(f"{begin}_")]
         measure = codes["measures"].get(min([name, *begins], key=len))
         if measure and "unit" in measure:
-            assert measure["unit"][0] == UNITS[entry["unit"]], name
+            assert unit_of(measure["unit"])[0] == UNITS[entry["unit"]], name
     assert not texts(evaluations(written(made, tmp_path, None)), "NO-CODE")
 
 
