@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,6 +17,7 @@ from medseg.server.queue import ENDED, Queue, QueueJob
 from medseg.server.refusal import Refusal
 from medseg.server.tokens import SESSION_S, Sessions
 
+FORM_S, _FORM_BYTES = 10.0, 4096
 _ON_PAGE = 200  # jobs
 
 
@@ -51,14 +54,23 @@ def add_page(app: FastAPI, queue: Queue, sessions: Sessions) -> None:
 
 
 async def _form_token(request: Request) -> str:
+    """The token of the form; anyone may send one, so it must be short and come soon."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > 4096:
-            raise Refusal(
-                "a form with a token", got="a longer body", advice="Use the page.", status=413, reason="size"
-            )
-    return parse_qs(body.decode("latin-1")).get("token", [""])[0].strip()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FORM_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _FORM_BYTES:
+                    break
+            else:
+                return parse_qs(body.decode("latin-1")).get("token", [""])[0].strip()
+    raise Refusal(
+        f"a form with a token, of at most {_FORM_BYTES} bytes, within {FORM_S:g} s",
+        got="a longer or slower one",
+        advice="Use the page.",
+        status=408,
+        reason="slow",
+    )
 
 
 def _row(job: QueueJob) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rest_node import TOKEN, client_of, listening, picture, rest_node, wait_for
 
-from medseg.server import http, uploads
+from medseg.server import http, page, uploads
 
 HOST = b"Host: node\r\n"
 AUTH = f"Authorization: Bearer {TOKEN}\r\n".encode()
@@ -155,6 +155,14 @@ def test_slow_clients_are_let_go(service, node, monkeypatch):
         for wire in (silent, head, body):
             wire.close()
     wait_for(lambda: is_clean(node))
+
+
+def test_a_form_that_stops_is_let_go(service, monkeypatch):
+    """Without a token anyone may send one."""
+    monkeypatch.setattr(page, "FORM_S", 0.3)
+    with connect(service) as wire:
+        wire.sendall(b"POST /login HTTP/1.1\r\n" + HOST + b"Content-Length: 20\r\n\r\ntoken=")
+        assert all_of(wire).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_refused_body_is_not_waited_for(service):

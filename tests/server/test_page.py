@@ -51,7 +51,7 @@ def test_a_cookie_changes_nothing(browser, node):
 
 
 def test_a_long_form(browser):
-    assert browser.post("/login", content=b"token=" + b"x" * 5000).status_code == 413
+    assert browser.post("/login", content=b"token=" + b"x" * 5000).status_code == 408
 
 
 def test_the_page_shows_every_state(browser, node):
