@@ -1,9 +1,11 @@
 """A sender of DICOM objects over real sockets, polite or not."""
 
+import socket
+import time
 from contextlib import contextmanager
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 SYNTAX = "1.2.840.10008.1.2.1"
@@ -31,13 +33,51 @@ def echo(port, **settings):
 
 
 def send(port, data_sets, **settings):
-    """The status of each data set; None where there was no answer."""
+    """The status of each data set, up to the first one without an answer: None."""
     found = []
     with association(port, **settings) as made:
         for data_set in data_sets:
-            status = made.send_c_store(data_set) if made.is_established else {}
+            status = made.send_c_store(data_set)
             found.append(status.Status if status else None)
+            if not status:
+                break
     return found
+
+
+def recorded(port, data_sets):
+    """The PDUs, as bytes, that a polite sender sends: request, data, release."""
+    found = []
+    ae = AE(ae_title="ORTHANC")
+    contexts = [build_context(CTImageStorage, SYNTAX), build_context(Verification)]
+    handlers = [(evt.EVT_DATA_SENT, lambda event: found.append(event.data))]
+    made = ae.associate("127.0.0.1", port, contexts=contexts, ae_title="MEDSEG", evt_handlers=handlers)
+    for data_set in data_sets:
+        made.send_c_store(data_set)
+    made.release()
+    return found
+
+
+def is_request(part):
+    return part[:2] == b"\1\0" and len(part) > 200
+
+
+def talk(port, parts, seconds=10, pause_s=0.0):
+    """Send bytes as they are; what came back until the other side closed, None if it did not in time."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        answer = b""
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause_s)
+                if is_request(part):  # data before the answer would end the association
+                    answer += connection.recv(65536)
+            while data := connection.recv(65536):
+                answer += data
+        except TimeoutError:
+            return None
+        except OSError:  # closed while it was written to
+            pass
+        return answer
 
 
 def slices(count=3, series="1", pixels=0, study="1.2.3", **more):

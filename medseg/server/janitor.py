@@ -12,7 +12,6 @@ from medseg.server.series import Incoming
 LOG = logging.getLogger("medseg.server")
 
 DAY_S = 86400.0
-_HALF_SENT_S = 6 * 3600.0
 _JUMP_S = 3600.0
 
 
@@ -28,16 +27,18 @@ class Janitor:
         queue: Queue,
         incoming: Incoming | None,
         keep_days: float,
+        idle_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue, self._incoming, self._keep_s, self._clock = queue, incoming, keep_days * DAY_S, clock
+        self._half_sent_s = 60.0 + 2 * idle_s  # nobody writes to such a file any more
         self._offset_s = queue.now() - clock()
         self._has_jumped = False
 
     def step(self) -> list[str]:
         """Remove what is old; returns the ids of the jobs that went."""
         if self._incoming is not None:
-            self._incoming.sweep(_HALF_SENT_S)
+            self._incoming.sweep(self._half_sent_s)
         jumped = abs(self._queue.now() - self._clock() - self._offset_s) > _JUMP_S
         if jumped != self._has_jumped:
             self._has_jumped = jumped

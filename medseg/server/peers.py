@@ -6,6 +6,7 @@ pynetdicom reads from accepted connections without a limit of time, and as many 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
@@ -16,14 +17,24 @@ _CHUNK = 2**16
 
 
 class BoundedServer(ThreadedAssociationServer):
-    """An association server whose connections end after `idle_s` without the next whole PDU."""
+    """An association server whose connections end after `idle_s` without the next whole PDU.
+
+    Args:
+        may_connect: whether an address may connect at all.
+    """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, *args: Any, idle_s: float, **settings: Any) -> None:
-        self.idle_s = idle_s
+    def __init__(
+        self, *args: Any, idle_s: float, may_connect: Callable[[str], bool], **settings: Any
+    ) -> None:
+        self.idle_s, self._may_connect = idle_s, may_connect
         super().__init__(*args, **{**settings, "request_handler": BoundedHandler})
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Close connections of unknown hosts at once: they would take the places of others."""
+        return self._may_connect(str(client_address[0]))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: socketserver prints tracebacks."""
@@ -35,6 +46,7 @@ class BoundedHandler(RequestHandler):
     def _create_association(self) -> Any:
         association = super()._create_association()
         bound(association.dul.socket, self.server.idle_s)  # type: ignore[attr-defined]
+        forgive(association)
         return association
 
 
@@ -65,3 +77,39 @@ def bound(connection: Any, idle_s: float) -> None:
 
     connection.socket.settimeout(idle_s)
     connection.recv = recv
+
+
+def forgive(association: Any) -> None:
+    """End an association whose peer sends what the protocol forbids at this point.
+
+    pynetdicom's thread would end by an exception there, and leave the connection open for a time.
+    """
+    act = association.dul.state_machine.do_action
+
+    def do_action(event: str) -> None:
+        try:
+            act(event)
+        except Exception:  # InvalidEventError, and what sending to a closed connection leads to
+            end(association)
+
+    association.dul.state_machine.do_action = do_action
+
+
+def end(association: Any) -> None:
+    """Close the connection of an association and let its threads end; from any thread, without waiting."""
+    association.is_aborted, association.is_established = True, False
+    association._kill = True
+    association.dul._kill_thread = True
+    if association.dul.socket is not None:
+        association.dul.socket._shutdown_socket()
+
+
+def stop_server(ae: Any, server: BoundedServer) -> None:
+    """Listen no more, and end all associations, the established ones by an A-ABORT."""
+    associations = server.active_associations
+    server.shutdown()
+    for association in associations:
+        if association.is_established:
+            association.abort(block=False)
+        else:
+            end(association)

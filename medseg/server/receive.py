@@ -100,6 +100,11 @@ class Receiver:
         known = [sender for sender in self.config.known if sender.ae_title == title.strip()]
         return any(sender.host is None or address in _addresses(sender.host) for sender in known)
 
+    def may_connect(self, address: str) -> bool:
+        """Whether any known sender may come from an address; else not a byte is read."""
+        known = self.config.known
+        return any(sender.host is None or address in _addresses(sender.host) for sender in known)
+
     def note_data(self, association: Any, data: bytes) -> str:
         """Count a fragment of an object; the reason to end the association, or an empty text."""
         progress = self._progress.setdefault(association, _Progress())
@@ -175,6 +180,7 @@ def start_receiver(receiver: Receiver) -> tuple[AE, Any]:
             evt_handlers=handlers,
             server_class=BoundedServer,
             idle_s=config.limits.idle_s,
+            may_connect=receiver.may_connect,
         )
     except OSError as error:
         raise port_error("dicom", config.host, config.port, error) from error
@@ -204,11 +210,16 @@ def handle_requested(event: Any, receiver: Receiver) -> None:
 
 
 def handle_rejected(event: Any, receiver: Receiver) -> None:
+    """Say why, but not what the peer calls itself."""
     receiver.counts["rejected_associations"] += 1
-    LOG.warning(
-        "DICOM: an association from %s was rejected: AE titles or host are unknown, or there are too many",
-        event.assoc.requestor.address,
-    )
+    requestor = event.assoc.requestor
+    if not receiver.lets_in(requestor.primitive.calling_ae_title, requestor.address):
+        reason = "its AE title or host is not in dicom.known"
+    elif requestor.primitive.called_ae_title.strip() != receiver.config.ae_title:
+        reason = "it calls another AE title than dicom.ae_title"
+    else:
+        reason = "there are as many as dicom.limits.associations already"
+    LOG.warning("DICOM: an association from %s was rejected: %s", requestor.address, reason)
 
 
 def handle_accepted(event: Any, receiver: Receiver) -> None:

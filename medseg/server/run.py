@@ -20,6 +20,7 @@ from medseg.server.deliver import deliver_due
 from medseg.server.dispatch import Dispatcher
 from medseg.server.janitor import Janitor
 from medseg.server.metrics import Metrics
+from medseg.server.peers import stop_server
 from medseg.server.queue import LIVE, Queue
 from medseg.server.receive import Receiver, start_receiver
 from medseg.server.series import Incoming
@@ -97,9 +98,7 @@ class Node:
         self._wake.set()
         self._due.set()
         if self._ae is not None:
-            for association in self._ae.active_associations:
-                association.abort(block=False)
-            self._ae.shutdown()
+            stop_server(self._ae, self._server)
         if self._rest is not None:
             self._rest.stop()
         for thread in self._threads:
@@ -121,8 +120,8 @@ class Node:
         if dicom is None:
             return
         self.receiver = Receiver(dicom, self.incoming)
-        self._ae, server = start_receiver(self.receiver)
-        yield f"DICOM {dicom.ae_title} at {dicom.host}:{server.server_address[1]}"
+        self._ae, self._server = start_receiver(self.receiver)
+        yield f"DICOM {dicom.ae_title} at {dicom.host}:{self._server.server_address[1]}"
 
     def _start_rest(self) -> Iterator[str]:
         rest = self.config.rest
@@ -202,7 +201,8 @@ class Node:
 
     def _clean(self) -> None:
         if not hasattr(self, "_janitor"):
-            self._janitor = Janitor(self.queue, self.incoming, self.config.keep_days)
+            idle_s = self.config.dicom.limits.idle_s if self.config.dicom else 0.0
+            self._janitor = Janitor(self.queue, self.incoming, self.config.keep_days, idle_s)
         self._janitor.step()
         self.stop.wait(_JANITOR_S)
 
