@@ -5,6 +5,7 @@ pynetdicom reads from accepted connections without a limit of time, and as many 
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 # An A-ASSOCIATE-RQ with 128 contexts of 30 syntaxes has less than 300 kB; for data this node asks for less.
 LONGEST_PDU = 2**20
 _CHUNK = 2**16
+# Senders that write an object in two parts wait for an acknowledgement of the first: 40 ms without this.
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)
 
 
 class BoundedServer(ThreadedAssociationServer):
@@ -61,6 +64,8 @@ def bound(connection: Any, idle_s: float) -> None:
     def recv(count: int) -> bytearray:
         if count > LONGEST_PDU:
             raise OSError(f"a PDU of {count} bytes was announced")
+        if _QUICK_ACK is not None:  # forgotten by the system after a while, so it is said each time
+            connection.socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         deadline = time.monotonic() + idle_s
         content = bytearray()
         while len(content) < count:
@@ -76,6 +81,7 @@ def bound(connection: Any, idle_s: float) -> None:
         return content
 
     connection.socket.settimeout(idle_s)
+    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.recv = recv
 
 
