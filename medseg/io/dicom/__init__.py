@@ -22,23 +22,31 @@ from typing import cast
 
 from medseg.errors import InputError
 from medseg.io.dicom import ultrasound
-from medseg.io.dicom.files import holds_dicom, is_dicom, opened, study_uid
+from medseg.io.dicom.dicomdir import dicomdir_in, is_dicomdir, studies_on
+from medseg.io.dicom.files import dicom_files, holds_dicom, is_dicom, opened, study_uid
 from medseg.io.dicom.geometry import Grid
+from medseg.io.dicom.multipart import saved_body
 from medseg.io.dicom.pixels import read_pixels
 from medseg.io.dicom.report import Series, describe_stacks, to_json, to_table
 from medseg.io.dicom.series import choose
 from medseg.io.dicom.stacks import Stack, stacks_of
-from medseg.io.dicom.ultrasound import is_picture, pictures_in
+from medseg.io.dicom.ultrasound import is_picture, pictures_among, pictures_in
 from medseg.volume import Volume
 
 __all__ = [
     "Series",
+    "dicom_files",
+    "dicomdir_in",
     "holds_dicom",
     "inspect",
     "is_dicom",
+    "is_dicomdir",
     "is_picture",
+    "pictures_among",
     "pictures_in",
     "read",
+    "saved_body",
+    "studies_on",
     "study_uid",
     "to_json",
     "to_table",

@@ -35,6 +35,8 @@ from medseg.io.dicom.archive import (
     members,
     require_few,
 )
+from medseg.io.dicom.dicomdir import is_dicomdir, studies_on
+from medseg.io.dicom.multipart import parts_in, saved_body
 
 # Larger files don't fit a workstation's memory; 4000 frames of 512x512 take 2 GiB.
 MOST_FILE_BYTES = 2 * 2**30
@@ -178,17 +180,32 @@ def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> lis
         paths = [Path(path) for path in source]
     elif os.path.isdir(source):
         paths = sorted(itertools.islice(_walk(Path(source)), MOST_FILES + 1))
-    elif os.path.isfile(source) and _is_archive(Path(source)):
-        return members(Path(source), stack)
+    elif os.path.isfile(source):
+        if _is_archive(Path(source)):
+            return members(Path(source), stack)
+        if body := saved_body(source):
+            return parts_in(Path(source), *body, MOST_FILE_BYTES)
+        paths = _listed(Path(source))
     else:
         paths = [Path(source)]
     missing = [path.name for path in paths if not os.path.isfile(path)]
     if missing:
+        and_more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise UnreadableError(
-            "DICOM files", got=f"{missing[0]}, which does not exist", advice="Check the path."
+            "DICOM files",
+            got=f"{', '.join(map(clean_name, missing[:3]))}{and_more}, which "
+            f"{'does' if len(missing) == 1 else 'do'} not exist",
+            advice="Check the path.",
         )
     require_few(len(paths), describe(source))
     return [Entry(clean_name(path.name), partial(_read_path, path)) for path in paths]
+
+
+def _listed(path: Path) -> list[Path]:
+    """The files that a DICOMDIR lists; a path to any other file by itself."""
+    if not is_dicomdir(path):
+        return [path]
+    return [file for files in studies_on(path).values() for file in files]
 
 
 def _is_archive(path: Path) -> bool:

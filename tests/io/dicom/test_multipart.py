@@ -1,9 +1,15 @@
 """multipart/related messages: cut anywhere, in chunks of any size."""
 
+import hashlib
+from io import BytesIO
+
+import dicom_writer
+import numpy as np
 import pytest
 
 from medseg.errors import UnreadableError
-from medseg.io.dicom.multipart import boundary_of, parts_of
+from medseg.io import case_name, find_inputs, is_study, read_volume
+from medseg.io.dicom.multipart import boundary_of, parts_of, saved_body
 
 PARTS = [b"first\r\nwith --edge inside\r\n", b"", b"\x00\xff" * 5000, b"--edg"]
 HEADERS = b"Content-Type: application/dicom\r\nContent-Location: x"
@@ -64,3 +70,75 @@ def test_the_boundary_of_a_content_type():
     ):
         with pytest.raises(UnreadableError, match="multipart/related"):
             boundary_of(wrong)
+
+
+def saved(path, head=b"", slices=None, **more):
+    """A message of CT slices as `curl` saves it, with the headers of HTTP (-i) or without."""
+    contents = []
+    for values in dicom_writer.ct_slices() if slices is None else slices:
+        content = BytesIO()
+        dicom_writer.as_file(values).save_as(content, enforce_file_format=True)
+        contents.append(content.getvalue())
+    path.write_bytes(head + message(contents, **more))
+    return path
+
+
+HTTP = (
+    b"HTTP/1.1 100 Continue\r\n\r\n"
+    b"HTTP/2 200 \r\nserver: x\r\n"
+    b"Content-type: multipart/related; boundary=edge; type=application/dicom\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"", {}),
+        (HTTP, {}),
+        (HTTP.partition(b"\r\n\r\n")[2].partition(b"\r\n")[2], {}),  # without the status line
+        (HTTP, {"headers": b"MIME-Version: 1.0"}),
+        (b"", {"boundary": b"a b=c"}),
+        (b"", {"headers": b"Content-Length: 1\r\ncontent-TYPE:application/dicom; transfer-syntax=*"}),
+    ],
+)
+def test_a_saved_message_is_read_as_a_study(head, more, tmp_path):
+    path = saved(tmp_path / "answer", head, **more)
+    assert is_study(path)
+    volume = read_volume(path, "CT")
+    assert np.array_equal(volume.array[0].T, dicom_writer.body_hu())
+    assert find_inputs([path]) == find_inputs([tmp_path]) == find_inputs([f"{tmp_path}/a*"]) == [path]
+
+
+def test_a_saved_message_that_is_cut_is_refused(tmp_path):
+    path = saved(tmp_path / "answer")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(UnreadableError, match="ends too early"):
+        read_volume(path, "CT")
+
+
+def test_a_saved_message_gets_the_digest_of_its_study(tmp_path):
+    path = saved(tmp_path / "study.multipart")
+    assert case_name(path) == f"study-{hashlib.sha256(b'1.2.3').hexdigest()[:8]}"
+    assert case_name(path.rename(tmp_path / "chest_7.bin")) == "chest_7"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            b"",
+            b"--",
+            b"--edge\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n<html>",
+            b"--- a list\r\n",
+        ),
+        b"--edge\r\nContent-Type: text/plain\r\n\r\nx\r\n--edge--",
+        b"Content-Type: multipart/related; type=application/dicom\r\n\r\n--edge--",
+        b"a: b\r\n" * 10_000,
+    ],
+)
+def test_what_is_no_message_of_dicom(content, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    assert saved_body(tmp_path / "file") is None
+    assert not is_study(tmp_path / "file")
