@@ -148,7 +148,7 @@ def _measures_of(done: Sequence[CaseResult]) -> list[tuple[str, str, list[tuple[
 
 def _numbers_of(result: CaseResult) -> list[tuple[str, str, float | None]]:
     found = [(name, result.units[name], value) for name, value in result.numbers.items()]
-    dice = [(f"predicted_dice.{label}", "1", entry["value"]) for label, entry in result.predicted.items()]
+    dice = [(f"predicted_Dice.{label}", "1", entry["value"]) for label, entry in result.predicted.items()]
     novelty = [(f"novelty_{name}", "1", value) for name, value in result.novelty.items()]
     return [*dice, *novelty, *found, ("seconds_per_case", "s", result.row.seconds)]
 
@@ -160,7 +160,7 @@ def _judged(
     values = np.array([value for _, value in pairs], float)
     z = modified_z(values)
     shown = row_of(name, {"value": float(values[0]), "unit": unit})
-    title, sign = str(shown["name"]), str(shown["unit"])
+    title, sign = str(shown["name"]), str(shown["unit"]).partition(",")[0]
     outliers = {n: far for n, far in enumerate([] if z is None else z.tolist()) if abs(far) > LIMIT}
     low, middle, high = (number_text(float(value)) for value in np.percentile(values, (25, 50, 75)))
     facts = [f"Median {middle} {sign}".strip() + f", middle half {low} to {high}."]
@@ -174,7 +174,9 @@ def _judged(
         )
         for n, far in outliers.items()
     }
-    return Measure(title, sign, tuple(facts), values, tuple(float(values[n]) for n in outliers)), named
+    return Measure(
+        title, str(shown["unit"]), tuple(facts), values, tuple(float(values[n]) for n in outliers)
+    ), named
 
 
 def _constant(measure: Measure) -> str:
