@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medseg.bundle.files import Bundle, open_bundle
+from medseg.bundle.audit.trust import require_trusted
+from medseg.bundle.files import Bundle, open_bundle, shipped_root
 from medseg.errors import BundleError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
     Raises:
         UsageError: the configuration does not have the key of an override, or has numbers or a switch where
             the override is plain text.
-        BundleError: a file is missing or is not YAML.
+        BundleError: a file is missing or is not YAML; or the bundle may not run, see
+            medseg.bundle.audit.trust.
     """
+    require_trusted(bundle.root, shipped_root())
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     *("segment", "cohort", "merge-cohorts", "propagate", "inspect", "train", "tune"),
     *("evaluate", "compare", "compare-runs"),
-    *("sync", "check-data", "fingerprint", "new-bundle", "methods", "info"),
+    *("sync", "check-data", "fingerprint", "new-bundle", "audit", "methods", "info"),
     *("index", "similar", "similarity", "fit-quality", "drift", "review", "follow-up", "verify"),
     *("fetch", "send", "serve"),
     *("ui", "completion"),
@@ -42,7 +42,8 @@ exit codes:
   3  every input was rejected
   4  some of several inputs were rejected
   5  the second of two compared runs is worse
-  6  the inspected input can be used, but something about it is unusual; or results have drifted"""
+  6  the inspected input or audited bundle can be used, but something about it is unusual; or results
+     have drifted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

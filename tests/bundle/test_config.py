@@ -80,9 +80,13 @@ PARAMETERS = {
 
 
 @pytest.fixture
-def root(tmp_path):
-    """A bundle whose workflow writes its configuration to output_dir, which is a file here."""
+def root(tmp_path, monkeypatch):
+    """A bundle whose workflow writes its configuration to output_dir, which is a file here.
+
+    An audit refuses it for that: it is trusted by its folder.
+    """
     folder = tmp_path / "bundle" / "configs"
+    monkeypatch.setenv("MEDSEG_TRUSTED_BUNDLES", str(folder.parent))
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text(json.dumps({"version": "1.0", "task": "nothing"}))
     (folder / "train.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
