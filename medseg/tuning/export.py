@@ -75,9 +75,9 @@ def export_method(plan: Plan, trial: Any, name: str) -> list[Path]:
     own["method"] = name
     if not plan.is_trained:
         return [_write(bundle, f"{name}.yaml", {**own, **_plain(changed)}, origin)]
-    weights = f"models/{name}.pt"
+    weights = f"models/{name}/model.pt"
     own["declaration"]["weights"] = weights
-    own |= {"weights": f"$str(Path(@bundle_root) / 'models' / '{name}.pt')", "weights_sha256": None}
+    own |= {"weights": f"$str(Path(@bundle_root) / 'models' / '{name}' / 'model.pt')", "weights_sha256": None}
     own |= _for_inference(plan, changed)
     return [
         _write(bundle, f"{name}.yaml", own, origin),

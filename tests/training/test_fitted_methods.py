@@ -71,7 +71,7 @@ def test_weights_are_small_and_fit(task, method):
     assert len(network.features.names) == parse(bundle, *inference_files(bundle, method)).get_parsed_content(
         "network_def::classifier::features"
     )
-    file = find(task) / "models" / f"{method}.pt"
+    file = find(task) / "models" / method / "model.pt"
     if file.is_file():
         load_weights(network, file)
         assert network.classifier.fitted
