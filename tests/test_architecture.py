@@ -47,6 +47,7 @@ ALLOWED = {
         *("bundle", "deferred", "inference", "io", "modes", "outputs", "provenance", "quality", "sources"),
     },
     "archive": {"io"},
+    "mercure": {"formats", "io", "outputs", "pipeline"},
     "workers": {"deferred", "io", "outputs", "pipeline", "sources"},
     "propagation": {"io", "measurements", "methods", "outputs", "provenance", "quality", "reports", "stamp"},
     "phantoms": set(),
@@ -95,6 +96,7 @@ ALLOWED = {
     "cli": {
         *(
             "archive",
+            "mercure",
             "bundle",
             "cohort",
             "console",

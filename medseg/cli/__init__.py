@@ -27,7 +27,7 @@ COMMANDS = (
     *("evaluate", "compare", "compare-runs"),
     *("sync", "check-data", "fingerprint", "new-bundle", "audit", "methods", "info"),
     *("index", "similar", "similarity", "fit-quality", "drift", "review", "follow-up", "verify"),
-    *("fetch", "send", "serve"),
+    *("fetch", "send", "serve", "mercure"),
     *("ui", "completion"),
 )
 _DESCRIPTION = """\
