@@ -90,7 +90,8 @@ class RestServer:
             h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_graceful_shutdown=5,
         )
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each broken request otherwise
+        # Guard tells of errors; uvicorn would add a traceback, and a line for each broken request.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listening]}, name="rest", daemon=True

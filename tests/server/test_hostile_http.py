@@ -1,11 +1,13 @@
 """Hostile or broken clients over a socket: the service refuses them, stays well and keeps nothing."""
 
 import json
+import random
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from http_mutations import damaged, send
 from rest_node import TOKEN, client_of, listening, picture, rest_node, wait_for
 
 from medseg.server import http, page, uploads
@@ -223,3 +225,19 @@ def is_well_or_busy(service):
         return is_well(service)
     except (json.JSONDecodeError, OSError):
         return False
+
+
+@pytest.mark.seconds
+def test_damaged_requests(service, node):
+    """A few of those of tests/benchmarks/node_mutations_http.py."""
+    choice = random.Random(4)
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [
+            pool.submit(send, service.port, content, random.Random(choice.random()))
+            for _, content in damaged(80, choice)
+        ]
+        found = {ended.result() for ended in waiting}
+    assert found <= {"2xx", "3xx", "4xx", "closed"}
+    assert {"4xx", "closed"} <= found
+    assert is_well(service)
+    wait_for(lambda: is_clean(node))
