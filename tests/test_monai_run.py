@@ -6,6 +6,7 @@ from PIL import Image
 
 from medseg import phantoms
 from medseg.bundle import find
+from medseg.verification.verify import verify
 
 pytestmark = pytest.mark.seconds
 
@@ -52,6 +53,7 @@ def test_good_ones_among_bad_ones(run, tmp_path):
     for name in ("a", "c", "e"):
         assert (tmp_path / "2024" / name / "measurements.json").is_file()
         assert np.asarray(Image.open(tmp_path / "2024" / name / "segmentation.png")).any()
+    assert all(case.is_sure for case in verify(tmp_path / "2024", [tmp_path / "123"]))
 
 
 @pytest.mark.parametrize("names", [["a.png"], ["a.png", "b.png"]])

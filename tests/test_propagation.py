@@ -11,7 +11,9 @@ import medseg
 from medseg.errors import UnsuitableError, UsageError
 from medseg.io import write_mask
 from medseg.io.film import Film
+from medseg.io.stamps import read_stamp
 from medseg.propagation import propagate, track
+from medseg.verification.verify import verify
 from medseg.volume import Mask, Volume
 
 SPACING = (1.0, 2.0, 3.0)
@@ -109,6 +111,7 @@ def test_a_file_with_its_mask(rod, volume, tmp_path):
     assert {path.name for path in folder.iterdir()} == {
         *("segmentation.nii.gz", "overlay.png", "report.html", "measurements.json")
     }
+    assert verify(folder, [tmp_path / "scan.nii.gz"])[0].is_sure
     written = medseg.read_mask(folder / "segmentation.nii.gz", {0: "background", 1: "object"})
     assert np.array_equal(written.array, result.mask.array)
 
@@ -197,6 +200,9 @@ def test_a_film(rod, film, tmp_path):
     assert "Frame 8 (drawn)" in page
     assert "https:" not in page
     assert (folder / "overlay.png").stat().st_size > 1000
+    assert verify(folder)[0].state == "as written"
+    for name in ("segmentation.tif", "overlay.png", "report.html"):
+        assert read_stamp(folder / name).task == "tracking"
 
 
 def test_a_film_without_a_pixel_size(rod, film):
