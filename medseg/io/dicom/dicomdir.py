@@ -24,6 +24,8 @@ _NEXT, _LOWER = "OffsetOfTheNextDirectoryRecord", "OffsetOfReferencedLowerLevelD
 
 def is_dicomdir(path: str | Path) -> bool:
     """Whether a file is a DICOMDIR by its content, whatever its name. False if it can't be read."""
+    if not os.path.isfile(path):  # reading a pipe might never end
+        return False
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)

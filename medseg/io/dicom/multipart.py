@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -88,6 +89,8 @@ def saved_body(path: str | Path) -> tuple[int, bytes] | None:
     Such a file is what `curl` saves of a DICOMweb service; the headers of HTTP may stand before the body, as
     with `curl -i`. None for any other file, and for one that can't be read.
     """
+    if not os.path.isfile(path):  # reading a pipe might never end
+        return None
     try:
         with open(path, "rb") as file:
             head = file.read(MOST_HEADER_BYTES)
