@@ -17,6 +17,7 @@ from medseg.io.raster import encode_jpeg
 from medseg.reports.picture_overlay import to_display
 from medseg.volume import Mask, Volume
 
+_EXTENDED = 348  # where NIfTI-1 tells whether extensions follow
 _HEADER_BYTES, _UINT8 = 352, 2  # of NIfTI-1 with the empty list of extensions; its code for 8 bits
 _NEAR_MM = 0.01  # a header of 32-bit floats is that exact
 _MOST_LABELS = 254  # the viewer's drawing has 8 bits a voxel
@@ -121,8 +122,13 @@ def _for_viewer(values: np.ndarray) -> np.ndarray:
 
 
 def _header(path: Path) -> bytes:
+    """The header without extensions, such as the stamp of the mask: an edited mask is another."""
     with path.open("rb") as file, gzip.open(file) as stream:
-        return stream.read(_HEADER_BYTES)
+        header = bytearray(stream.read(_HEADER_BYTES))
+    if len(header) == _HEADER_BYTES and header[_EXTENDED:] == b"\1\0\0\0":
+        struct.pack_into("<f", header, 108, _HEADER_BYTES)  # where the voxels begin
+        header[_EXTENDED:] = bytes(4)
+    return bytes(header)
 
 
 def _fixed(header: bytes, mask: Mask) -> str:
@@ -131,7 +137,7 @@ def _fixed(header: bytes, mask: Mask) -> str:
         return f"The mask has more than {_MOST_LABELS} labels."
     size, offset = struct.unpack_from("<i", header)[0], struct.unpack_from("<f", header, 108)[0]
     slope, inter = struct.unpack_from("<ff", header, 112)
-    plain = size == 348 and offset == _HEADER_BYTES and header[348:] == b"\0\0\0\0"
+    plain = size == _EXTENDED and offset == _HEADER_BYTES and header[_EXTENDED:] == bytes(4)
     is_scaled = slope == slope and (slope, inter) not in ((0.0, 0.0), (1.0, 0.0))
     if not plain or is_scaled or struct.unpack_from("<h", header, 70)[0] != _UINT8:
         return "The mask's file is not as medseg writes it. Segment the image again."

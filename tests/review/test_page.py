@@ -11,8 +11,10 @@ from review_results import picture_case, volume_case
 
 from medseg.errors import MedsegError, UsageError
 from medseg.io import nifti, read_mask, read_volume
+from medseg.io.stamps import read_stamp
 from medseg.review.cases import find_cases
 from medseg.review.page import write_review
+from medseg.stamp import new_stamp
 
 AFFINE = np.array([[-0.7, 0, 0, 10], [0, -0.8, 0, 20], [0, 0, 2.5, -30], [0, 0, 0, 1]])
 
@@ -64,6 +66,23 @@ def test_voxels_are_those_of_the_files(results):
     )
     values = read_volume(results.parent / "images" / "scan.nii.gz").array[0]
     assert np.array_equal(np.frombuffer(image, "<i2").reshape((6, 5, 4), order="F"), values)
+
+
+def test_a_stamped_mask_can_be_edited(results):
+    """The page writes edited masks with its header, from which the stamp is taken."""
+    path = results / "scan" / "segmentation.nii.gz"
+    whole = read_volume(path)
+    nifti.write(whole.array[0], whole.affine, path, new_stamp({}))
+    page = write_review(results)
+    facts = part(page, entries(page)["scan"], 0)
+    assert facts["fixed"] == ""
+    edited = results.parent / "edited.nii"
+    mask = zlib.decompress(base64.b64decode(facts["mask"]))
+    edited.write_bytes(base64.b64decode(facts["header"]) + mask)
+    again = read_volume(edited)
+    assert np.array_equal(again.array, whole.array)
+    assert np.array_equal(again.affine, whole.affine)
+    assert read_stamp(edited) is None
 
 
 def test_written_again_it_reads_no_image_and_keeps_no_old_piece(results):
