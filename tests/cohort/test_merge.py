@@ -3,13 +3,17 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
 from cohort_results import SETTINGS, done, ledger_of
 from drift_records import record, write_case
+from stamped_results import lesions
 
 from medseg.cohort.ledger import CaseRow
 from medseg.cohort.merge import merge_cohorts
 from medseg.errors import UsageError
+from medseg.io import write_mask
+from medseg.volume import Mask
 
 MASK = {"segmentation.png": "1" * 64, "measurements.json": "2" * 64}
 
@@ -94,6 +98,21 @@ def test_one_case_with_two_results_is_refused_by_name(tmp_path):
         ledger._base.execute('UPDATE cases SET outputs = \'{"segmentation.png": "0"}\' WHERE "case" = \'a\'')
     with pytest.raises(UsageError, match="two for a that differ, in one and two"):
         merge_cohorts([first, second], tmp_path / "all")
+
+
+def test_equal_masks_of_two_runs_agree(tmp_path):
+    """Their files differ by their stamps."""
+    whole, folders = {"part": None, "all_cases_sha256": None}, []
+    for name in ("one", "two"):
+        folders.append(write_part(tmp_path / name, 1, 1, ["a"], **whole))
+        lesions().save(folders[-1] / "a", ["png"])
+        with ledger_of(folders[-1]) as ledger:
+            told = f'{{"segmentation.png": "{name}"}}'
+            ledger._base.execute("UPDATE cases SET outputs = ? WHERE \"case\" = 'a'", (told,))
+    assert merge_cohorts(folders, tmp_path / "all")["done"] == 1
+    write_mask(Mask(np.ones((40, 50), np.uint8)), folders[1] / "a" / "segmentation.png")
+    with pytest.raises(UsageError, match="two for a that differ"):
+        merge_cohorts(folders, tmp_path / "other")
 
 
 def test_an_unfinished_part_leaves_its_cases_pending(parts, tmp_path):
