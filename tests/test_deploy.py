@@ -197,6 +197,11 @@ def test_the_module_for_mercure_segments(built, chest_phantom, tmp_path):
     (series,) = json.loads((out / "result.json").read_text())["series"]
     assert sorted(path.name for path in out.glob("*.dcm")) == series["files"]
     assert images["mercure"].health is None
+    code = "import medseg; print(medseg.__file__)"
+    image = images["mercure"]
+    environment = {**image.environment(tools), "PYTHONSAFEPATH": "1"}  # as for the entry point: not from here
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert str(image.root) in told.stdout
 
 
 @pytest.mark.slow
