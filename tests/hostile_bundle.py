@@ -152,7 +152,9 @@ LINES = {
         ".__init__.__globals__['system']('touch CANARY')\"",
         "expression", "__subclasses__", "evil",
     ),
-    "call_of_a_variable": ("evil: \"$[f('CANARY', 'w') for f in [@o]]\"\no: $open", "expression", "f(", "evil"),
+    "call_of_a_variable": (
+        "evil: \"$[f('CANARY', 'w') for f in [@o]]\"\no: $open", "expression", "f(", "evil",
+    ),
     "lambda": ("evil: \"$(lambda f: f('CANARY', 'w'))(open)\"", "expression", "f(", "evil"),
     "shadowed": ("evil: \"$[str('CANARY', 'w') for str in [open]]\"", "expression", "str(", "evil"),
     "import_elsewhere": ("evil: $from os import system", "import", "os import system", None),
@@ -164,8 +166,24 @@ LINES = {
         "evil: \"$@imports#0('CANARY')\"\nother: $@imports#1.hub", "reference", "@imports#0", None,
     ),
     "whole_configuration": ("evil: \"$@['imports'][0]('CANARY')\"", "reference", "$@[", None),
-    "torch_load": ("evil: $torch.load('models/evil.pt', weights_only=False)", "expression", "torch.load", "evil"),
-    "numpy_load": ("evil: $np.load('models/evil.npz', allow_pickle=True)['values']", "expression", "np.load", "evil"),
+    "torch_load": (
+        "evil: $torch.load('models/evil.pt', weights_only=False)", "expression", "torch.load", "evil",
+    ),
+    "numpy_load": (
+        "evil: $np.load('models/evil.npz', allow_pickle=True)['values']", "expression", "np.load", "evil",
+    ),
+    "class_as_value": (
+        "cls: {_target_: LoadImage, _mode_: callable, command: touch CANARY}\n"
+        "evil: \"$sorted(['os.' + 'system'], key=@cls)\"",
+        "mode", "_mode_: callable", "evil",
+    ),
+    "partial_of_a_class": (
+        "cls: {_target_: LoadImaged, _mode_: callable}\n"
+        "part: \"$partial(@cls, reader='os.' + 'system', command='touch CANARY')\"\n"
+        "data: {_target_: Dataset, data: [a], transform: {_target_: Lambda, func: '@part'}}\n"
+        "imports#2: $from functools import partial\nevil: $@data[0]",
+        "expression", "partial(@cls", None,
+    ),
     "debugger": ("evil: {_target_: Identity, _mode_: debug}", "mode", "debug", None),
     "yaml_tag": ("evil: !!python/object/apply:os.system ['touch CANARY']", "tag", "!!python", None),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from medseg.bundle.config import (
     inference_overrides,
     is_monai_command,
     parse,
+    require_data,
     trained_values,
 )
 from medseg.bundle.files import Bundle, configs_sha256, find, open_bundle, shipped_root, tasks
@@ -53,6 +54,7 @@ __all__ = [
     "open_bundle",
     "parse",
     "read_method",
+    "require_data",
     "require_trained",
     "run_workflow",
     "sha256",

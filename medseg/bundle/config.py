@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -50,6 +51,11 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
             medseg.bundle.audit.trust.
     """
     require_trusted(bundle.root, shipped_root())
+    for name in files:
+        if not Path(os.path.normpath(bundle.config(name))).is_relative_to(bundle.root):
+            raise BundleError(
+                "configuration files inside the bundle", got=name, advice="Copy it into the bundle's configs."
+            )
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
@@ -69,6 +75,30 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
         _check_type(key, parser.get(key), value)
         parser[key] = value
     return parser
+
+
+def require_data(name: str, value: Any) -> None:
+    """Refuse text that would be evaluated, in what a configuration has computed to override another one.
+
+    It has been evaluated already: what still reads as an expression was put together to be evaluated unseen
+    by an audit.
+
+    Raises:
+        BundleError: it holds a text that begins with `$` or `%`, or a `_target_`.
+    """
+    if isinstance(value, Mapping):
+        parts = [*value, *value.values()]
+    else:
+        parts = list(value) if isinstance(value, (list, tuple)) else [value]
+    for part in parts:
+        if isinstance(part, (Mapping, list, tuple)):
+            require_data(name, part)
+        elif isinstance(part, str) and (part.startswith(("$", "%")) or "_target_" in part):
+            raise BundleError(
+                f"plain values for {name}",
+                got=f"{part[:80]!r}, which would be evaluated",
+                advice="Write it into the bundle's configuration, where `medseg audit` reads it.",
+            )
 
 
 def _check_type(key: str, own: Any, value: Any) -> None:

@@ -16,6 +16,7 @@ from medseg.bundle import (
     lineage_of,
     open_bundle,
     read_method,
+    require_data,
     trained_values,
 )
 from medseg.case import Case
@@ -137,6 +138,7 @@ def evaluated_segmenter(
 
     Overrides of the running workflow whose keys inference.yaml has too, such as `threshold`, apply to it.
     """
+    require_data("the inference", {"device": str(device), "weights": str(weights), "inference": inference})
     files = inference_files(open_bundle(str(bundle_root)), method)
     overrides = inference_overrides(bundle_root, files, inference)
     return Segmenter(
@@ -148,6 +150,7 @@ def trained_segmenter(
     bundle_root: str | Path, config_files: Sequence[str], method: str, device: Any, weights: str | Path
 ) -> Segmenter:
     """The segmenter of a finished training: the bundle's inference.yaml with the training's weights."""
+    require_data("the inference", {"device": str(device), "weights": str(weights)})
     files = inference_files(open_bundle(str(bundle_root)), method)
     values = trained_values(bundle_root, config_files, files)
     return Segmenter(str(bundle_root), str(device), values, method, weights=weights)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medseg.bundle import Bundle, check_key, method_names, parse
+from medseg.bundle import Bundle, check_key, method_names, parse, require_data
 from medseg.errors import BundleError, UsageError, did_you_mean
 
 _FOLDER = "search"
@@ -99,6 +99,7 @@ class SearchSpace:
                 got=f"{type(error).__name__}: {reason}",
                 advice="Correct the search space.",
             ) from error
+        require_data("the keys under `set`", found)
         return dict(zip(self.assignments, found, strict=True))
 
     def digest(self) -> str:

@@ -35,7 +35,9 @@ NETWORK = {
 def place(phantom_data, mlflow_client, tmp_path, monkeypatch):
     """A working folder with a bundle of small methods, data and an MLflow store."""
     methods = {"hungry": HUNGRY, "green": GREEN.format(1), "greener": GREEN.format(0.5)}
-    copy_bundle(tmp_path, **methods, refusing=REFUSING, dying=DYING, sleeping=SLEEPING)
+    bundle = copy_bundle(tmp_path, **methods, refusing=REFUSING, dying=DYING, sleeping=SLEEPING)
+    # An audit refuses what sleeps and dies; the lungs of some tests lie beside.
+    monkeypatch.setenv("MEDSEG_TRUSTED_BUNDLES", f"{bundle},{bundle.with_name('lung_ct')}")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -54,6 +54,27 @@ def imported_names(documents: Mapping[str, Document]) -> set[str]:
     return found
 
 
+def judge_modes(documents: Mapping[str, Document]) -> Iterator[Finding]:
+    """`_mode_: callable` gives a class as a value, to be called with arguments that nobody has seen.
+
+    It is left to medseg's own functions and to torch: classes of MONAI import what their arguments name.
+    Files are laid over each other, so that _mode_ and _target_ may stand in two of them.
+    """
+    targets: dict[str, list[str]] = {}
+    modes: list[tuple[str, Document, Value]] = []
+    for name, document in documents.items():
+        for value in _scalars(document):
+            if value.parts[-1] == "_target_":
+                targets.setdefault(value.identity.removesuffix("_target_"), []).append(value.text)
+            elif value.parts[-1] == "_mode_" and value.text == "callable":
+                modes.append((name, document, value))
+    for name, document, value in modes:
+        called = targets.get(value.identity.removesuffix("_mode_"), [""])
+        if not all(target.startswith(("medseg.", "torch.")) for target in called):
+            reason = f"the class {printable(called[0], 60)} as a value, to be called with any arguments"
+            yield _finding(name, document, value.node, Fault("mode", reason, value.text))
+
+
 def judge_config(name: str, document: Document, known: Collection[str]) -> list[Finding]:
     """The findings about one file of configuration.
 

@@ -18,6 +18,8 @@ from typing import Any
 from medseg.bundle.audit.findings import REFUSE, Finding, line_of, printable
 
 MOST_BYTES, MOST_DEPTH, MOST_NODES = 4 * 2**20, 60, 100_000
+# Lists of digests and numbers: no text in them can be an expression, a reference, a path or a name of code.
+_INERT = re.compile(r'[\w\s{}\[\]":,-]*', re.ASCII)
 _NEAR = 20_000  # characters in which a key is looked for
 SUFFIXES = (".json", ".yaml", ".yml")
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
@@ -50,7 +52,7 @@ class Node:
 
 @dataclass
 class Document:
-    """A file's tree (None if it can't be read), its lines, and what was found while it was read."""
+    """A file's tree (None if it can't or need not be read), its lines, and what was found on the way."""
 
     root: Node | None
     lines: list[str]
@@ -66,6 +68,8 @@ def read_document(name: str, content: bytes) -> Document:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return Document(None, [], [Finding(REFUSE, "syntax", name, None, "not UTF-8")])
+    if name.endswith(".lineage.json") and _INERT.fullmatch(text) and "_target_" not in text:
+        return Document(None, [])
     lines = text.splitlines()
     try:
         root = _read_json(text) if name.lower().endswith(".json") else _read_yaml(text)

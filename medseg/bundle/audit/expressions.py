@@ -262,7 +262,18 @@ class _Judge:
         is_module_function = isinstance(called, ast.Call) and self._dotted(called.func)
         if not is_module_function and not isinstance(called, (ast.Name, ast.Attribute, ast.Lambda)):
             self.refuse(node, "a call of a value that is computed")
+        self._callables(node)
         self._children(node)
+
+    def _callables(self, node: ast.Call) -> None:
+        """What a call is given to call: no value of the configuration, of which nobody knows what it is."""
+        given = [keyword.value for keyword in node.keywords if keyword.arg in ("key", None)]
+        if isinstance(node.func, ast.Name) and node.func.id == "partial":
+            given += node.args[:1]
+        for value in given:
+            is_function = isinstance(value, ast.Name) and value.id not in self.bound
+            if not (is_function or isinstance(value, ast.Lambda) or self._dotted(value)):
+                self.refuse(value, "a value of the configuration as a function to call")
 
 
 def targets(node: ast.AST) -> Iterator[str]:

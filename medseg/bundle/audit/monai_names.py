@@ -1,8 +1,8 @@
 """Classes of MONAI that a configuration may build, by name.
 
 They are the public classes of MONAI 1.6.1 in the packages below, without those that run or import what
-their arguments name, load pickles, fetch from the network or send to it. Of a transform the array version
-stands for the dictionary version too.
+their arguments name, load pickles, fetch from the network or send to it, or write any text into any file. Of
+a transform the array version stands for the dictionary version too.
 """
 
 PACKAGES = (
@@ -11,16 +11,16 @@ PACKAGES = (
 )
 # Not in the table, although they stand in these packages.
 _DENIED = """
-    BaseWSIReader BertPreTrainedModel CSVSaver CameraDataset CellSamWrapper ClearMLHandler
-    ClearMLImageHandler ClearMLStatsHandler CuCIM CuCIMWSIReader CuCIMd DatasetSummary
+    BaseWSIReader BertPreTrainedModel CSVSaver CameraDataset CellSamWrapper ClassificationSaver
+    ClearMLHandler ClearMLImageHandler ClearMLStatsHandler CuCIM CuCIMWSIReader CuCIMd DatasetSummary
     FlexUNetEncoderRegister FunctionSignature GDSDataset InvertibleTrait JukeboxLoss LMDBDataset LazyTrait
-    MLFlowHandler MaskedPatchWSIDataset MedicalNetPerceptualSimilarity MultiModal MultiSampleTrait
-    NPZDictItemDataset NvImgCodecPydicomReader OpenSlideWSIReader PatchWSIDataset PerceptualLoss
-    RadImageNetPerceptualSimilarity RandCuCIM RandCuCIMd RandTorchIO RandTorchIOd RandTorchVision
-    RandTorchVisiond RandomizableTrait ReduceTrait ShapeError SlidingPatchWSIDataset TRTEngine TextEncoder
-    ThreadUnsafe TiffFileWSIReader TorchIO TorchIOd TorchVision TorchVisionFCModel TorchVisiond
-    TorchvisionModelPerceptualSimilarity Transchex TrtCompiler TrtHandler VideoDataset VideoFileDataset
-    WSIReader WriteFileMapping WriteFileMappingd
+    LogfileHandler MLFlowHandler MaskedPatchWSIDataset MedicalNetPerceptualSimilarity MultiModal
+    MultiSampleTrait NPZDictItemDataset NvImgCodecPydicomReader OpenSlideWSIReader PatchWSIDataset
+    PerceptualLoss RadImageNetPerceptualSimilarity RandCuCIM RandCuCIMd RandTorchIO RandTorchIOd
+    RandTorchVision RandTorchVisiond RandomizableTrait ReduceTrait SaveClassificationd ShapeError
+    SlidingPatchWSIDataset TRTEngine TextEncoder ThreadUnsafe TiffFileWSIReader TorchIO TorchIOd
+    TorchVision TorchVisionFCModel TorchVisiond TorchvisionModelPerceptualSimilarity Transchex TrtCompiler
+    TrtHandler VideoDataset VideoFileDataset WSIReader WriteFileMapping WriteFileMappingd
 """
 DENIED = frozenset(_DENIED.split())
 _NAMES = """
@@ -39,7 +39,7 @@ _NAMES = """
     CacheNTransDataset CalibrationError CalibrationErrorMetric CalibrationReduction CastTempType
     CastToFloat CastToFloatAll CastToType Cell CellInterface CenterScaleCrop CenterSizeMode
     CenterSpatialCrop ChannelPad ChannelSELayer CheckpointLoader CheckpointSaver CheckpointUNet
-    ClassMappingClassify ClassesToIndices ClassificationSaver Classifier ClassifierBlock
+    ClassMappingClassify ClassesToIndices Classifier ClassifierBlock
     ClipIntensityPercentiles Compose ComputeHoVerMaps ConcatItemsd ConfusionMatrix ConfusionMatrixMetric
     ConjugateGradient ContrastiveLoss ControlNet ControlNetConditioningEmbedding
     ControlNetDiffusionInferer ControlNetLatentDiffusionInferer ConvBlock ConvConcatDenseBlock
@@ -76,7 +76,7 @@ _NAMES = """
     LabelToContour LabelToMask Lambda LaplaceFilter LastLevelMaxPool LastLevelP6P7 LatentDiffusionInferer
     LayerFactory LazyTransform LearningRateFinder LinearLR LoadImage LocalNet LocalNetDownSampleBlock
     LocalNetFeatureExtractorBlock LocalNetResidualBlock LocalNetUpSampleBlock
-    LocalNormalizedCrossCorrelationLoss LogHausdorffDTLoss LogfileHandler LossMetric LrScheduleHandler
+    LocalNormalizedCrossCorrelationLoss LogHausdorffDTLoss LossMetric LrScheduleHandler
     MAEMetric MAPEMetric MBConvBlock MCCLoss MCFCN MDTATransformerBlock MILModel MLP MLPBlock MMDMetric
     MSEMetric MapLabelValue MapTransform Mark MarkHandler MaskIntensity MaskedAutoEncoderViT
     MaskedDiceLoss MaskedLoss MaxAvgPool MeanAbsoluteError MeanDice MeanEnsemble MeanFilter MeanIoU
@@ -112,7 +112,7 @@ _NAMES = """
     SEresnet152 SEresnet50 SEresnext101 SEresnext50 SPADE SPADEAttnUpBlock SPADEAutoencoderKL
     SPADECrossAttnUpBlock SPADEDecoder SPADEDiffResBlock SPADEDiffusionModelUNet SPADEEncoder SPADENet
     SPADENetResBlock SPADEResBlock SPADEUpBlock SSIMLoss SSIMMetric SURELoss SaliencyInferer
-    SaveClassificationd SaveImage SavitzkyGolayFilter SavitzkyGolaySmooth ScaleIntensity
+    SaveImage SavitzkyGolayFilter SavitzkyGolaySmooth ScaleIntensity
     ScaleIntensityFixedMean ScaleIntensityRange ScaleIntensityRangePercentiles Scheduler SegResBlock
     SegResEncoder SegResNet SegResNetDS SegResNetDS2 SegResNetVAE SegmentationHead SelectItemsd Senet
     Senet154 SequentialWithIdx Seresnet101 Seresnet152 Seresnet50 Seresnext101 Seresnext50 SharpenFilter
@@ -145,6 +145,5 @@ _CLASSES = frozenset(_NAMES.split())
 
 def is_known(name: str) -> bool:
     """Whether a configuration may build a class: LoadImage, LoadImaged, LoadImageD, LoadImageDict."""
-    return name in _CLASSES or any(
-        name.endswith(suffix) and name.removesuffix(suffix) in _CLASSES for suffix in ("d", "D", "Dict")
-    )
+    bases = [name.removesuffix(suffix) for suffix in ("d", "D", "Dict") if name.endswith(suffix)]
+    return any(known in _CLASSES for base in bases for known in (base, f"{base}d")) or name in _CLASSES

@@ -103,14 +103,14 @@ _IGNITE = re.compile(
     r"|ignite\.handlers\.(EarlyStopping|ProgressBar|TerminateOnNan|Timer|ParamScheduler|LRScheduler)"
     r"|ignite\.contrib\.handlers\.ProgressBar"
 )
-_TORCH_CLASS = re.compile(r"torch\.(nn|optim)(\.[a-z]\w*)*\.[A-Z]\w*|torch\.utils\.data(\.\w+)?\.[A-Z]\w*")
+_TORCH_CLASS = re.compile(r"torch\.(nn|optim)(\.[a-z]\w*)*\.[A-Z]\w*|torch\.utils\.data\.[A-Z]\w*")
 _PACKAGE = Path(__file__).parents[2]
 _FUNCTIONS = {name for name in DOTTED if "__" not in name}
 
 
 def is_allowed_target(name: str) -> bool:
     """Whether a configuration may build or call what `_target_` names."""
-    if not name.isascii() or "__" in name:
+    if not name.isascii() or "__" in name or not all(part.isidentifier() for part in name.split(".")):
         return False
     package, _, rest = name.partition(".")
     if not rest:

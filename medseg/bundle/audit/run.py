@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from medseg.bundle.audit import documents as trees
-from medseg.bundle.audit.configs import imported_names, judge_config
+from medseg.bundle.audit.configs import imported_names, judge_config, judge_modes
 from medseg.bundle.audit.documents import Document, read_document
 from medseg.bundle.audit.findings import NOTE, REFUSE, WARN, Finding, Report, ordered, printable
 from medseg.bundle.audit.logging_conf import SUFFIXES as LOGGING_SUFFIXES
@@ -19,8 +19,6 @@ _PYTHON = (".py", ".pyc", ".pyo", ".pyw", ".pyx", ".pth.py", ".ipynb")
 _NATIVE = (".so", ".pyd", ".dll", ".dylib", ".exe")
 _SCRIPTS = (".sh", ".bash", ".bat", ".cmd", ".ps1", ".js")
 _MAGIC = {b"\x7fELF": "a program", b"MZ": "a program", b"#!": "a script"}
-# A file that is no configuration is not read as one, although JSON is its format.
-_NO_CONFIG = (".lineage.json",)
 
 
 def audit_bundle(path: str | Path) -> Report:
@@ -49,7 +47,7 @@ def audit_files(path: str | Path) -> tuple[Finding, ...]:
 def _documents(source: Source) -> dict[str, Document]:
     found = {}
     for file in source.files:
-        if file.suffix in trees.SUFFIXES and not file.name.endswith(_NO_CONFIG):
+        if file.suffix in trees.SUFFIXES:
             found[file.name] = read_document(printable(file.name), file.head(trees.MOST_BYTES + 1))
     return found
 
@@ -59,6 +57,7 @@ def _judged(source: Source, documents: Mapping[str, Document]) -> Iterator[Findi
     known = imported_names(documents)
     for name, document in documents.items():
         yield from judge_config(printable(name), document, known)
+    yield from judge_modes(documents)
     yield from judge_large_files(documents)
     for file in source.files:
         if file.name not in documents:
