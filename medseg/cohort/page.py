@@ -97,7 +97,7 @@ def _colour(counts: Mapping[str, int], done: Sequence[CaseResult]) -> str:
 def _concerns(counts: Mapping[str, int], done: Sequence[CaseResult]) -> list[str]:
     verdicts = Counter(result.verdict for result in done)
     said = {
-        f"{counts[REFUSED]:,} refused: no input for this task.": counts[REFUSED],
+        f"{counts[REFUSED]:,} refused: unreadable, or not what the task was made for.": counts[REFUSED],
         f"{counts[FAILED]:,} failed by an error.": counts[FAILED],
         f"{counts[SET_ASIDE]:,} set aside: the process ended twice, or it took too long.": counts[SET_ASIDE],
         f"{counts[PENDING] + counts[RUNNING]:,} not tried yet: go on with --resume.": counts[PENDING]
