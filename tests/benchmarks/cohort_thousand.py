@@ -5,9 +5,9 @@
 
 Nine of ten cases are ultrasound pictures of phantoms, the others chest volumes of phantoms; 5% are broken in
 ten ways. The pictures are segmented into a small file system that fills up (a tmpfs; where none may be
-mounted, that is left out), by a runner that is killed once, whose workers are killed at random moments; then the
-same command goes on with --resume. Afterwards each case must be in the ledger with an end, and the masks of
---checked cases must be those of a Segmenter in this process, bit for bit.
+mounted, that is left out), by a runner that is killed once, whose workers are killed at random moments; then
+the same command goes on with --resume. Afterwards each case must be in the ledger with an end, and the masks
+of --checked cases must be those of a Segmenter in this process, bit for bit.
 
 Then, undisturbed, --timed pictures with one and two workers, and a loop of `medseg segment` over six of them;
 and the memory of all processes from second to second: medians of the first and last third.
