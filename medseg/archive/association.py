@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from medseg.archive.address import Archive
@@ -14,6 +14,7 @@ from medseg.errors import ArchiveAwayError, ArchiveRefusedError
 CONNECT_S, ACSE_S, DIMSE_S, NETWORK_S = 10, 30, 60, 120
 MOST_CONTEXTS = 128  # of one association, by the standard
 _PDU_BYTES = 2**18
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 # Parts of a reject's answer: it is worth another try.
 _TRANSIENT = 2
 
@@ -52,7 +53,12 @@ def associated(archive: Archive, contexts: Sequence[Any], entity: Any = None, **
     from pynetdicom import evt
 
     entity = entity or application_entity(archive)
-    handlers = [(evt.EVT_CONN_OPEN, send_at_once), *more.pop("evt_handlers", ())]
+    handlers = [
+        (evt.EVT_CONN_OPEN, send_at_once),
+        (evt.EVT_DATA_SENT, acknowledge_at_once),
+        (evt.EVT_DATA_RECV, acknowledge_at_once),
+        *more.pop("evt_handlers", ()),
+    ]
     association = entity.associate(
         *(archive.host, archive.port, list(contexts), archive.ae_title, _PDU_BYTES),
         evt_handlers=handlers,
@@ -79,6 +85,14 @@ def associated(archive: Archive, contexts: Sequence[Any], entity: Any = None, **
 def send_at_once(event: Any) -> None:
     """Without this, each message waits some 40 ms for the acknowledgement of the one before (Nagle)."""
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def acknowledge_at_once(event: Any) -> None:
+    """Likewise on the archive's side, which waits for us. The system forgets it, so it is said often."""
+    connection = event.assoc.dul.socket
+    if _QUICK_ACK is not None and connection is not None and connection.socket is not None:
+        with suppress(OSError):  # it has just been closed
+            connection.socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
 def _rejection(archive: Archive, association: Any) -> ArchiveAwayError | ArchiveRefusedError:
