@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -266,6 +268,7 @@ def _connected() -> ModuleType:
         raise MedsegError(
             "Ray for --engine ray", got="none", advice="Run pip install 'medseg[ray]', or leave --engine out."
         ) from error
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         _require_listener(os.environ.get("RAY_ADDRESS", ""))
         ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
@@ -276,6 +279,9 @@ def _connected() -> ModuleType:
             advice="Start one with `ray start --head`, add machines with `ray start --address=HOST:6379`; "
             "on a machine that is none of it, set RAY_ADDRESS=HOST:6379.",
         ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would leave tables unwritten
     return ray
 
 
