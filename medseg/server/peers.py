@@ -15,6 +15,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 # An A-ASSOCIATE-RQ with 128 contexts of 30 syntaxes has less than 300 kB; for data this node asks for less.
 LONGEST_PDU = 2**20
 _CHUNK = 2**16
+_STOP_S = 2.0
 # Senders that write an object in two parts wait for an acknowledgement of the first: 40 ms without this.
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)
 
@@ -50,6 +51,7 @@ class BoundedHandler(RequestHandler):
         association = super()._create_association()
         bound(association.dul.socket, self.server.idle_s)  # type: ignore[attr-defined]
         forgive(association)
+        association.daemon = association.dul.daemon = True  # a node that stops waits for no peer
         return association
 
 
@@ -106,16 +108,19 @@ def end(association: Any) -> None:
     association.is_aborted, association.is_established = True, False
     association._kill = True
     association.dul._kill_thread = True
+    association.dul.to_user_queue.put(None)  # for one that waits for its request
     if association.dul.socket is not None:
         association.dul.socket._shutdown_socket()
 
 
-def stop_server(ae: Any, server: BoundedServer) -> None:
+def stop_server(server: BoundedServer) -> None:
     """Listen no more, and end all associations, the established ones by an A-ABORT."""
-    associations = server.active_associations
     server.shutdown()
-    for association in associations:
+    for association in server.active_associations:
         if association.is_established:
             association.abort(block=False)
-        else:
+    deadline = time.monotonic() + _STOP_S
+    while (left := server.active_associations) and time.monotonic() < deadline:
+        time.sleep(0.1)  # for the A-ABORT to be sent
+        for association in left:
             end(association)

@@ -53,7 +53,8 @@ def run_node(config: NodeConfig, say: Callable[[str], None], stop: threading.Eve
         node = Node(config, stop)
         try:
             say(node.start())
-            stop.wait()
+            while not stop.wait(_STEP_S):
+                pass  # a signal may come to another thread, and does not end this one's wait then
         finally:
             node.end()
 
@@ -69,6 +70,7 @@ class Node:
         self._ae: Any = None
         self._rest: Any = None
         self._pool: Pool | None = None
+        self.dispatcher: Dispatcher | None = None
         self._wake = threading.Event()
         self._due = threading.Event()
 
@@ -81,8 +83,6 @@ class Node:
         self.incoming = Incoming(
             config.home, dicom.quiet_s if dicom else 0.0, dicom.limits.instances if dicom else 1
         )
-        self._pool = Pool(config.workers, config.timeout_s, log=LOG.warning)
-        self.dispatcher = Dispatcher(self.queue, self._pool, self.metrics, config.workers, config.device)
         places = [*self._start_dicom(), *self._start_rest()]
         self._thread("series", self._admit)
         self._thread("dispatch", self._dispatch)
@@ -98,13 +98,14 @@ class Node:
         self._wake.set()
         self._due.set()
         if self._ae is not None:
-            stop_server(self._ae, self._server)
+            stop_server(self._server)
         if self._rest is not None:
             self._rest.stop()
         for thread in self._threads:
             thread.join(timeout=5)
         if self._pool is not None:
             self._pool.close(wait=False)
+        if self.dispatcher is not None:
             with contextlib.suppress(OSError):  # recover() does it at the next start
                 self.dispatcher.release()
         LOG.info("node stopped")
@@ -173,10 +174,13 @@ class Node:
         self.stop.wait(min(max(self.incoming.next_s(), 0.02), _STEP_S))
 
     def _dispatch(self) -> None:
+        if self.dispatcher is None:  # here, because workers take seconds to start: the node listens meanwhile
+            self.dispatcher = self._new_dispatcher()
         try:
             ended = self.dispatcher.step(_STEP_S if self.dispatcher.is_busy else 0.0)
-        except MedsegError:
-            self._new_pool()
+        except MedsegError:  # workers could not be started: begin anew, after a pause
+            self.dispatcher.release()
+            self.dispatcher = None
             raise
         if ended:
             self._due.set()
@@ -184,13 +188,12 @@ class Node:
             self._wake.wait(_STEP_S)
             self._wake.clear()
 
-    def _new_pool(self) -> None:
-        """Workers could not be started: begin anew, after a pause."""
+    def _new_dispatcher(self) -> Dispatcher:
+        config = self.config
         if self._pool is not None:
             self._pool.close(wait=False)
-        self.dispatcher.release()
-        self._pool = Pool(self.config.workers, self.config.timeout_s, log=LOG.warning)
-        self.dispatcher.pool = self._pool
+        self._pool = Pool(config.workers, config.timeout_s, log=LOG.warning)
+        return Dispatcher(self.queue, self._pool, self.metrics, config.workers, config.device)
 
     def _deliver(self) -> None:
         from medseg.archive.send import send

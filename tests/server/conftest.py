@@ -43,11 +43,11 @@ def dicom_node(tmp_path, monkeypatch):
         incoming = Incoming(tmp_path / "home", config.quiet_s, config.limits.instances)
         receiver = Receiver(config, incoming)
         ae, server = start_receiver(receiver)
-        started.append((ae, server))
+        started.append(server)
         return SimpleNamespace(
             port=server.server_address[1], receiver=receiver, incoming=incoming, ae=ae, home=tmp_path / "home"
         )
 
     yield start
-    for ae, server in started:
-        stop_server(ae, server)
+    for server in started:
+        stop_server(server)
