@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ def read_stamp(path: Path) -> Stamp | None:
     if reader is None:
         return None
     try:
-        return reader(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged files: pydicom's and Pillow's
+            return reader(path)
     except Exception:  # a damaged file: its libraries raise a dozen kinds
         return None
 
