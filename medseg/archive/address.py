@@ -124,7 +124,7 @@ def archives_from(records: Any, folder: Path, calling: str | None = None) -> dic
 def unencrypted(archive: Archive) -> str | None:
     """A warning where a secret would cross a network in clear text."""
     parts = urlsplit(archive.url)
-    if parts.scheme != "http" or archive.secret() is None or _is_loopback(parts.hostname or ""):
+    if parts.scheme != "http" or archive.secret() is None or is_loopback(parts.hostname or ""):
         return None
     return f"{archive.url}: the token is sent unencrypted; use https"
 
@@ -189,7 +189,8 @@ def _checked(archive: Archive) -> Archive:
     return archive
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from medseg.archive.address import Archive
+from medseg.archive.address import Archive, is_loopback
 from medseg.archive.answers import Answer, File
 from medseg.archive.received import Contents
 from medseg.errors import ArchiveAwayError, ArchiveRefusedError, UnreadableError
@@ -159,7 +160,11 @@ def _client(archive: Archive) -> Iterator[httpx.Client]:
         else:
             headers["Authorization"] = f"Bearer {secret}"
     timeout = httpx.Timeout(READ_S, connect=CONNECT_S)
-    with httpx.Client(headers=headers, auth=auth, timeout=timeout, follow_redirects=False) as client:
+    # A proxy of the environment is no way to this machine.
+    use_proxy = not is_loopback(urlsplit(archive.url).hostname or "")
+    with httpx.Client(
+        headers=headers, auth=auth, timeout=timeout, follow_redirects=False, trust_env=use_proxy
+    ) as client:
         yield client
 
 

@@ -14,6 +14,8 @@ from medseg.io.dicom.files import dicom_files
 from medseg.io.dicom.identity import identity_of
 
 _MOST_NAMED = 5
+# What medseg.review puts behind the names of a mask that a person has rejected.
+PUT_AWAY = ".rejected"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ def send(paths: Sequence[Path], to: Archive) -> Sent:
     """Send files, and those of folders that are DICOM. To send what is there already does no harm.
 
     Args:
-        paths: DICOM files, or folders whose DICOM files are meant, in subfolders too.
+        paths: DICOM files, or folders whose DICOM files are meant, in subfolders too; not hidden ones, no
+            DICOMDIR, and no masks that a person has rejected.
         to: the archive.
 
     Raises:
@@ -75,7 +78,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in dicom_files(path) if file.name.upper() != "DICOMDIR")
+            inside = sorted(file for file in dicom_files(path) if _is_meant(file.relative_to(path)))
             if not inside:
                 raise UnreadableError("DICOM files", got=f"none in {path}", advice="Name another folder.")
             found.update(dict.fromkeys(inside))
@@ -88,3 +91,9 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     if not found:
         raise UnreadableError("DICOM files", got="none", advice="Name a file or a folder.")
     return list(found)
+
+
+def _is_meant(inside: Path) -> bool:
+    """Whether a file of a folder is sent, by its path in that folder."""
+    is_hidden = any(part.startswith(".") for part in inside.parts)
+    return not is_hidden and inside.name.upper() != "DICOMDIR" and inside.suffix != PUT_AWAY
