@@ -29,7 +29,7 @@ class Worker:
 
     def __init__(self, context: ForkServerContext, threads: int) -> None:
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(other, threads), name="medseg worker")
+        self.process = context.Process(target=serve, args=(other, threads), name="medseg worker", daemon=True)
         self.process.start()
         other.close()  # so that the end of the process closes the pipe
         self.job: Job | None = None
@@ -78,9 +78,9 @@ class Worker:
         return self._outcome(job, TIMED_OUT, "timeout", f"It took longer than {timeout_s:g} s.")
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once; one that hangs in the system, on a drive that is away, is left alone."""
         self.process.kill()
-        self.process.join()
+        self.process.join(_END_S)
         self.pipe.close()
 
     def _outcome(self, job: Job, state: str, kind: str, text: str) -> Outcome:
