@@ -17,7 +17,7 @@ import pytest
 from medseg.bundle import find
 
 NAME = "MEDSEG_MONAI_LABEL"
-STARTS_IN_S, TRAINS_IN_S = 240, 1200
+STARTS_IN_S, TRAINS_IN_S = 600, 1800
 
 
 def python_of_monai_label():
