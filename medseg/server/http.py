@@ -18,21 +18,23 @@ from medseg.server.guard import HEAD_BYTES
 logger = logging.getLogger(__name__)
 
 CONNECTIONS = 512  # beyond which requests are answered by 503
-HEAD_S = 15.0  # for the head of a request, or the rest of a body that nobody wants any more
+HEAD_S = 20.0  # for the head of a request, or the rest of a body that nobody wants any more
+STALL_S = 60.0  # for a client to take more of an answer
 _START_S = 30.0
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, which closes a connection that no request is being answered on for HEAD_S seconds.
+    """uvicorn's, which ends a connection that no request is being answered on, or whose client does not read.
 
-    uvicorn waits without end for the head of a first request, and for each further byte of a head.
+    uvicorn waits without end for the head of a first request, for each further byte of a head, and for a
+    client to take the answer.
     """
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._wait()
+        self._wait(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -40,16 +42,29 @@ class _Protocol(H11Protocol):
 
     def handle_events(self) -> None:
         super().handle_events()
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_answering:
             self._go_on()
 
     def on_response_complete(self) -> None:
-        self._wait()
+        self._wait(HEAD_S)
         super().on_response_complete()
 
-    def _wait(self) -> None:
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait(STALL_S)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._is_answering:
+            self._go_on()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self, seconds: float) -> None:
         self._go_on()
-        self._deadline = self.loop.call_later(HEAD_S, self.transport.abort)
+        self._deadline = self.loop.call_later(seconds, self.transport.abort)
 
     def _go_on(self) -> None:
         if self._deadline is not None:

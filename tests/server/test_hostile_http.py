@@ -175,6 +175,25 @@ def test_a_refused_body_is_not_waited_for(service):
         all_of(wire)
 
 
+def test_a_client_that_does_not_read_is_let_go(service, node, monkeypatch):
+    """The answer is larger than what the network holds."""
+    monkeypatch.setattr(http, "STALL_S", 0.5)
+    with client_of(service) as client:
+        params, headers = {"task": "retinal_vessel"}, {"content-type": "image/png"}
+        job = client.post("/jobs", params=params, content=picture(), headers=headers).json()["id"]
+    node.finish(job, files=["large" * 10])
+    large = next((node.queue.home / "jobs" / job / "out" / "case").iterdir())
+    large.write_bytes(bytes(30_000_000))
+    with connect(service) as wire:
+        path = f"/jobs/{job}/results/{large.name}".encode()
+        wire.sendall(b"GET " + path + b" HTTP/1.1\r\n" + HOST + AUTH + b"\r\n")
+        connections = service.server._server.server_state.connections
+        wait_for(lambda: len(connections) == 1)
+        wait_for(lambda: not connections)
+        assert 0 < len(all_of(wire)) < 30_000_000
+    assert is_well(service)
+
+
 def test_two_requests_at_once_on_a_wire(service):
     get = b"GET /jobs HTTP/1.1\r\n" + HOST + AUTH
     found = answer_to(service, get + b"\r\n" + get + b"Connection: close\r\n\r\n")
