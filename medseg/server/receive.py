@@ -7,6 +7,7 @@ but what the configuration already holds.
 from __future__ import annotations
 
 import logging
+import multiprocessing.util
 import shutil
 import socket
 import tempfile
@@ -156,6 +157,7 @@ def start_receiver(receiver: Receiver) -> tuple[AE, Any]:
     config = receiver.config
     _config.STORE_RECV_CHUNKED_DATASET = True
     _config.LOG_HANDLER_LEVEL = "none"
+    multiprocessing.util.get_temp_dir()  # chosen now: its sockets need a path shorter than HOME's may be
     tempfile.tempdir = str(receiver.incoming.temporary.absolute())
     ae = AE(ae_title=config.ae_title)
     ae.add_supported_context(Verification, TRANSFER_SYNTAXES[:2])
