@@ -81,13 +81,12 @@ def _folder(path: Path) -> Path:
 
 
 def _bomb(path: Path) -> Path:
-    """A zip archive whose one file is a thousand times as large."""
+    """A zip archive whose files are a thousand times as large, 400 MiB together."""
     path.unlink()
     bomb = path.with_name(path.name.split(".")[0] + ".zip")
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.dcm", "w") as file:
-        file.write(bytes(128) + b"DICM")
-        for _ in range(400):
-            file.write(bytes(1 << 20))
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(6400):
+            archive.writestr(f"{number}.dcm", bytes(1 << 16))
     return bomb
 
 
