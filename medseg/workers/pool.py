@@ -26,7 +26,8 @@ class Pool:
     """Worker processes that segment jobs; its methods may be called from several threads.
 
     The processes are forked from one that has imported what they need, so a new one starts in a moment. They
-    end with the process that made the Pool, whatever ends it.
+    end with the process that made the Pool, whatever ends it. They import the program that made it, as those
+    of multiprocessing do, so a script makes one under `if __name__ == "__main__":`.
 
     Args:
         workers: how many.
