@@ -52,7 +52,7 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
     """
     require_trusted(bundle.root, shipped_root())
     for name in files:
-        if not Path(os.path.normpath(bundle.config(name))).is_relative_to(bundle.root):
+        if not Path(os.path.normpath(bundle.config(name))).is_relative_to(bundle.config("")):
             raise BundleError(
                 "configuration files inside the bundle", got=name, advice="Copy it into the bundle's configs."
             )

@@ -162,6 +162,12 @@ def test_items_of_no_manifest_are_known_by_their_images(phantoms, item):
     assert not known.subjects
 
 
+def test_items_of_another_program_need_no_folder_of_data_sets(phantoms, item, monkeypatch):
+    monkeypatch.delenv("MEDSEG_DATA", raising=False)
+    known = training_lineage([{"image": item(9)["image"]}], ["chase_db1"])
+    assert known.includes(item(9))
+
+
 def test_the_weights_that_it_began_with_count(phantoms, item, weights):
     """With all that they have learnt from, and not whole where they don't say."""
     items, manifests = phantoms

@@ -94,7 +94,10 @@ def judge_config(name: str, document: Document, known: Collection[str]) -> list[
             if fault := _key_fault(key.text or "", is_metadata):
                 found.append(_finding(name, document, key, fault))
     for value in _scalars(document):
-        found += [_finding(name, document, value.node, fault) for fault in _faults(value, known)]
+        # MONAI puts metadata.json into the configuration as _meta_.
+        places = [value, Value(f"_meta_::{value.identity}", value.node)] if is_metadata else [value]
+        for place in places:
+            found += [_finding(name, document, value.node, fault) for fault in _faults(place, known)]
         if not is_metadata:
             found += _paths(name, document, value)
     return found
@@ -144,6 +147,8 @@ def _identity(key: str) -> str:
 
 def _faults(value: Value, known: Collection[str]) -> list[Fault]:
     last, text = value.parts[-1], value.text
+    if "_target_" in value.parts[:-1]:
+        return [Fault("target", "a _target_ that is built, so that nobody can say what is called", text)]
     if last == "_target_":
         return _target(text)
     if last == "_mode_" and text not in ("default", "callable"):
@@ -199,6 +204,8 @@ def _import(text: str) -> expressions.Import | None:
 
 
 def _reference(value: Value) -> list[Fault]:
+    if len(value.text) > expressions.MOST_CHARACTERS:
+        return [Fault("reference", f"longer than {expressions.MOST_CHARACTERS} characters", "")]
     try:
         text = expressions.resolved(value.text, value.identity)
     except ValueError as error:
@@ -220,7 +227,7 @@ def _paths(name: str, document: Document, value: Value) -> Iterator[Finding]:
 
 def _texts(text: str) -> list[str]:
     """A text, or the texts inside of an expression."""
-    if not text.startswith("$"):
+    if not text.startswith("$") or len(text) > expressions.MOST_CHARACTERS:
         return [text]
     try:
         tree = ast.parse(text[1:].replace("@", "_"))

@@ -17,7 +17,7 @@ from typing import Any
 
 from medseg.bundle.audit.findings import REFUSE, Finding, line_of, printable
 
-MOST_BYTES, MOST_DEPTH, MOST_NODES = 4 * 2**20, 60, 100_000
+MOST_BYTES, MOST_DEPTH, MOST_NODES = 4 * 2**20, 60, 50_000
 # Lists of digests and numbers: no text in them can be an expression, a reference, a path or a name of code.
 _INERT = re.compile(r'[\w\s{}\[\]":,-]*', re.ASCII)
 _NEAR = 20_000  # characters in which a key is looked for

@@ -20,6 +20,7 @@ _EXPECTED = (
 _LICENCES = re.compile(r"(licen[cs]e|copying)(\.\w+)?", re.IGNORECASE)
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b", re.IGNORECASE)
 _LARGE_FILES = re.compile(r"large_files?\.(ya?ml|json)", re.IGNORECASE)
+_MOST_CHARACTERS = 1000  # of a value that names a file
 _HASH_LENGTHS = {"sha256": 64, "sha512": 128, "md5": 32, "sha1": 40}
 
 
@@ -76,7 +77,7 @@ def _pins(documents: Mapping[str, Document]) -> Iterator[tuple[str, str, Node]]:
             values = {key.text: value for key, value in node.pairs or ()}
             pin, weights = values.get("weights_sha256"), values.get("weights")
             if pin and weights and _SHA256.fullmatch(pin.text or ""):
-                for found in re.findall(r"[\w.-]+\.\w+", weights.text or ""):
+                for found in re.findall(r"[\w.-]+\.\w+", (weights.text or "")[:_MOST_CHARACTERS]):
                     yield found, name, pin
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from medseg.bundle.audit import documents as trees
 from medseg.bundle.audit.configs import imported_names, judge_config, judge_modes
 from medseg.bundle.audit.documents import Document, read_document
-from medseg.bundle.audit.findings import NOTE, REFUSE, WARN, Finding, Report, ordered, printable
+from medseg.bundle.audit.findings import REFUSE, WARN, Finding, Report, ordered, printable
 from medseg.bundle.audit.logging_conf import SUFFIXES as LOGGING_SUFFIXES
 from medseg.bundle.audit.logging_conf import judge_logging
 from medseg.bundle.audit.provenance import METADATA, judge_hashes, judge_large_files, judge_metadata
@@ -84,5 +84,3 @@ def _judge_file(file: File) -> Iterator[Finding]:
             yield Finding(WARN, "archive", name, None, "an archive that is not looked into")
         else:
             yield from judge_weights(file)
-    if file.name.startswith(".git/"):
-        yield Finding(NOTE, "code", name, None, "the history of a repository, which is not looked into")

@@ -87,7 +87,7 @@ def _folder(root: Path) -> Source:
     if not (root / _METADATA).is_file():
         raise _no_bundle(root, f"no {_METADATA}")
     files, findings = [], []
-    for path in _walk(root):
+    for path in (path for part in sorted(root.iterdir()) if part.name != ".git" for path in _walk(part)):
         name = path.relative_to(root).as_posix()
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             findings.append(Finding(REFUSE, "link", printable(name), None, "a link that leaves the bundle"))
@@ -108,12 +108,12 @@ def _folder(root: Path) -> Source:
     return Source(root.name, tuple(files), tuple(findings))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Everything below a folder, sorted; links are not followed."""
-    for path in sorted(folder.iterdir()):
-        yield path
-        if path.is_dir() and not path.is_symlink() and path.name != ".git":
-            yield from _walk(path)
+def _walk(path: Path) -> Iterator[Path]:
+    """A file, or a folder with everything below it, sorted; links are not followed."""
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        for part in sorted(path.iterdir()):
+            yield from _walk(part)
 
 
 def _archive(path: Path, archive: zipfile.ZipFile) -> Source:

@@ -40,6 +40,21 @@ def test_what_can_not_be_read_is_refused(name, text, rule):
     assert [one.rule for one in read_document(name, text.encode()).findings] == [rule]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        f"x: '@{'::' * 1_000_000}'\n",
+        f"x: ${'a+' * 1_000_000}1\n",
+        f"x: ${'a+' * 4000}1\n",
+        f"x: ${'(' * 4000}1{')' * 4000}\n",
+        f"x: [{','.join(['a'] * 100_000)}]\n",
+    ],
+    ids=["reference", "sum", "deep sum", "brackets", "values"],
+)
+def test_long_and_deep_values_are_refused_at_once(more, tmp_path):
+    assert audit_bundle(write_bundle(tmp_path / "evil", more)).verdict == "refuse"
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00\x01\x02", b"a: \x80"])
 def test_bytes_that_are_no_text(content):
     assert len(read_document("a.yaml", content).findings) == 1
@@ -98,6 +113,10 @@ def test_metadata_is_part_of_the_configuration(tmp_path):
         ("x: {_target_: LoadImage, reader: NibabelReader}\n", None, None),
         ("x: {_target_: LoadImage, reader: {_target_: NumpyReader, npz_keys: a}}\n", None, None),
         ("x: {_target_: LoadImage, reader: itkreader}\n", None, None),
+        ("x: {_target_: {_target_: UNet}}\n", "refuse", 14),
+        ("x: {_target_: [UNet]}\n", "refuse", 14),
+        ("x: {_target_: LoadImage, _mode_: callable}\n", "refuse", 14),
+        ("x: {_target_: medseg.methods.regions.body, _mode_: callable}\n", None, None),
         ("x: os.system\n", "refuse", 14),
         ("x:\n  y: 1\n  _target_: os.system\n", "refuse", 16),
         ("x: >-\n  $[1,\n  2,\n  open('a')]\n", "refuse", 17),

@@ -5,7 +5,7 @@ import time
 import pytest
 from hostile_bundle import write_bundle
 
-from medseg.bundle import open_bundle, parse, shipped_root
+from medseg.bundle import open_bundle, parse, require_data, shipped_root
 from medseg.bundle.audit import audit_bundle
 from medseg.errors import BundleError
 
@@ -69,6 +69,22 @@ def test_a_change_is_noticed_in_a_running_process(tmp_path):
     write_bundle(folder, EVIL)
     with pytest.raises(BundleError):
         read(folder)
+
+
+@pytest.mark.parametrize("name", ["../../other.yaml", "/etc/other.yaml", "../.git/other.yaml"])
+def test_configurations_outside_of_the_bundle_are_not_read(name, tmp_path):
+    folder = write_bundle(tmp_path / "sound", files={".git/other.yaml": EVIL})
+    with pytest.raises(BundleError, match="configuration files inside the bundle"):
+        parse(open_bundle(str(folder)), name)
+
+
+@pytest.mark.parametrize(
+    "value", ["$open('a')", "%x", {"x": ["$1"]}, {"x": {"_target_": "os.system"}}, {"$x": 1}, [("a", "$1")]]
+)
+def test_computed_values_are_no_expressions(value):
+    with pytest.raises(BundleError, match="which would be evaluated"):
+        require_data("the inference", value)
+    require_data("the inference", {"a": [1, None, "text", ("b", 2.0)], "c": {}})
 
 
 def test_the_shipped_bundles_pass():
