@@ -8,7 +8,7 @@ from typing import Any
 
 from medseg.bundle import Lineage, lineage_of, lineage_of_items
 from medseg.data.manifests import SPLITS, load_items
-from medseg.errors import DataError
+from medseg.errors import DataError, UsageError
 
 
 def training_lineage(
@@ -27,7 +27,9 @@ def training_lineage(
     for split in SPLITS:
         try:
             listed = load_items(manifests, split, ["image", "subject", "data_set"])
-        except DataError:  # an empty split
+        except (DataError, UsageError):
+            # An empty split; or MEDSEG_DATA is not set, because another program gives the items: then no path
+            # of a manifest is known, and none can be an item's.
             continue
         known |= {item["image"]: item for item in listed if item["image"] in images}
     return lineage_of_items(known.values()) | lineage_of([start_from] if start_from else [])
