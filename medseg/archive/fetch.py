@@ -11,6 +11,7 @@ from medseg.archive.address import Archive
 from medseg.archive.received import Contents, Received
 from medseg.errors import ArchiveRefusedError, UsageError
 from medseg.io.dicom.identity import is_uid
+from medseg.io.dicom.quiet import quiet_pydicom
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def fetch(study: str, from_: Archive, into: Path, *, series: str | None = None) 
         )
     if series is not None:
         found = {uid: contents for uid, contents in found.items() if uid == series}
-    with Received(into, study, found) as received:
+    with quiet_pydicom(), Received(into, study, found) as received:
         (dicomweb.retrieve if from_.kind == "dicomweb" else retrieval.retrieve)(
             from_, study, found, received.add
         )

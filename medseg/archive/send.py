@@ -12,6 +12,7 @@ from medseg.archive.answers import Answer, File
 from medseg.errors import ArchiveAwayError, ArchiveRefusedError, UnreadableError
 from medseg.io.dicom.files import dicom_files
 from medseg.io.dicom.identity import identity_of
+from medseg.io.dicom.quiet import quiet_pydicom
 
 _MOST_NAMED = 5
 # What medseg.review puts behind the names of a mask that a person has rejected.
@@ -48,8 +49,9 @@ def send(paths: Sequence[Path], to: Archive) -> Sent:
     store = dicomweb.store if to.kind == "dicomweb" else dimse.store
     answers: list[Answer] = []
     try:
-        for answer in store(to, files):
-            answers.append(answer)
+        with quiet_pydicom():
+            for answer in store(to, files):
+                answers.append(answer)
     except ArchiveAwayError as error:
         stored = sum(not answer.refused for answer in answers)
         raise ArchiveAwayError(

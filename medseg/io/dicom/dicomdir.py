@@ -6,12 +6,12 @@ Records are walked by their offsets, each once, so that a list that leads in cir
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import UnreadableError
+from medseg.io.dicom.quiet import quiet_pydicom
 
 DICOMDIR = "DICOMDIR"
 _CLASS = b"UI\x14\x001.2.840.10008.1.3.10"  # Media Storage Directory Storage
@@ -71,8 +71,7 @@ def _listed(dicomdir: Path) -> Iterator[tuple[str, Sequence[str]]]:
     import pydicom
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom quotes values, which may name a patient
+        with quiet_pydicom():
             content = pydicom.dcmread(dicomdir)
             records = {
                 record.seq_item_tell: record for record in content.get("DirectoryRecordSequence") or ()
@@ -91,9 +90,9 @@ def _listed(dicomdir: Path) -> Iterator[tuple[str, Sequence[str]]]:
                 waiting.append((int(record.get(_LOWER) or 0), study))
                 if names := _names(record):
                     yield study, names
-    except OSError:
-        raise
     except Exception as error:  # pydicom raises whatever a damaged byte leads to
+        if isinstance(error, OSError) and error.errno is not None:  # its own have none
+            raise
         raise UnreadableError("a whole DICOMDIR", got="a damaged one", advice=_ADVICE) from error
 
 

@@ -7,9 +7,7 @@ archive is never written to disk.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -37,6 +35,7 @@ from medseg.io.dicom.archive import (
 )
 from medseg.io.dicom.dicomdir import is_dicomdir, studies_on
 from medseg.io.dicom.multipart import parts_in, saved_body
+from medseg.io.dicom.quiet import quiet_pydicom
 
 # Larger files don't fit a workstation's memory; 4000 frames of 512x512 take 2 GiB.
 MOST_FILE_BYTES = 2 * 2**30
@@ -157,22 +156,6 @@ def describe(source: str | Path | Sequence[str | Path]) -> str:
     if not isinstance(source, (str, Path)):
         return f"{len(source)} files"
     return Path(source).name or str(source)
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Within the block, pydicom neither logs nor warns, because its messages may name a patient."""
-    import pydicom
-
-    logger = logging.getLogger("pydicom")
-    before = pydicom.config.settings.reading_validation_mode, logger.propagate
-    pydicom.config.settings.reading_validation_mode, logger.propagate = pydicom.config.IGNORE, False
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pydicom")
-            yield
-    finally:
-        pydicom.config.settings.reading_validation_mode, logger.propagate = before
 
 
 def _entries(source: str | Path | Sequence[str | Path], stack: ExitStack) -> list[Entry]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from medseg.errors import UnreadableError
+from medseg.io.dicom.quiet import quiet_pydicom
 
 _TAGS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
@@ -36,8 +36,7 @@ def identity_of(source: Path | bytes) -> Identity:
     import pydicom
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom quotes values, which may name a patient
+        with quiet_pydicom():
             header = pydicom.dcmread(
                 BytesIO(source) if isinstance(source, bytes) else source,
                 stop_before_pixels=True,
@@ -45,9 +44,9 @@ def identity_of(source: Path | bytes) -> Identity:
             )
             study, series, instance, sop_class = (str(header.get(tag) or "") for tag in _TAGS)
             syntax = str(header.file_meta.get("TransferSyntaxUID") or "")
-    except OSError:
-        raise
     except Exception as error:  # pydicom raises whatever a damaged byte leads to
+        if isinstance(error, OSError) and error.errno is not None:  # its own have none
+            raise
         raise _unreadable(source) from error
     if not all(map(is_uid, (study, series, instance, sop_class, syntax))):
         raise _unreadable(source)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import UnreadableError, UnsuitableError
-from medseg.io.dicom.files import DicomFile, Found, dicom_files, quiet_pydicom
+from medseg.io.dicom.files import DicomFile, Found, dicom_files
+from medseg.io.dicom.quiet import quiet_pydicom
 from medseg.io.dicom.report import Series, describe_stacks
 from medseg.io.dicom.slices import MOST_FRAMES, MOST_ROWS, unsuitable
 from medseg.io.dicom.stacks import Stack, class_name, shown, text_of
