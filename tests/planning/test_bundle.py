@@ -13,6 +13,7 @@ from organ_data import SIDES, picture, pictures, volume, volumes, write_manifest
 from PIL import Image
 
 from medseg import bundle as bundles
+from medseg.bundle.audit import audit_bundle
 from medseg.errors import UsageError
 from medseg.planning.bundle import as_yaml, check_name
 from medseg.tuning.plan import make_plan
@@ -65,6 +66,11 @@ def under(folder, training, validation=(), test=(), **more):
     for item in (*training, *validation, *test):
         item |= {key: f"{folder.name}/{item[key]}" for key in ("image", "label")}
     return write_manifest(folder, training, validation, test, **more)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_audit_finds_nothing(kind, workplace):
+    assert audit_bundle(workplace / "bundles" / f"organ_{kind}").findings == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)

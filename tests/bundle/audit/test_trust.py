@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from doc_pages import ROOT
 from hostile_bundle import write_bundle
 
 from medseg.bundle import open_bundle, parse, require_data, shipped_root
@@ -87,11 +88,15 @@ def test_computed_values_are_no_expressions(value):
     require_data("the inference", {"a": [1, None, "text", ("b", 2.0)], "c": {}})
 
 
-def test_the_shipped_bundles_pass():
-    for task in ("lung_ct", "breast_ultrasound", "retinal_vessel"):
-        report = audit_bundle(shipped_root() / task)
-        assert report.findings == (), task
-        assert report.files > 20
+@pytest.mark.parametrize("task", ["lung_ct", "breast_ultrasound", "retinal_vessel"])
+def test_the_shipped_bundles_pass(task):
+    report = audit_bundle(shipped_root() / task)
+    assert report.findings == ()
+    assert report.files > 20
+
+
+def test_the_example_of_the_documentation_passes():
+    assert audit_bundle(ROOT / "docs" / "examples" / "kidney_ct").findings == ()
 
 
 @pytest.mark.seconds
