@@ -314,6 +314,7 @@ def check_workflow(bundle: Bundle, kind: str, overrides: Mapping[str, Any]) -> N
         raise SkipTest("the bundle has no train.yaml")
     if kind == "train" and "MEDSEG_DATA" not in os.environ:
         raise SkipTest("MEDSEG_DATA does not name the data of the training")
+    parse(bundle, file.name)  # which refuses a bundle that may not run
     handlers = logging.getLogger().handlers[:]
     workflow = ConfigWorkflow(
         workflow_type=kind, config_file=str(file), bundle_root=str(bundle.root), **overrides
