@@ -81,14 +81,14 @@ class _Intake:
 
     def count(self, event: Any) -> None:
         """Abort a file that never ends: pynetdicom keeps it in memory."""
-        self._bytes += len(event.data)
+        self._bytes += len(event.data) if event.assoc.is_established else 0
         if self._bytes > MOST_FILE_BYTES:
             self.error = self.error or ArchiveRefusedError(
                 f"files of at most {MOST_FILE_BYTES} bytes",
                 got="a larger one",
                 advice="Fetch another series.",
             )
-            event.assoc.abort()
+            event.assoc.dul.socket.close()  # to abort would wait for this very thread
 
 
 def _get(archive: Archive, study: str, series: str, contents: Contents, intake: _Intake) -> None:

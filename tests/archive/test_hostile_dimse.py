@@ -16,7 +16,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from medseg.archive import archive_at, fetch, send
+from medseg.archive import archive_at, fetch, retrieval, send
 from medseg.errors import ArchiveAwayError, ArchiveRefusedError
 
 pytestmark = pytest.mark.seconds
@@ -186,3 +186,10 @@ def test_a_file_that_nobody_asked_for(files, tmp_path):
 def test_a_retrieval_that_fails(status, error, files, tmp_path):
     with pytest.raises(error, match=f"status {status:04X}H"):
         fetched(files, answering(files, [], status), tmp_path)
+
+
+def test_a_file_that_does_not_end(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieval, "MOST_FILE_BYTES", 600)
+    with pytest.raises(ArchiveRefusedError, match="files of at most 600 bytes; got a larger one"):
+        fetched(files, answering(files), tmp_path)
+    assert list((tmp_path / "out").iterdir()) == []
