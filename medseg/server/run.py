@@ -165,8 +165,8 @@ class Node:
             for folder in self.incoming.complete():
                 job, is_new = admit(folder, self.config, self.queue)
                 found = self.queue.get(job)
-                state = "is there already" if not is_new else found.state if found else "gone"
-                LOG.info("job %s: a series was received: %s %s", job, state, found.reason if found else "")
+                state = f"{found.state} {found.reason}".strip() if found and is_new else "is there already"
+                LOG.info("job %s: a series was received: %s", job, state)
                 self.metrics.received(_size(found), "dicom")
                 self._wake.set()
             waiting = self.queue.jobs(LIVE, limit=-1)
