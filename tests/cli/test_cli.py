@@ -172,7 +172,7 @@ def test_a_cat(medseg, tmp_path, capsys):
         (["evaluate", TASK, "--set", "splitt=test"], "Did you mean split?"),
         (["train", TASK, "--set", "learning_rat=1"], "Did you mean learning_rate?"),
         (["check-data", "chase_db"], "Did you mean chase_db1?"),
-        (["segmnt", TASK, "PHOTO", "-o", "OUT"], "got segmnt. Did you mean segment?"),
+        (["segmnt", TASK, "PHOTO", "-o", "OUT"], "got segmnt. Did you mean segment or send?"),
         (["--verison"], "a command of `medseg`; got --verison"),
         (["segment", TASK, "PHOTO", "--ouptut", "OUT"], "got --ouptut. Did you mean --output?"),
         (["segment", TASK, "PHOTO", "-o", "OUT", "--format=png"], "got --format. Did you mean --formats?"),
