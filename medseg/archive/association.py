@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from medseg.archive.address import Archive
+from medseg.archive.checkpoint import keep_apart
 from medseg.errors import ArchiveAwayError, ArchiveRefusedError
 
 CONNECT_S, ACSE_S, DIMSE_S, NETWORK_S = 10, 30, 60, 120
@@ -72,6 +73,7 @@ def associated(archive: Archive, contexts: Sequence[Any], entity: Any = None, **
             got="no connection, or none that speaks DICOM",
             advice="Check host, port and network, and try again.",
         )
+    keep_apart(association)
     try:
         yield association
     except BaseException:
