@@ -118,7 +118,7 @@ class TestFaultyBundles:
         ("old", "new"),
         [
             ("FindFieldOfViewd", "FindFieldOfView"),
-            ("medseg.transforms.FindFieldOfViewd", "pathlib.Path"),
+            ("medseg.transforms.FindFieldOfViewd", "torch.nn.Identity"),
             ("  load:", "  read:"),
             ("preprocessing:", "before:"),
             ("labels:", "labels: ["),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from medseg.bundle.audit import expressions, names
 from medseg.bundle.audit.documents import Document, Node, distinct
 from medseg.bundle.audit.expressions import Fault
-from medseg.bundle.audit.findings import REFUSE, Finding, line_of, printable
+from medseg.bundle.audit.findings import WARN, Finding, line_of, printable
 from medseg.bundle.audit.paths import path_fault
 
 # Arguments by which a class of MONAI finds a class by name, wherever they stand, and what they may be.
@@ -105,7 +105,7 @@ def judge_config(name: str, document: Document, known: Collection[str]) -> list[
 
 def _finding(name: str, document: Document, node: Node, fault: Fault) -> Finding:
     line = _line(document, node, fault.part)
-    return Finding(REFUSE, fault.rule, name, line, fault.reason, line_of(document.lines, line))
+    return Finding(fault.severity, fault.rule, name, line, fault.reason, line_of(document.lines, line))
 
 
 def _line(document: Document, node: Node, part: str) -> int:
@@ -172,6 +172,8 @@ def _faults(value: Value, known: Collection[str]) -> list[Fault]:
 def _target(text: str) -> list[Fault]:
     if text.startswith(("$", "@", "%")):
         return [Fault("target", "a _target_ that is computed, so that nobody can say what is called", text)]
+    if names.is_misspelt(text):
+        return [Fault("target", f"{printable(text, 80)}, which medseg does not have", text, WARN)]
     if not names.is_allowed_target(text):
         return [Fault("target", f"{printable(text, 80)} is not on the list of allowed targets", text)]
     return []

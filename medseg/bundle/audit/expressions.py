@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from medseg.bundle.audit import names
-from medseg.bundle.audit.findings import printable
+from medseg.bundle.audit.findings import REFUSE, printable
 
 MOST_CHARACTERS, MOST_NUMBER = 10_000, 10**9
 _REFERENCES = "__local_refs"
@@ -37,6 +37,7 @@ class Fault:
     rule: str
     reason: str
     part: str
+    severity: str = REFUSE
 
 
 @dataclass(frozen=True)

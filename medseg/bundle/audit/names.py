@@ -124,6 +124,20 @@ def is_allowed_target(name: str) -> bool:
     return bool(_IGNITE.fullmatch(name))
 
 
+def is_misspelt(name: str) -> bool:
+    """Whether a target is in a module of medseg that may be named, which does not have that name."""
+    if not name.startswith("medseg.") or name.count(".") < 2 or is_allowed_target(name):
+        return False
+    *modules, last = name.split(".")[1:]
+    if not all(part.isidentifier() for part in (*modules, last)):
+        return False
+    if modules[0] not in _WHOLE and ".".join(modules) not in _MODULES:
+        return False
+    file = _module_file(_PACKAGE, tuple(modules))
+    is_module = _module_file(_PACKAGE, (*modules, last)) is not None
+    return file is not None and not is_module and not re.search(rf"\b{last}\b", file.read_text("utf-8"))
+
+
 def _is_monai_class(rest: str) -> bool:
     parts = rest.split(".")
     known = parts[0] in monai_names.PACKAGES and monai_names.is_known(parts[-1])

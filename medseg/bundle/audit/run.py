@@ -38,10 +38,13 @@ def audit_bundle(path: str | Path) -> Report:
 
 
 def audit_files(path: str | Path) -> tuple[Finding, ...]:
-    """The findings to refuse a bundle for: what `audit_bundle` finds without reading all of its weights."""
+    """The findings to refuse a bundle for: what `audit_bundle` finds without reading all of its weights.
+
+    Errors of syntax are left out: MONAI can't read such a file either, and says so.
+    """
     with open_source(path) as source:
-        documents = _documents(source)
-        return tuple(one for one in ordered(_judged(source, documents)) if one.severity == REFUSE)
+        found = ordered(_judged(source, _documents(source)))
+        return tuple(one for one in found if one.severity == REFUSE and one.rule != "syntax")
 
 
 def _documents(source: Source) -> dict[str, Document]:
