@@ -11,8 +11,8 @@ dicom_measurements in metadata.json says how measurements are called in DICOM:
 - `measures`: the rest of a measurement's name to its `code` and its `unit`, or to its `code` alone where the
   value is a text; with a `derivation`, such as Mean.
 
-A code is (value, scheme, meaning); a unit is one of UCUM, with percent for its %: a text that begins with % is
-a macro to MONAI, which reads metadata.json as part of the configuration.
+A code is (value, scheme, meaning); a unit is one of UCUM, with percent for its %: a text that begins with %
+is a macro to MONAI, which reads metadata.json as part of the configuration.
 """
 
 from __future__ import annotations

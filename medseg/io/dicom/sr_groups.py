@@ -102,7 +102,9 @@ def number(code: Any, value: float, unit: Sequence[str], derivation: Any = None)
     """A number with its unit."""
     import highdicom as hd
 
-    return hd.sr.Measurement(name=code, value=float(value), unit=concept(unit_of(unit)), derivation=derivation)
+    return hd.sr.Measurement(
+        name=code, value=float(value), unit=concept(unit_of(unit)), derivation=derivation
+    )
 
 
 def _text(code: Any, sentence: str) -> Any:
