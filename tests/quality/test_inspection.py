@@ -118,7 +118,7 @@ class TestFaultyBundles:
         ("old", "new"),
         [
             ("FindFieldOfViewd", "FindFieldOfView"),
-            ("medseg.transforms.FindFieldOfViewd", "torch.nn.Identity"),
+            ("medseg.transforms.FindFieldOfViewd", "torch.device"),
             ("  load:", "  read:"),
             ("preprocessing:", "before:"),
             ("labels:", "labels: ["),
