@@ -27,7 +27,8 @@ class Volume:
         affine: 4x4, voxel index to RAS+ mm; None for a picture.
         source: the path of the file or the folder.
         headers: for DICOM the data sets without pixels, one per slice along k, or the only one of a
-            multi-frame file; empty for other formats. Of a clip, ReferencedFrameNumber says which frame it is.
+            multi-frame file; empty for other formats. Of a clip, ReferencedFrameNumber says which frame
+            it is.
         warnings: what the reader noticed and the user should know; empty when there is nothing to say.
         pixel_spacing_mm: (row, column) size of a picture's pixel in mm; None when unknown.
         region_box: (top, left, height, width) in px of the part of a picture to which pixel_spacing_mm

@@ -286,7 +286,7 @@ def _write_edit(
     is_dicom = any(FORMATS[name].needs in ARCHIVED for name in formats_in(case.folder))
     was_empty = not before.array.any()
     if was_empty and result.mask.headers and not is_dicom and formats_asked_for(case.folder) is None:
-        texts.append("no DICOM SEG, RTSTRUCT or structured report, because there was none, and what was asked for isn't known")
+        texts.append("no DICOM file, because there was none, and what was asked for isn't known")
     return ", ".join(texts)
 
 

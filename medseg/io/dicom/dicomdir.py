@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import UnreadableError
+from medseg.io.dicom.guarded import guarded
 from medseg.io.dicom.quiet import quiet_pydicom
 
 DICOMDIR = "DICOMDIR"
@@ -71,8 +72,8 @@ def _listed(dicomdir: Path) -> Iterator[tuple[str, Sequence[str]]]:
     import pydicom
 
     try:
-        with quiet_pydicom():
-            content = pydicom.dcmread(dicomdir)
+        with quiet_pydicom(), guarded(dicomdir) as stream:
+            content = pydicom.dcmread(stream)
             records = {
                 record.seq_item_tell: record for record in content.get("DirectoryRecordSequence") or ()
             }

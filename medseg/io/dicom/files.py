@@ -34,6 +34,7 @@ from medseg.io.dicom.archive import (
     require_few,
 )
 from medseg.io.dicom.dicomdir import is_dicomdir, studies_on
+from medseg.io.dicom.guarded import guarded
 from medseg.io.dicom.multipart import parts_in, saved_body
 from medseg.io.dicom.quiet import quiet_pydicom
 
@@ -302,19 +303,20 @@ def _load(entry: Entry) -> bytes:
 
 def _parse(content: bytes) -> tuple[Any, int | None, int, int]:
     """The header, and tag, offset and declared length of the pixels; no tag when they are not reached."""
-    from io import BytesIO
-
     from pydicom.filereader import read_partial
 
     reached: list[tuple[int, int, int]] = []
-    stream = BytesIO(content)
+    stream = guarded(content)
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
         if tag in _PIXEL_TAGS:
             reached.append((int(tag), stream.tell(), length))
         return tag in _PIXEL_TAGS
 
-    header = read_partial(stream, stop_when=at_pixels, force=True)
+    try:
+        header = read_partial(stream, stop_when=at_pixels, force=True)
+    except UnreadableError as error:
+        raise SkipFile(DAMAGED) from error
     header.buffer = None  # frees the bytes that were parsed
     _require_ascii(header)
     return (header, *reached[0]) if reached else (header, None, 0, 0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from medseg.errors import UnreadableError
+from medseg.io.dicom.guarded import guarded
 from medseg.io.dicom.quiet import quiet_pydicom
 
 _TAGS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -36,9 +36,9 @@ def identity_of(source: Path | bytes) -> Identity:
     import pydicom
 
     try:
-        with quiet_pydicom():
+        with quiet_pydicom(), guarded(source) as stream:
             header = pydicom.dcmread(
-                BytesIO(source) if isinstance(source, bytes) else source,
+                stream,
                 stop_before_pixels=True,
                 specific_tags=list(_TAGS),
             )

@@ -50,6 +50,7 @@ def read_instance(path: Path) -> Instance:
         file = found.files[0]
         header = file.header
         uids = [_text(header, name) for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
+        study, series, uid = uids
         if not all(uid and is_uid(uid) for uid in uids):
             raise UnreadableError(
                 "a DICOM file with the UIDs of its study, series and instance",
@@ -57,7 +58,9 @@ def read_instance(path: Path) -> Instance:
                 advice="Repair it at its source.",
             )
         return Instance(
-            *uids,
+            study=study,
+            series=series,
+            uid=uid,
             pixels=_digest(path, file),
             modality=_text(header, "Modality"),
             body_part=_text(header, "BodyPartExamined"),

@@ -19,6 +19,7 @@ import numpy as np
 
 from medseg.errors import UnreadableError, UnsuitableError
 from medseg.io.dicom.files import DicomFile, Found, dicom_files
+from medseg.io.dicom.guarded import guarded
 from medseg.io.dicom.quiet import quiet_pydicom
 from medseg.io.dicom.report import Series, describe_stacks
 from medseg.io.dicom.slices import MOST_FRAMES, MOST_ROWS, unsuitable
@@ -140,8 +141,8 @@ def _header_of(path: Path) -> Any:
     from pydicom import dcmread
 
     try:
-        with quiet_pydicom():
-            header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality"])
+        with quiet_pydicom(), guarded(path) as stream:
+            header = dcmread(stream, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality"])
     except Exception:  # pydicom raises whatever a damaged byte leads to
         return None
     return header if text_of(header, "SOPClassUID") else None
