@@ -13,6 +13,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# PyTorch for processors alone; PyPI's, TORCH_INDEX=https://pypi.org/simple, is for an NVIDIA card.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export MLFLOW_DISABLE_TELEMETRY = true
 # The folder of the real data sets, for the tests alone; those that need it skip and say so where there is none.
 test-fast test test-slow: export MEDSEG_DATA ?= $(wildcard $(abspath ../shared/data))
@@ -69,6 +71,8 @@ clean:
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+	@$(PIP) --no-deps --retries 0 --timeout 15 --index-url $(TORCH_INDEX) torch \
+		|| echo "$(TORCH_INDEX) can't be reached: PyTorch comes from PyPI"
 
 $(VENV)/demo-ready: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e .

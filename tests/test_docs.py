@@ -263,10 +263,9 @@ def test_pages_name_the_torch_that_was_tested():
     pinned = re.search(r"^torch==(.+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)[1]
     texts = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
     named = {name: set(re.findall(r"torch==([\d.]+\d)", text)) for name, text in texts.items()}
-    assert {name: each for name, each in named.items() if each} == {
-        "README.md": {pinned},
-        "docs/how-to/offline.md": {pinned},
-    }
+    found = {name: each for name, each in named.items() if each}
+    assert {"README.md", "docs/how-to/offline.md"} <= set(found)
+    assert set().union(*found.values()) == {pinned}
 
 
 def test_decisions_are_numbered():
