@@ -48,7 +48,7 @@ def rest_node(home, **limits):
     from medseg.server.config import RestConfig, RestLimits
     from medseg.server.metrics import Metrics
     from medseg.server.queue import Queue
-    from medseg.server.rest import build_app
+    from medseg.server.rest.app import build_app
 
     tokens_file = home / "tokens.txt"
     tokens_file.write_text(f"anna:{hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
@@ -71,7 +71,7 @@ def rest_node(home, **limits):
 @contextmanager
 def listening(node):
     """The service on a free port of the loopback interface."""
-    from medseg.server.http import RestServer
+    from medseg.server.rest.http import RestServer
 
     server = RestServer(node.app, "127.0.0.1", 0)
     try:

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _new_token(name: str) -> int:
-    from medseg.server.tokens import new_token
+    from medseg.server.rest.tokens import new_token
 
     token, line = new_token(name)
     print(line)

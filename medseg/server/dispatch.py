@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from medseg.server.dicom.series import SENDER
 from medseg.server.metrics import Metrics
 from medseg.server.queue import LONGEST_PAUSE_S, RUNNING, Queue, QueueJob
-from medseg.server.series import SENDER
 from medseg.workers.job import CRASHED, DONE, Job, Outcome, Settings
 
 LOG = logging.getLogger("medseg.server")

@@ -6,8 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from medseg.server.dicom.series import Incoming
 from medseg.server.queue import Queue
-from medseg.server.series import Incoming
 
 LOG = logging.getLogger("medseg.server")
 

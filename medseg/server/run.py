@@ -14,16 +14,16 @@ from typing import Any
 
 from medseg.errors import MedsegError, error_text, file_error_text
 from medseg.io.dicom.instance import silence_dicom
-from medseg.server.admit import admit
 from medseg.server.config import NodeConfig
 from medseg.server.deliver import deliver_due
+from medseg.server.dicom.admit import admit
+from medseg.server.dicom.peers import stop_server
+from medseg.server.dicom.receive import Receiver, start_receiver
+from medseg.server.dicom.series import Incoming
 from medseg.server.dispatch import Dispatcher
 from medseg.server.janitor import Janitor
 from medseg.server.metrics import Metrics
-from medseg.server.peers import stop_server
 from medseg.server.queue import LIVE, Queue
-from medseg.server.receive import Receiver, start_receiver
-from medseg.server.series import Incoming
 from medseg.workers import Pool
 
 LOG = logging.getLogger("medseg.server")
@@ -128,8 +128,8 @@ class Node:
         rest = self.config.rest
         if rest is None:
             return
-        from medseg.server.http import RestServer
-        from medseg.server.rest import build_app
+        from medseg.server.rest.app import build_app
+        from medseg.server.rest.http import RestServer
 
         app = build_app(
             self.queue,

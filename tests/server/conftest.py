@@ -16,9 +16,9 @@ def dicom_node(tmp_path, monkeypatch):
 
     from medseg.io.dicom.instance import silence_dicom
     from medseg.server.config import DicomConfig
-    from medseg.server.peers import stop_server
-    from medseg.server.receive import Receiver, start_receiver
-    from medseg.server.series import Incoming
+    from medseg.server.dicom.peers import stop_server
+    from medseg.server.dicom.receive import Receiver, start_receiver
+    from medseg.server.dicom.series import Incoming
 
     loggers = [logging.getLogger(name) for name in ("pydicom", "pynetdicom")]
     for holder, name in (  # what a node sets for its whole process is as before after the test

@@ -11,11 +11,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from medseg.reports.queue import PAGE_POLICY, login_page, queue_page
-from medseg.server.answers import iso_time, job_answer
-from medseg.server.guard import COOKIE, session_of
 from medseg.server.queue import ENDED, Queue, QueueJob
-from medseg.server.refusal import Refusal
-from medseg.server.tokens import SESSION_S, Sessions
+from medseg.server.rest.answers import iso_time, job_answer
+from medseg.server.rest.guard import COOKIE, session_of
+from medseg.server.rest.refusal import Refusal
+from medseg.server.rest.tokens import SESSION_S, Sessions
 
 FORM_S, _FORM_BYTES = 10.0, 4096
 _ON_PAGE = 200  # jobs

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from medseg.errors import UnreadableError
-from medseg.server.kinds import suffix_of
+from medseg.server.rest.kinds import suffix_of
 
 NRRD = b"NRRD0004\ntype: uchar\ndimension: 1\nsizes: 4\nencoding: raw\n"
 META = b"ObjectType = Image\nNDims = 1\nDimSize = 4\nElementType = MET_UCHAR\n"

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from medseg.errors import MedsegError, UnreadableError, UsageError, file_error_text
-from medseg.server.guard import problem
-from medseg.server.inbox import full_disk
 from medseg.server.metrics import Metrics
-from medseg.server.refusal import Refusal
+from medseg.server.rest.guard import problem
+from medseg.server.rest.inbox import full_disk
+from medseg.server.rest.refusal import Refusal
 
 logger = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from medseg.errors import MedsegError, UnreadableError
 from medseg.io.dicom.instance import read_instance
 from medseg.server.config import MB, DicomConfig
-from medseg.server.peers import BoundedServer
-from medseg.server.series import Incoming, TooManyError
+from medseg.server.dicom.peers import BoundedServer
+from medseg.server.dicom.series import Incoming, TooManyError
 
 LOG = logging.getLogger("medseg.server")
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from medseg.server.metrics import Metrics
-from medseg.server.orders import check_fields, order_of
 from medseg.server.queue import WAITING, Queue, QueueJob
-from medseg.server.refusal import Refusal
-from medseg.server.uploads import Upload, UploadLimits, receive, too_large
+from medseg.server.rest.orders import check_fields, order_of
+from medseg.server.rest.refusal import Refusal
+from medseg.server.rest.uploads import Upload, UploadLimits, receive, too_large
 
 if TYPE_CHECKING:
     from medseg.server.config import RestConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medseg.server.orders import FIELDS
+from medseg.server.rest.orders import FIELDS
 
 _PARAMETERS = [
     {"name": name, "in": "query", "schema": {"type": "string"}, "description": text}

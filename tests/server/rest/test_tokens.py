@@ -6,7 +6,7 @@ import os
 import pytest
 
 from medseg.errors import MedsegError, UsageError
-from medseg.server.tokens import SESSION_S, Sessions, Tokens, new_token
+from medseg.server.rest.tokens import SESSION_S, Sessions, Tokens, new_token
 
 
 def file_of(folder, *lines):

@@ -12,9 +12,9 @@ from medseg.errors import UnreadableError
 from medseg.io.dicom.instance import Instance, read_instance
 from medseg.server.config import NodeConfig, Rule
 from medseg.server.database import sync_folder
+from medseg.server.dicom.series import SENDER, has_two_versions
 from medseg.server.queue import ENDED, RUNNING, WAITING, Queue, QueueJob
 from medseg.server.rules import Facts, first_match
-from medseg.server.series import SENDER, has_two_versions
 
 TWO_VERSIONS = "an image came twice with the same SOPInstanceUID and other pixels: one of the two is wrong"
 NO_RULE = "no rule matches"

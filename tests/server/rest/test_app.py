@@ -164,7 +164,7 @@ def test_limits(tmp_path):
 
 
 def test_a_full_disk(client, node, monkeypatch):
-    from medseg.server import inbox
+    from medseg.server.rest import inbox
 
     monkeypatch.setattr(inbox, "SPARE_BYTES", 1 << 60)
     answer = post(client)
@@ -280,7 +280,7 @@ def test_an_unforeseen_error_tells_nothing(client, node, monkeypatch, caplog):
     answer = client.get("/jobs")
     assert answer.status_code == 500
     assert answer.json()["got"] == "an unforeseen error"
-    assert "GET /jobs: medseg could not process it (ValueError in test_rest.py" in caplog.text
+    assert "GET /jobs: medseg could not process it (ValueError in test_app.py" in caplog.text
     assert "DOE" not in caplog.text + answer.text
 
 

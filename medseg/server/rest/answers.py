@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from medseg.server.queue import QueueJob
-from medseg.server.results import result_files
+from medseg.server.rest.results import result_files
 
 
 class JobAnswer(BaseModel):

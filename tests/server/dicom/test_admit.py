@@ -4,10 +4,10 @@ import pytest
 from dicom_sender import slices
 
 from medseg.io.dicom.instance import read_instance
-from medseg.server.admit import TWO_VERSIONS, admit
 from medseg.server.config import DicomConfig, NodeConfig, Rule, When
+from medseg.server.dicom.admit import TWO_VERSIONS, admit
+from medseg.server.dicom.series import Incoming
 from medseg.server.queue import CANCELLED, RUNNING, SET_ASIDE, WAITING, Queue
-from medseg.server.series import Incoming
 
 
 @pytest.fixture

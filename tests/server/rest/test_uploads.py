@@ -7,8 +7,8 @@ import pytest
 from rest_node import picture
 
 from medseg.errors import UnreadableError
-from medseg.server.refusal import Refusal
-from medseg.server.uploads import UploadLimits, receive
+from medseg.server.rest.refusal import Refusal
+from medseg.server.rest.uploads import UploadLimits, receive
 
 LIMITS = UploadLimits(body_bytes=1_000_000, files=20, upload_s=5, idle_s=2)
 DICOM = bytes(128) + b"DICM" + bytes(200)

@@ -17,17 +17,17 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
 
 from medseg.errors import UsageError, did_you_mean
-from medseg.server.answers import Health, JobAnswer, Problem, job_answer
-from medseg.server.guard import Guard
-from medseg.server.inbox import SPARE_BYTES, Inbox, found_job
 from medseg.server.metrics import Metrics
-from medseg.server.openapi import POST_JOB
-from medseg.server.page import add_page
-from medseg.server.problems import add_errors
 from medseg.server.queue import DELIVERING, DONE, STATES, Queue, QueueJob
-from medseg.server.refusal import Refusal
-from medseg.server.results import result_files, zipped
-from medseg.server.tokens import Sessions, Tokens
+from medseg.server.rest.answers import Health, JobAnswer, Problem, job_answer
+from medseg.server.rest.guard import Guard
+from medseg.server.rest.inbox import SPARE_BYTES, Inbox, found_job
+from medseg.server.rest.openapi import POST_JOB
+from medseg.server.rest.page import add_page
+from medseg.server.rest.problems import add_errors
+from medseg.server.rest.refusal import Refusal
+from medseg.server.rest.results import result_files, zipped
+from medseg.server.rest.tokens import Sessions, Tokens
 
 if TYPE_CHECKING:
     from medseg.server.config import RestConfig

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medseg.errors import UnreadableError
-from medseg.server.kinds import HEAD_BYTES, suffix_of
-from medseg.server.refusal import Refusal
+from medseg.server.rest.kinds import HEAD_BYTES, suffix_of
+from medseg.server.rest.refusal import Refusal
 
 MOST_FIELDS, MOST_FIELD_BYTES = 32, 1000
 

@@ -5,7 +5,7 @@ from dicom_sender import slices
 
 from medseg.errors import UnreadableError
 from medseg.io.dicom.instance import read_instance
-from medseg.server.series import SENDER, Incoming, TooManyError, has_two_versions
+from medseg.server.dicom.series import SENDER, Incoming, TooManyError, has_two_versions
 
 
 class Clock:

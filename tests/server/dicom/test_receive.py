@@ -7,7 +7,7 @@ from dicom_sender import SYNTAX, association, echo, send, slices
 from pydicom.uid import MPEG2MPML, JPEG2000Lossless
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelFind
 
-from medseg.server.receive import FULL, NO_MATCH, NOT_UNDERSTOOD, SUCCESS
+from medseg.server.dicom.receive import FULL, NO_MATCH, NOT_UNDERSTOOD, SUCCESS
 
 
 def kept(node):
@@ -114,7 +114,7 @@ def test_too_many_associations_are_rejected(dicom_node):
 
 def test_syntaxes_are_those_that_are_read():
     from medseg.io.dicom.decoding import _DECODERS
-    from medseg.server.receive import TRANSFER_SYNTAXES
+    from medseg.server.dicom.receive import TRANSFER_SYNTAXES
 
     assert set(_DECODERS) < set(TRANSFER_SYNTAXES)
     assert SYNTAX in TRANSFER_SYNTAXES

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medseg.server.parts import Parts, Sink
 from medseg.server.queue import sync_folder
-from medseg.server.refusal import Refusal
+from medseg.server.rest.parts import Parts, Sink
+from medseg.server.rest.refusal import Refusal
 
 IDLE_S = 30.0  # a sender may be silent for so long
 _TOGETHER = 1 << 18  # bytes that are parsed and written by one call in a thread

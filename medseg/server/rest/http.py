@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from medseg.errors import MedsegError
-from medseg.server.guard import HEAD_BYTES
+from medseg.server.rest.guard import HEAD_BYTES
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pytest
 from http_mutations import damaged, send
 from rest_node import TOKEN, client_of, listening, picture, rest_node, wait_for
 
-from medseg.server import http, page, uploads
+from medseg.server.rest import http, page, uploads
 
 HOST = b"Host: node\r\n"
 AUTH = f"Authorization: Bearer {TOKEN}\r\n".encode()

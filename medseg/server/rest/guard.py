@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg.errors import MedsegError, error_text
 from medseg.server.metrics import Metrics
-from medseg.server.tokens import Sessions, Tokens
+from medseg.server.rest.tokens import Sessions, Tokens
 
 logger = logging.getLogger(__name__)
 

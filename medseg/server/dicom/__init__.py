@@ -1,0 +1,1 @@
+"""Images that come by DICOM: received, gathered into series, and admitted as jobs."""

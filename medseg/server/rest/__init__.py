@@ -1,0 +1,1 @@
+"""The HTTP service: uploads become jobs, whose states and results are told to who may know."""
