@@ -106,6 +106,10 @@ def slipping_zip(path):
 
 # Lines that are added to inference.yaml, in which CANARY is a path; name to the lines, the rule, what the
 # named line holds, and the key that MONAI would have to parse for the payload to run (None where it fails).
+READ_BY_NUMPY = (
+    "read: {_target_: ImageDataset, image_files: [docs/notes.txt], image_only: true,\n"
+    "  reader: {_target_: NumpyReader"
+)
 LINES = {
     # GHSA-873f-pvrv-4x83: an expression or a _target_ of a configuration is executed when it is parsed.
     "import": ("evil: $__import__('pathlib').Path('CANARY').touch()", "expression", "__import__", "evil"),
@@ -184,6 +188,22 @@ LINES = {
         "imports#2: $from functools import partial\nevil: $@data[0]",
         "expression", "partial(@cls", None,
     ),
+    "library_behind_a_metric": (
+        "evil: {_target_: ignite.metrics.epoch_metric.idist.native.subprocess.Popen, args: [touch, CANARY]}",
+        "target", "subprocess.Popen", None,  # it works, but the tests' own Popen takes no args by name
+    ),
+    "builtins_of_a_module": (
+        "names: {_target_: medseg.transforms.__builtins__}\n"
+        "code: {_target_: Lambda, func: \"$@names['exec']\"}\n"
+        "data: {_target_: Dataset, data: [\"open('CANARY', 'w')\"], transform: '@code'}\nevil: $@data[0]",
+        "target", "__builtins__", "evil",
+    ),
+    "pickle_by_a_list": (
+        f"{READ_BY_NUMPY}, allow_pickle: [false]}}}}\nevil: $@read[0]", "pickle", "allow_pickle", "evil",
+    ),
+    "pickle_by_a_text": (
+        f"{READ_BY_NUMPY}, allow_pickle: 'false'}}}}\nevil: $@read[0]", "pickle", "allow_pickle", "evil",
+    ),
     "debugger": ("evil: {_target_: Identity, _mode_: debug}", "mode", "debug", None),
     "yaml_tag": ("evil: !!python/object/apply:os.system ['touch CANARY']", "tag", "!!python", None),
 }  # fmt: skip
@@ -193,6 +213,7 @@ def write_hostile(folder, name, canary):
     """The bundle with the lines of that name, and the files that they load."""
     lines = LINES[name][0].replace("CANARY", str(canary))
     weights = {"models/evil.pt": torch_archive(canary), "models/evil.npz": object_array(canary)}
+    weights["docs/notes.txt"] = pickled(canary, protocol=0)
     used = {file: content for file, content in weights.items() if file in lines}
     return write_bundle(folder, f"{lines}\n", used)
 

@@ -90,8 +90,9 @@ def judge_config(name: str, document: Document, known: Collection[str]) -> list[
         return found
     is_metadata = name.endswith("metadata.json")
     for node in distinct(document.root):
-        for key, _ in node.pairs or ():
-            if fault := _key_fault(key.text or "", is_metadata):
+        for key, entry in node.pairs or ():
+            fault = _key_fault(key.text or "", is_metadata) or _switch_fault(key.text or "", entry)
+            if fault:
                 found.append(_finding(name, document, key, fault))
     for value in _scalars(document):
         # MONAI puts metadata.json into the configuration as _meta_.
@@ -126,6 +127,18 @@ def _key_fault(key: str, is_metadata: bool) -> Fault | None:
             "key", "a key with quotes, brackets or control characters, which could end up in expressions", key
         )
     return None
+
+
+def _switch_fault(key: str, value: Node) -> Fault | None:
+    """Why a switch that could let a pickle in is no switch: Python takes `[false]` and `'false'` for true.
+
+    An entry that lies in a switch, such as `allow_pickle::0`, makes a list or a mapping of it.
+    """
+    parts = _identity(key).split("::")
+    switch = next((part for part in parts if part in _ONLY), None)
+    if switch is None or (switch == parts[-1] and value.text is not None and not value.is_text):
+        return None
+    return Fault("pickle", f"{switch} that is no plain {_ONLY[switch]}, where nothing else is safe", key)
 
 
 def _scalars(document: Document) -> Iterator[Value]:

@@ -194,7 +194,8 @@ class _Composer:
             raise UnsafeDocument(
                 "tag", line, f"the YAML tag {printable(event.tag, 80)}, which builds an object"
             )
-        node = Node(line, text=event.value, is_text=event.style is not None or not _is_number(event.value))
+        is_plain = event.style is None and event.tag is None
+        node = Node(line, text=event.value, is_text=not is_plain or not _is_number(event.value))
         node.end = event.end_mark.line + 1
         self._add(node, line)
         if event.anchor:

@@ -76,7 +76,7 @@ def evaluated(text: str, identity: str) -> str:
 
 def reference_fault(identity: str) -> Fault | None:
     """Why an identifier after @ or % can't be followed: it would give modules, or everything."""
-    parts = identity.replace("#", _SEPARATOR).split(_SEPARATOR)
+    parts = [part.strip() for part in identity.replace("#", _SEPARATOR).split(_SEPARATOR)]  # as MONAI does
     if not any(parts):
         return Fault(
             "reference", "it stands for the whole configuration, with the modules that it imports", ""

@@ -121,7 +121,7 @@ def is_allowed_target(name: str) -> bool:
         return name in _FUNCTIONS or _is_monai_class(rest)
     if package == "torch":
         return name in _FUNCTIONS or (bool(_TORCH_CLASS.fullmatch(name)) and _is_module("torch", name))
-    return bool(_IGNITE.fullmatch(name))
+    return bool(_IGNITE.fullmatch(name)) and _is_module("ignite", name)
 
 
 def is_misspelt(name: str) -> bool:
@@ -130,6 +130,8 @@ def is_misspelt(name: str) -> bool:
         return False
     *modules, last = name.split(".")[1:]
     if not all(part.isidentifier() for part in (*modules, last)):
+        return False
+    if last.startswith("_"):  # every module has __builtins__ and the like, and its text does not name them
         return False
     if modules[0] not in _WHOLE and ".".join(modules) not in _MODULES:
         return False
