@@ -6,14 +6,14 @@ import numpy as np
 
 WIDTH, HEIGHT = 260, 84  # units of a small plot
 _BINS = 20
-_FEW_VALUES = 12  # different values that get a bar each
+_FEW_VALUES = 12  # different values that get a bar each, if they are counts or come again
 _RANGE = (0.5, 99.5)  # percentiles that the axis spans; what lies outside is in the outer bars
 
 
 def edges_of(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
     """The edges of the bars of (n,) finite values, and the values that stand at the ends of the axis."""
     different = np.unique(values)
-    if 1 < len(different) <= _FEW_VALUES:
+    if 1 < len(different) <= _FEW_VALUES and _are_levels(values, different):
         middles = (different[1:] + different[:-1]) / 2
         step = float(np.diff(different).min())
         edges = np.array([different[0] - step / 2, *middles, different[-1] + step / 2])
@@ -22,6 +22,12 @@ def edges_of(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
     if low == high:
         low, high = float(values.min()), float(values.max())
     return np.linspace(low, high if high > low else low + 1, _BINS + 1), (low, high)
+
+
+def _are_levels(values: np.ndarray, different: np.ndarray) -> bool:
+    """Whether values are small counts, or mostly come again; a bar for each of some sizes would be a block."""
+    are_counts = bool((different == np.round(different)).all()) and np.ptp(different) <= _BINS
+    return are_counts or 2 * len(different) <= len(values)
 
 
 def shares_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from medseg.reports.drift import HEIGHT, WIDTH, Card, Point, curve, histogram, write_drift_page
+from medseg.reports.histogram import edges_of, shares_of
 
 MONTHS = [Point("2026-09", False, 1.0, 9), Point("2026-11", True, 2.0, 9), Point("2026-12", True, 3.0, 9)]
 
@@ -60,6 +61,11 @@ def test_a_histogram_stays_in_its_frame(values):
 def test_the_ends_of_an_axis_of_counts_are_counts():
     found = histogram(np.array([0.0, 1, 1]), np.array([3.0, 1]))
     assert (found["low"], found["high"]) == ("0", "3")
+
+
+def test_a_few_sizes_are_no_block():
+    edges, _ = edges_of(np.array([1.2, 1.3, 1.35, 9.7]))
+    assert len(np.unique(shares_of(np.array([1.2, 1.3, 1.35, 9.7]), edges))) > 1
 
 
 def test_a_curve_shows_months_in_proportion_to_time():
