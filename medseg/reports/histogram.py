@@ -25,7 +25,7 @@ def edges_of(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _are_levels(values: np.ndarray, different: np.ndarray) -> bool:
-    """Whether values are small counts, or mostly come again; a bar for each of some sizes would be a block."""
+    """If values are small counts, or mostly come again: a bar for each of some sizes would be a block."""
     are_counts = bool((different == np.round(different)).all()) and np.ptp(different) <= _BINS
     return are_counts or 2 * len(different) <= len(values)
 
