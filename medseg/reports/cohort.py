@@ -17,8 +17,9 @@ from medseg.io.raster import small_jpeg
 from medseg.reports.histogram import HEIGHT, WIDTH, edges_of, number_text, outline, shares_of
 from medseg.reports.page import render
 
-THUMB_PX = 160  # long side of a small picture
+THUMB_PX = 160  # long side of a small picture; one of three planes side by side gets twice as much
 MOST_THUMBS = 500
+_WIDE = 1.8  # width of a wide picture by its height
 _QUALITY = 75
 MOST_THUMBS_MB = 5.5  # of all small pictures together
 _LISTED = 20  # rows of a table that are open; the others are folded away
@@ -170,12 +171,22 @@ def _thumbs(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
         if len(thumbs) == MOST_THUMBS:
             break
         try:
-            content = base64.b64encode(small_jpeg(picture.overlay, THUMB_PX, _QUALITY)).decode("ascii")
+            is_wide = _is_wide(picture.overlay)
+            small = small_jpeg(picture.overlay, THUMB_PX * (1 + is_wide), _QUALITY)
         except (InputError, OSError):
             continue
+        content = base64.b64encode(small).decode("ascii")
         size += len(content)
         if size > MOST_THUMBS_MB * 1e6:
             break
         url = f"data:image/jpeg;base64,{content}"
-        thumbs.append({"case": picture.case, "url": url, "caption": picture.caption, "flag": picture.flag})
+        shown = {"case": picture.case, "url": url, "caption": picture.caption, "flag": picture.flag}
+        thumbs.append({**shown, "is_wide": is_wide})
     return thumbs
+
+
+def _is_wide(path: Path) -> bool:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.width > _WIDE * picture.height
