@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from medseg.archive.address import Archive, is_loopback
 from medseg.archive.answers import Answer, File
 from medseg.archive.received import Contents
+from medseg.archive.tls import trusted, why_none
 from medseg.errors import ArchiveAwayError, ArchiveRefusedError, UnreadableError
 from medseg.io.dicom.files import MOST_FILE_BYTES
 from medseg.io.dicom.multipart import boundary_of, parts_of
@@ -163,7 +164,12 @@ def _client(archive: Archive) -> Iterator[httpx.Client]:
     # A proxy of the environment is no way to this machine.
     use_proxy = not is_loopback(urlsplit(archive.url).hostname or "")
     with httpx.Client(
-        headers=headers, auth=auth, timeout=timeout, follow_redirects=False, trust_env=use_proxy
+        headers=headers,
+        auth=auth,
+        timeout=timeout,
+        follow_redirects=False,
+        trust_env=use_proxy,
+        verify=trusted(),
     ) as client:
         yield client
 
@@ -186,11 +192,8 @@ def _answer(
                 raise _refusal(archive, answer.status_code)
             yield answer
     except (httpx.TransportError, httpx.StreamError) as error:
-        raise ArchiveAwayError(
-            f"an answer of {archive}",
-            got=f"none ({type(error).__name__})",
-            advice="Check the address and the network, and try again.",
-        ) from error
+        got, advice = why_none(error)
+        raise ArchiveAwayError(f"an answer of {archive}", got=got, advice=advice) from error
     except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
         raise ArchiveRefusedError(
             f"an answer of {archive}",
