@@ -263,10 +263,13 @@ def test_the_compose_file_fits_the_dockerfile():
     assert "medseg" in compose["volumes"]
 
 
-def test_the_configuration_of_the_container_has_no_fault(capsys):
+def test_the_configuration_of_the_container_has_no_fault(tmp_path, capsys):
     from medseg.cli import main
 
-    assert main(["serve", "--check", "--config", str(DEPLOY / "node.yaml")]) == 0
+    config = shutil.copy(DEPLOY / "node.yaml", tmp_path)
+    main(["serve", "--new-token", "alice"])
+    (tmp_path / "tokens.txt").write_text(capsys.readouterr().out)
+    assert main(["serve", "--check", "--config", config]) == 0
     assert "no fault found" in capsys.readouterr().out
 
 

@@ -19,16 +19,19 @@ def add(command: argparse.ArgumentParser) -> None:
         help="make a token for a user of REST: its line for the file of tokens goes to standard output; "
         "the token is shown this once, on standard error",
     )
-    command.add_argument("--check", action="store_true", help="check the file and end")
+    command.add_argument(
+        "--check", action="store_true", help="check the file, and the files of tokens that it names, and end"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     if options.new_token is not None:
         return _new_token(options.new_token)
-    from medseg.server.config_file import missing_extra, read_config
+    from medseg.server.config_file import check_secrets, missing_extra, read_config
 
     config = read_config(options.config)
     if options.check:
+        check_secrets(config)
         print(f"{options.config}: {len(config.rules)} rules, {len(config.archives)} archives, no fault found")
         return EXIT_DONE
     try:

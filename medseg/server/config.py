@@ -5,6 +5,7 @@ Sizes are in MB of 10**6 bytes, times in seconds. Relative paths start from the 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,12 @@ def _ae_title(text: str) -> str:
     if not 0 < len(text.strip()) <= 16 or not text.isascii() or not text.isprintable() or "\\" in text:
         raise ValueError("an AE title of 1 to 16 ASCII characters")
     return text.strip()
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise ValueError("one of auto, cpu, cuda or cuda:N")
+    return text
 
 
 def _several(value: Any) -> Any:
@@ -138,6 +145,7 @@ class NodeConfig(Section):
     Attributes:
         home: the folder of the queue and of all jobs.
         workers: processes that segment; each has the models loaded.
+        device: what networks run on: auto, cpu, cuda or cuda:N.
         timeout_s: for one segmentation.
         keep_days: for which ended jobs and their files are kept.
         dicom, rest: the services; one may be left out.
@@ -147,7 +155,7 @@ class NodeConfig(Section):
 
     home: Path
     workers: Count = 1
-    device: Text = "auto"
+    device: Annotated[str, Field(strict=True), AfterValidator(_device)] = "auto"
     timeout_s: Amount = 1800.0
     keep_days: Amount = 7.0
     dicom: DicomConfig | None = None

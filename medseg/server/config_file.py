@@ -7,11 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from medseg.errors import MedsegError, UsageError, did_you_mean
+from medseg.formats import ARCHIVED, FORMATS, check_formats
 
 if TYPE_CHECKING:
     from medseg.server.config import NodeConfig
 
 _Place = tuple[str | int, ...]
+
+# pydantic's errors whose words name types of Python.
+_WANTED = {
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "too_short": "a list of at least 1 item",
+    "model_type": "keys and values",
+    "dict_type": "keys and values",
+    "string_type": "a text",
+    "invalid_key": "a text as key",
+}
 
 
 def read_config(path: str | Path) -> NodeConfig:
@@ -41,6 +53,20 @@ def read_config(path: str | Path) -> NodeConfig:
     config = config.model_copy(update={"archives": archives})
     _check(config, path.name, lines)
     return _absolute(config, path.absolute().parent)
+
+
+def check_secrets(config: NodeConfig) -> None:
+    """Read the files of tokens that a node would need later.
+
+    Raises:
+        MedsegError: one can't be read, or holds something else.
+    """
+    from medseg.server.rest.tokens import Tokens
+
+    for archive in config.archives.values():
+        archive.secret()
+    if config.rest is not None:
+        Tokens(config.rest.tokens_file)
 
 
 def missing_extra() -> MedsegError:
@@ -119,7 +145,9 @@ def _usage_error(error: Mapping[str, Any], file: str, lines: Mapping[_Place, int
         return UsageError(f"a key of {where}", got=f"`{key}`", advice=did_you_mean(key, _fields(place[:-1])))
     if kind == "missing":
         return UsageError(f"`{place[-1]}` in {where}", got="no such key", advice="Add it.")
-    wanted = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    wanted = _WANTED.get(
+        kind, str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    )
     got = repr(value)
     return UsageError(
         f"`{_named(place)}` in {_line(file, place, lines)} to be {wanted}",
@@ -180,6 +208,12 @@ def _check(config: NodeConfig, file: str, lines: Mapping[_Place, int]) -> None:
             raise UsageError(
                 f"{error.expected} in rule {rule.name} ({where})", got=error.got, advice=error.advice
             ) from error
+        if rule.send_to and not any(FORMATS[name].needs in ARCHIVED for name in rule.formats):
+            raise UsageError(
+                f"a DICOM format in rule {rule.name} ({where}), whose results go to an archive",
+                got=", ".join(rule.formats) or "no `formats`",
+                advice=f"Add one of {', '.join(n for n, one in FORMATS.items() if one.needs in ARCHIVED)}.",
+            )
         for name in rule.send_to:
             if name not in config.archives:
                 known = did_you_mean(name, config.archives) if config.archives else "Add it to `archives`."
@@ -191,7 +225,6 @@ def _check(config: NodeConfig, file: str, lines: Mapping[_Place, int]) -> None:
 def _check_rule(task: str, method: str | None, mode: str, formats: Sequence[str]) -> None:
     from medseg.bundle.files import open_bundle
     from medseg.bundle.methods import read_method
-    from medseg.formats import check_formats
     from medseg.modes import check_mode
 
     read_method(open_bundle(task), method)

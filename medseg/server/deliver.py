@@ -79,7 +79,10 @@ def deliver_due(
     for number, job in enumerate(jobs):
         if stopping():
             return number
-        LOG.info("job %s: delivery %s", job.id, deliver(job, queue, archives, send).replace("_", " "))
+        state = deliver(job, queue, archives, send)
+        found = queue.get(job.id)
+        reason = f": {found.reason}" if found and found.reason else ""
+        LOG.info("job %s: delivery %s%s", job.id, state.replace("_", " "), reason)
     return len(jobs)
 
 

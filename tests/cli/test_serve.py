@@ -20,6 +20,13 @@ def check(folder, text):
 
 
 def test_the_example_of_the_how_to(tmp_path, capsys):
+    assert check(tmp_path, example()) == 1
+    assert "pacs-token.txt, which is missing" in capsys.readouterr().err
+    (tmp_path / "pacs-token.txt").write_text("secret")
+    assert check(tmp_path, example()) == 1
+    assert "expected a file of tokens" in capsys.readouterr().err
+    main(["serve", "--new-token", "anna"])
+    (tmp_path / "tokens.txt").write_text(capsys.readouterr().out)
     assert check(tmp_path, example()) == 0
     assert "2 rules, 2 archives, no fault found" in capsys.readouterr().out
 

@@ -46,7 +46,7 @@ def test_all_archives_get_the_dicom_files(queue, job):
     assert (queue.get(job).state, queue.get(job).delivered) == (DONE, ("pacs", "web"))
 
 
-def test_an_archive_that_is_away_is_tried_again_and_the_other_gets_it_once(queue, job):
+def test_an_archive_that_is_away_is_tried_again_and_the_other_gets_it_once(queue, job, caplog):
     sent = []
 
     def send(paths, to):
@@ -54,6 +54,7 @@ def test_an_archive_that_is_away_is_tried_again_and_the_other_gets_it_once(queue
             away(paths, to)
         sent.append(to.kind)
 
+    caplog.set_level("INFO", "medseg.server")
     pauses = []
     for _ in range(3):
         deliver_due(queue, ARCHIVES, send)
@@ -65,6 +66,7 @@ def test_an_archive_that_is_away_is_tried_again_and_the_other_gets_it_once(queue
     assert sent == ["dicomweb"]
     assert pauses == pytest.approx([5, 10, 20], abs=1)
     assert "pacs: expected an archive" in queue.get(job).reason
+    assert caplog.text.count("delivery retried: pacs: expected an archive") == 3
     deliver_due(queue, ARCHIVES, lambda paths, to: sent.append(to.kind))
     assert sent == ["dicomweb", "dimse"]
     assert (queue.get(job).state, queue.get(job).reason) == (DONE, "")

@@ -196,7 +196,7 @@ def port_error(section: str, host: str, port: int, error: OSError) -> MedsegErro
     return MedsegError(
         f"a free port for {section}",
         got=f"{host}:{port}: {error.strerror or type(error).__name__}",
-        advice=f"End what uses it, or set {section}.port.",
+        advice=f"End what uses it, or set {section}.port or {section}.host.",
     )
 
 

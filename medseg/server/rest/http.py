@@ -139,8 +139,8 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         found.close()
         raise MedsegError(
-            f"a free port {port} at {host} for the REST service",
-            got=error.strerror or type(error).__name__,
-            advice="Choose another rest.port, or stop what listens there.",
+            "a free port for rest",
+            got=f"{host}:{port}: {error.strerror or type(error).__name__}",
+            advice="End what uses it, or set rest.port or rest.host.",
         ) from error
     return found
