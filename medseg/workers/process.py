@@ -105,10 +105,18 @@ def serve(pipe: Connection, threads: int) -> None:
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     jobs: SimpleQueue[Job | None] = SimpleQueue()
     threading.Thread(target=_watch, args=(pipe, jobs), daemon=True).start()
-    pipe.send(READY)
+    _tell(pipe, READY)
     segmenters = Segmenters()
     while (job := jobs.get()) is not None:
-        pipe.send(run_job(job, segmenters))
+        _tell(pipe, run_job(job, segmenters))
+
+
+def _tell(pipe: Connection, what: object) -> None:
+    """Send it, or end this process where nobody is left to read it."""
+    try:
+        pipe.send(what)
+    except OSError:
+        os._exit(1)
 
 
 def _watch(pipe: Connection, jobs: SimpleQueue[Job | None]) -> None:
