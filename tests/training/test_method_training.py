@@ -120,7 +120,7 @@ def test_weights_that_are_not_there(run_medseg, lung_folder, tmp_path, capsys):
         == WeightsError.exit_code
     )
     said = capsys.readouterr().err
-    assert "cnn.pt" in said
+    assert "cnn/model.pt" in said
     assert "medseg train lung_ct --method cnn" in said
     assert run_medseg("methods", "lung_ct") == 0
     [line] = [line for line in capsys.readouterr().out.splitlines() if " cnn " in line]
