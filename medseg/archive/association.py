@@ -125,7 +125,7 @@ def require_success(archive: Archive, status: Any, what: str) -> None:
     if is_transient(code):
         raise ArchiveAwayError(f"{what} by {archive}", got=got, advice="Try again later.")
     advice = "Ask the archive's administrator."
-    if code == 0xA801:
+    if code == 0xA801 or what == "C-MOVE":  # some archives have another code for an unknown destination
         advice = "The archive has to know medseg's AE title with its host and port, to which it sends."
     raise ArchiveRefusedError(f"{what} by {archive}", got=got, advice=advice)
 

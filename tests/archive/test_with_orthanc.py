@@ -73,6 +73,15 @@ def test_what_is_sent_comes_back_as_it_was(orthanc, archive, tmp_path):
     assert ".medseg" not in names
 
 
+def test_an_archive_that_does_not_know_where_to_send(orthanc, tmp_path):
+    uid, _ = study(tmp_path / "study")
+    send([tmp_path / "study"], archive_of(orthanc, "get"))
+    address = f"dicom://{orthanc.ae_title}@127.0.0.1:{orthanc.dicom_port}"
+    archive = archive_at(address, calling="STRANGER", receive_port=free_port())
+    with pytest.raises(ArchiveRefusedError, match=r"C-MOVE .* has to know medseg's AE title with its host"):
+        fetch(uid, archive, tmp_path / "out")
+
+
 def test_what_is_not_there_is_said(archive, tmp_path):
     with pytest.raises(ArchiveRefusedError, match="none with this UID"):
         fetch("1.2.3.4.5", archive, tmp_path / "out")

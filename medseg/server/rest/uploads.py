@@ -112,7 +112,7 @@ def _writer(content_type: str, sink: Sink) -> tuple[Any, Any]:
         sink.begin()
         return sink.write, sink.end
     raise Refusal(
-        "a body of multipart/form-data, multipart/related, application/dicom, application/zip or image/*",
+        f"a body of multipart/form-data, multipart/related, {', '.join(_RAW)} or image/*",
         got="another Content-Type" if name else "no Content-Type",
         advice="Set the header Content-Type.",
         status=415,
