@@ -18,7 +18,7 @@ from fastapi.security import HTTPBearer
 
 from medseg.errors import UsageError, did_you_mean
 from medseg.server.metrics import Metrics
-from medseg.server.queue import DELIVERING, DONE, STATES, Queue, QueueJob
+from medseg.server.queue import STATES, Queue, QueueJob
 from medseg.server.rest.answers import Health, JobAnswer, Problem, job_answer
 from medseg.server.rest.guard import Guard
 from medseg.server.rest.inbox import SPARE_BYTES, Inbox, found_job
@@ -149,7 +149,7 @@ def _add_results(app: FastAPI, queue: Queue) -> None:
 
 def _results(queue: Queue, job: str) -> list[Path]:
     found = found_job(queue, job)
-    files = result_files(found) if found.state in (DONE, DELIVERING) else []
+    files = result_files(found)
     if not files:
         raise _wrong_state("a job that is done", found, f"GET /jobs/{job} tells how far it is, and why.")
     return files

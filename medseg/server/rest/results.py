@@ -7,13 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
-from medseg.server.queue import QueueJob
+from medseg.server.queue import DELIVERING, DONE, SET_ASIDE, QueueJob
 
 _CHUNK = 1 << 20
 
 
 def result_files(job: QueueJob) -> list[Path]:
-    """The files of a job's result, by name; none before it is done."""
+    """The files of a job's result, by name; none before it is done.
+
+    One that no archive took is set aside, and has its result all the same.
+    """
+    is_whole = job.state in (DONE, DELIVERING) or (job.state == SET_ASIDE and "verdict" in job.result)
+    if not is_whole:  # a worker may be writing
+        return []
     found = job.folder.glob("out/*/*")
     return sorted(file for file in found if file.is_file() and not file.is_symlink() and file.name[0] != ".")
 

@@ -91,6 +91,20 @@ def test_the_same_work_is_done_once(client, node):
     assert node.queue.counts()["waiting"] == 3
 
 
+def test_a_result_is_there_when_it_is_whole_and_when_no_archive_took_it(client, node):
+    job = post(client).json()["id"]
+    node.queue.take()
+    folder = node.queue.get(job).folder / "out" / "case"
+    folder.mkdir(parents=True)
+    (folder / "segmentation.dcm").write_bytes(b"half")
+    assert client.get(f"/jobs/{job}").json()["files"] == []
+    assert client.get(f"/jobs/{job}/results").status_code == 409
+    node.queue.finish(job, {"verdict": "pass"}, deliver=True)
+    node.queue.set_aside(job, "pacs: it takes no such objects")
+    assert client.get(f"/jobs/{job}").json()["files"] == ["segmentation.dcm"]
+    assert client.get(f"/jobs/{job}/results/segmentation.dcm").content == b"half"
+
+
 def test_cancel(client, node):
     job = post(client).json()["id"]
     node.queue.take()
