@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.cohort.ledger import CaseRow
+from medseg.cohort.ledger import NAME, CaseRow
 from medseg.data.manifests import SPLITS, load_items, read_manifest, shipped_manifests
 from medseg.errors import UsageError, did_you_mean
 from medseg.io import Input, case_names, search_inputs
+from medseg.sources import SOURCES
 
 COLUMNS = ("path", "case", "subject", "pixel_spacing_mm")
+# What stands beside the cases' folders, so that no case can have the name.
+_RESERVED = {SOURCES, NAME, f"{NAME}-journal", "cohort.csv", "cohort.parquet", "cohort.html"}
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,9 @@ def _require_columns(table: Path, names: Sequence[str]) -> None:
             raise UsageError(
                 f"columns of the names {', '.join(COLUMNS)} in {table.name}",
                 got=repr(name),
-                advice=did_you_mean(name, COLUMNS),
+                advice="Separate the columns by commas."
+                if ";" in name or "\t" in name
+                else did_you_mean(name, COLUMNS),
             )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if "path" not in names or twice:
@@ -160,11 +165,12 @@ def _spacing(text: str, where: str) -> float | None:
 
 def _require_file_name(case: str, where: str) -> None:
     """A case's name is that of its folder in OUT, and must lead nowhere else."""
-    if case[0] == "." or any(sign in case for sign in '/\\\0\n\r"') or len(case.encode()) > 200:
+    is_strange = any(sign in '/\\"\x7f' or sign < " " for sign in case)
+    if case[0] == "." or is_strange or len(case.encode()) > 200:
         raise UsageError(
             f"a case whose name can be a folder's ({where})",
             got=repr(case),
-            advice="Leave out slashes, quotes and a dot at its start.",
+            advice="Leave out slashes, quotes, control characters and a dot at its start.",
         )
 
 
@@ -181,6 +187,13 @@ def _unique(found: Iterable[Found]) -> list[Found]:
 
 
 def _require_names_of_their_own(rows: Sequence[CaseRow]) -> None:
+    reserved = next((row for row in rows if row.case.casefold() in _RESERVED), None)
+    if reserved:
+        raise UsageError(
+            "cases with other names than the cohort's own files",
+            got=f"{reserved.case} for {reserved.source[0]}",
+            advice="Rename the image, or give another name in a CSV file.",
+        )
     counts = Counter(row.case.casefold() for row in rows)
     twice = [row.case for row in rows if counts[row.case.casefold()] > 1]
     if twice:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from types import TracebackType
 
@@ -45,6 +47,7 @@ class Pool:
             raise MedsegError("one worker or more", got=str(workers), advice="Leave the number out for one.")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["medseg.workers.preload"])
+        _start_forkserver()
         self._threads = max(1, _cores() // workers)
         self._timeout_s, self._log = timeout_s, log
         self._lock = threading.RLock()
@@ -164,6 +167,19 @@ class Pool:
         if not self._is_closed:
             self._log("A worker has ended; another takes its place.")
             self._workers.append(self._start())
+
+
+def _start_forkserver() -> None:
+    """Start the process that workers are forked from, deaf to Ctrl-C.
+
+    A terminal sends Ctrl-C to all, and the imports of that process would end in a traceback.
+    """
+    resource_tracker.ensure_running()  # else forkserver would, and take the block away
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cores() -> int:

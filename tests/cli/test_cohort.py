@@ -74,12 +74,13 @@ def test_nothing_but_broken_files(images, tmp_path):
     assert main(words(images / "empty.png", images / "text.png", out=tmp_path / "out")) == 3
 
 
-def started(*command):
+def started(*command, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "medseg.cli", *command],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        **options,
     )
 
 
@@ -135,6 +136,20 @@ def test_a_stopped_run_says_so_and_leaves_no_case_running(images, tmp_path, numb
     assert "pending" in found.values()
     assert set(found.values()) <= {"done", "pending", "refused"}
     assert (out / "cohort.csv").is_file()
+
+
+@pytest.mark.seconds
+def test_ctrl_c_while_the_workers_import_prints_one_line(images, tmp_path):
+    """A terminal sends it to every process of the command."""
+    out = tmp_path / "out"
+    with started(*words(images, out=out), start_new_session=True) as runner:
+        end = time.monotonic() + WAIT_S
+        while not (out / "cohort.sqlite").is_file() and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(1)
+        os.killpg(runner.pid, signal.SIGINT)
+        error = runner.communicate(timeout=WAIT_S)[1]
+    assert (runner.returncode, error) == (1, "medseg: stopped\n")
 
 
 @pytest.mark.seconds

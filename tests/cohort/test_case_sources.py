@@ -84,6 +84,9 @@ def test_a_table(tmp_path):
         ("path,pixel_spacing_mm\na.png,wide\n", "got wide"),
         ("path\na.png\n./a.png\n", "line 2, and list.csv, line 3"),
         ("path,case\na.png,x\nb.png,X\n", "x for two"),
+        ("path,case\na.png,Cohort.html\n", "Cohort.html for .*a.png"),
+        ("path,case\na.png,x\x07\n", r"x.x07"),
+        ("path;case\na.png;x\n", "by commas"),
         ("", "one column path"),
         ("path\n", "one case or more"),
     ],
@@ -91,6 +94,12 @@ def test_a_table(tmp_path):
 def test_tables_that_are_refused(tmp_path, text, message):
     with pytest.raises(UsageError, match=message):
         find_cases([table(tmp_path, text)])
+
+
+def test_an_image_with_the_name_of_the_ledger(tmp_path):
+    pictures(tmp_path, "cohort.sqlite.png")
+    with pytest.raises(UsageError, match=r"cohort\.sqlite for .*Rename the image"):
+        find_cases([str(tmp_path)])
 
 
 def test_a_table_of_another_encoding(tmp_path):
