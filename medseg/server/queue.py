@@ -34,6 +34,7 @@ STATES = (RECEIVED, WAITING, RUNNING, DELIVERING, DONE, SET_ASIDE, CANCELLED)
 LIVE = (RECEIVED, WAITING, RUNNING, DELIVERING)
 ENDED = (DONE, SET_ASIDE, CANCELLED)
 
+_ASIDE = "aside "  # before the identity of what was never to be done
 # The longest pause before another attempt. A time of the next attempt that lies further off is one that the
 # computer's clock has jumped away from.
 LONGEST_PAUSE_S = 600.0
@@ -139,7 +140,7 @@ class Queue:
         """
         job = secrets.token_hex(16)
         # what is set aside never stands in the way of the same work
-        identity = f"aside {identity}" if set_aside else identity
+        identity = _ASIDE + identity if set_aside else identity
         with self._transaction() as db:
             found = _row_of(db, identity, (CANCELLED,) if set_aside else (CANCELLED, SET_ASIDE))
             if found is None:
@@ -254,6 +255,23 @@ class Queue:
             False where there is no such job, or it has ended.
         """
         return self._change(job, LIVE, state=CANCELLED, reason=reason, finished=self.now())
+
+    def again(self, job: str) -> bool:
+        """Let a job that was set aside wait once more; one with a result is only delivered.
+
+        Returns:
+            False where there is no such job, it never was to be done, or the same work is there already.
+        """
+        with self._lock:
+            found = self.get(job)
+            if found is None or found.identity.startswith(_ASIDE):
+                return False
+            state = DELIVERING if found.result.get("outputs") else WAITING
+            values = {"state": state, "reason": "", "attempts": 0, "next_try": 0.0, "finished": None}
+            try:
+                return self._change(job, (SET_ASIDE,), **values)
+            except sqlite3.IntegrityError:  # another job of the same identity waits, runs or is done
+                return False
 
     def recover(self) -> list[str]:
         """Go on after a process that was killed; to be called once, before anything else uses the queue.

@@ -106,6 +106,32 @@ def test_a_delivery_is_retried(queue):
     assert [due.id for due in queue.due_deliveries(queue.now() + 61)] == [job]
 
 
+def test_what_was_set_aside_is_tried_again(queue):
+    job, _ = add(queue)
+    queue.take()
+    queue.set_aside(job, "its worker ended twice", {"kind": "signal 9"})
+    assert queue.again(job)
+    assert (queue.get(job).state, queue.get(job).reason, queue.get(job).finished) == (WAITING, "", None)
+    queue.take()
+    queue.finish(job, {"outputs": {"segmentation.dcm": "0"}}, deliver=True)
+    queue.delivered(job, "web")
+    queue.set_aside(job, "pacs: it says no")
+    assert queue.again(job)
+    assert (queue.get(job).state, queue.get(job).delivered) == (DELIVERING, ("web",))
+
+
+def test_what_is_done_elsewhere_or_was_never_to_be_done_is_not_tried_again(queue):
+    job, _ = add(queue)
+    queue.set_aside(job, "it was refused")
+    other = queue.add(content(queue, "other"), origin="dicom", identity="a")[0]
+    assert other != job
+    assert not queue.again(job)
+    aside, _ = queue.add(content(queue, "aside"), origin="dicom", identity="b", set_aside="no rule matches")
+    assert not queue.again(aside)
+    assert queue.get(aside).state == SET_ASIDE
+    assert not queue.again("0" * 32)
+
+
 def test_a_cancelled_job_is_not_finished(queue):
     job, _ = add(queue)
     queue.take()

@@ -69,7 +69,7 @@ def build_app(
         redirect_slashes=False,
     )
     add_errors(app, counters)
-    _add_jobs(app, Inbox(queue, uploads, config, submit, counters), cancel)
+    _add_jobs(app, Inbox(queue, uploads, config, submit, counters), cancel, submit)
     _add_results(app, queue)
     _add_watch(app, queue, counters, health)
     add_page(app, queue, sessions)
@@ -83,7 +83,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _TOKEN = [Security(HTTPBearer(auto_error=False))]  # for the description; Guard lets nobody else in
 
 
-def _add_jobs(app: FastAPI, inbox: Inbox, cancel: Callable[[str], None]) -> None:
+def _add_jobs(app: FastAPI, inbox: Inbox, cancel: Callable[[str], None], submit: Callable[[], None]) -> None:
     queue = inbox.queue
     more: dict[str, Any] = {"responses": _PROBLEMS, "dependencies": _TOKEN}
 
@@ -116,6 +116,19 @@ def _add_jobs(app: FastAPI, inbox: Inbox, cancel: Callable[[str], None]) -> None
         if not queue.cancel(job):
             raise _wrong_state("a job that has not ended", found, "Nothing is left to cancel.")
         cancel(job)
+        return job_answer(found_job(queue, job))
+
+    @app.post("/jobs/{job}/again", status_code=202, **more)
+    def do_again(job: str) -> JobAnswer:
+        """Try a job once more that was set aside, when its cause is mended; with a result it is only sent."""
+        found = found_job(queue, job)
+        if not queue.again(job):
+            raise _wrong_state(
+                "a job that was set aside and of which no other does the same",
+                found,
+                "What no rule matches is sent again once there is one.",
+            )
+        submit()
         return job_answer(found_job(queue, job))
 
 

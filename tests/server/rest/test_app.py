@@ -105,6 +105,16 @@ def test_a_result_is_there_when_it_is_whole_and_when_no_archive_took_it(client, 
     assert client.get(f"/jobs/{job}/results/segmentation.dcm").content == b"half"
 
 
+def test_again(client, node):
+    job = post(client).json()["id"]
+    early = client.post(f"/jobs/{job}/again")
+    assert (early.status_code, early.json()["got"]) == (409, "one that is waiting")
+    node.queue.take()
+    node.queue.set_aside(job, "its worker ended twice")
+    answer = client.post(f"/jobs/{job}/again")
+    assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
+
+
 def test_cancel(client, node):
     job = post(client).json()["id"]
     node.queue.take()
