@@ -25,9 +25,11 @@ def edges_of(values: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _are_levels(values: np.ndarray, different: np.ndarray) -> bool:
-    """If values are small counts, or mostly come again: a bar for each of some sizes would be a block."""
-    are_counts = bool((different == np.round(different)).all()) and np.ptp(different) <= _BINS
-    return are_counts or 2 * len(different) <= len(values)
+    """Whether values are small counts, or come again at even steps; bars of other values would be a block."""
+    if (different == np.round(different)).all() and np.ptp(different) <= _BINS:
+        return True
+    steps = np.diff(different)
+    return 2 * len(different) <= len(values) and bool(np.allclose(steps, steps[0], rtol=0.01))
 
 
 def shares_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
