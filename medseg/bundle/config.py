@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg.bundle.audit.trust import require_trusted
-from medseg.bundle.files import Bundle, open_bundle, shipped_root
+from medseg.bundle.files import Bundle, open_bundle
 from medseg.errors import BundleError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def parse(bundle: Bundle, *files: str, overrides: Mapping[str, Any] | None = Non
         BundleError: a file is missing or is not YAML; or the bundle may not run, see
             medseg.bundle.audit.trust.
     """
-    require_trusted(bundle.root, shipped_root())
+    require_trusted(bundle.root)
     for name in files:
         if not Path(os.path.normpath(bundle.config(name))).is_relative_to(bundle.config("")):
             raise BundleError(

@@ -1,4 +1,4 @@
-"""Which bundles may run: the shipped ones, those that pass an audit, and those that the user names.
+"""Which bundles may run: those that pass an audit, and those that the user names.
 
 What a user names is the identity of a bundle, not its name: anybody can call a folder kidney_ct. An identity
 is `name@digest`, with the digest over the content of all its files, so that trust ends where a file is
@@ -20,19 +20,16 @@ TRUSTED = "MEDSEG_TRUSTED_BUNDLES"
 _audited: dict[Path, tuple[tuple[tuple[str, int, int], ...], tuple[Finding, ...]]] = {}
 
 
-def require_trusted(root: Path, shipped: Path) -> None:
+def require_trusted(root: Path) -> None:
     """Audit a bundle before its configuration is parsed, once for each state of its files in a process.
 
     Args:
         root: the bundle's folder.
-        shipped: the folder of the shipped bundles, which are not audited.
 
     Raises:
         BundleError: it would run what it should not, and the user does not name it in MEDSEG_TRUSTED_BUNDLES.
     """
     root = root.resolve()
-    if root.is_relative_to(shipped.resolve()):
-        return
     state = _state(root)
     if root not in _audited or _audited[root][0] != state:
         _audited[root] = (state, audit_files(root))

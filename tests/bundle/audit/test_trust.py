@@ -1,4 +1,4 @@
-"""Which bundles are parsed: those that pass, those named by content or folder, the shipped ones."""
+"""Which bundles are parsed: those that pass, and those named by content or folder."""
 
 import time
 
@@ -62,6 +62,13 @@ def test_a_folder_is_trusted_whatever_is_changed_in_it(evil, monkeypatch):
     assert read(evil) == "$Path('other').touch()"
     with pytest.raises(BundleError):
         read(write_bundle(evil.parent / "evil_2", EVIL))
+
+
+def test_a_bundle_beside_the_shipped_ones_is_no_exception(tmp_path, monkeypatch):
+    monkeypatch.setattr("medseg.bundle.files.shipped_root", lambda: tmp_path)
+    write_bundle(tmp_path / "evil", EVIL)
+    with pytest.raises(BundleError, match="evil is not one"):
+        read("evil")
 
 
 def test_a_change_is_noticed_in_a_running_process(tmp_path):
