@@ -61,9 +61,9 @@ def send(paths: Sequence[Path], to: Archive) -> Sent:
         named = "; ".join(f"{answer.file.path.name}: {answer.refused}" for answer in refused[:_MOST_NAMED])
         named += "; ..." if len(refused) > _MOST_NAMED else ""
         raise ArchiveRefusedError(
-            f"an archive that takes all {len(files)} files",
-            got=f"{to}, which refused {len(refused)} ({named})",
-            advice="Ask the archive's administrator what it accepts.",
+            "an archive that takes every file",
+            got=f"{to}, which refused {len(refused)} of {len(files)} ({named})",
+            advice="Check the address, and ask the archive's administrator what it accepts.",
         )
     return Sent(
         len(answers),
