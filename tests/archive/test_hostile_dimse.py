@@ -53,7 +53,7 @@ def test_each_answer_counts(files):
         assert send(files, archive).warnings == ("001.dcm: status B000H",)
     with (
         peer(storing(0x0000, 0xC123, 0x0000)) as archive,
-        pytest.raises(ArchiveRefusedError, match=r"refused 1 \(001.dcm: status C123H\)"),
+        pytest.raises(ArchiveRefusedError, match=r"refused 1 of 3 \(001.dcm: status C123H\)"),
     ):
         send(files, archive)
     with (
@@ -87,7 +87,7 @@ def test_the_syntax_that_the_peer_speaks(files, tmp_path):
 
 def test_a_peer_that_takes_nothing_of_it(files):
     with peer(contexts=(StudyRootQueryRetrieveInformationModelFind,)) as archive:
-        with pytest.raises(ArchiveRefusedError, match=f"refused 3 .000.dcm: SOP class {CTImageStorage}"):
+        with pytest.raises(ArchiveRefusedError, match=f"refused 3 of 3 .000.dcm: SOP class {CTImageStorage}"):
             send(files, archive)
         with pytest.raises(ArchiveRefusedError, match="C-FIND by PEER"):
             fetch("1.2.3", archive, files[0].parent.parent / "out")
