@@ -102,6 +102,7 @@ class NodeProcess:
                     found = re.search(pattern, line)
                     setattr(self, name, int(found[1]) if found else None)
                 self._ready.set()
+        process.wait()  # its output ends a moment before it does
         self._ready.set()
 
     def jobs(self):

@@ -19,12 +19,10 @@ FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', flags=re.MULTI
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The parts of the checkout that a guide may change; weights are links."""
+    """The parts of the checkout that a guide may change."""
     shutil.copytree(ROOT / "medseg", tmp_path / "medseg", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("*.pt"))
+    shutil.copytree(ROOT / "bundles", tmp_path / "bundles")
     shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")
-    for weights in ROOT.glob("bundles/*/models/**/*.pt"):
-        (tmp_path / weights.relative_to(ROOT)).symlink_to(weights)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copy(Path(skimage.__file__).parent / "data" / "retina.jpg", tmp_path / "photo.jpg")
     return tmp_path
