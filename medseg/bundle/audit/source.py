@@ -16,6 +16,9 @@ from medseg.errors import UsageError
 MOST_FILES = 10_000
 # What an archive may hold, and how much a file in it may grow: weights hardly do.
 MOST_BYTES, MOST_RATIO = 8 * 2**30, 200
+# Suffixes of weights: those of pickles, and all.
+PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".th", ".pkl", ".pickle", ".model", ".joblib")
+WEIGHTS = frozenset((*PICKLED, ".npz", ".npy", ".onnx", ".safetensors", ".ts", ".pt2", ".h5", ".engine"))
 _METADATA = "configs/metadata.json"
 _LINK = 0o120000
 
@@ -90,13 +93,18 @@ def _folder(root: Path) -> Source:
     for path in (path for part in sorted(root.iterdir()) if part.name != ".git" for path in _walk(part)):
         name = path.relative_to(root).as_posix()
         if path.is_symlink() and not path.resolve().is_relative_to(root):
-            findings.append(Finding(REFUSE, "link", printable(name), None, "a link that leaves the bundle"))
+            # Large files are often kept elsewhere; they are read like those that lie here.
+            is_data = path.is_file() and path.suffix.lower() in WEIGHTS
+            severity = WARN if is_data else REFUSE
+            findings.append(Finding(severity, "link", printable(name), None, "a link that leaves the bundle"))
+            if is_data:
+                files.append(_file(name, path))
         elif path.is_symlink() and path.is_dir():
             findings.append(
                 Finding(WARN, "link", printable(name), None, "a link to a folder, which is read once")
             )
         elif path.is_file():
-            files.append(File(name, path.stat().st_size, lambda path=path: path.open("rb")))  # type: ignore[misc]
+            files.append(_file(name, path))
         elif not path.is_dir():
             findings.append(
                 Finding(
@@ -106,6 +114,10 @@ def _folder(root: Path) -> Source:
         if len(files) > MOST_FILES:
             raise _no_bundle(root, f"more than {MOST_FILES} files")
     return Source(root.name, tuple(files), tuple(findings))
+
+
+def _file(name: str, path: Path) -> File:
+    return File(name, path.stat().st_size, lambda: path.open("rb"))
 
 
 def _walk(path: Path) -> Iterator[Path]:

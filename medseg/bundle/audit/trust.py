@@ -48,7 +48,8 @@ def _state(root: Path) -> tuple[tuple[str, int, int], ...]:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
                 else:
-                    info = entry.stat(follow_symlinks=False)
+                    # of what a link leads to, if it leads anywhere
+                    info = entry.stat(follow_symlinks=os.path.exists(entry.path))
                     found.append((entry.path, info.st_size, info.st_mtime_ns))
     return tuple(sorted(found))
 

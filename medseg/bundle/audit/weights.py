@@ -14,10 +14,8 @@ from typing import IO
 from medseg.bundle.audit.findings import NOTE, REFUSE, WARN, Finding, printable
 from medseg.bundle.audit.onnx import onnx_faults
 from medseg.bundle.audit.pickles import PickleFault, pickle_faults
-from medseg.bundle.audit.source import File, leaves
+from medseg.bundle.audit.source import PICKLED, WEIGHTS, File, leaves
 
-_PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".th", ".pkl", ".pickle", ".model", ".joblib")
-SUFFIXES = frozenset((*_PICKLED, ".npz", ".npy", ".onnx", ".safetensors", ".ts", ".pt2", ".h5", ".engine"))
 _UNREAD = {".joblib": "joblib", ".h5": "HDF5", ".engine": "TensorRT, which runs code of its own"}
 _CODE = (
     *(".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".cmd", ".ps1", ".js", ".jar"),
@@ -29,7 +27,7 @@ _REACHES_OUT = re.compile(r"\b(from_file|torch\.save|torch\.load|torch\.classes|
 
 
 def is_weights(file: File) -> bool:
-    return file.suffix in SUFFIXES
+    return file.suffix in WEIGHTS
 
 
 def judge_weights(file: File) -> list[Finding]:
@@ -37,7 +35,7 @@ def judge_weights(file: File) -> list[Finding]:
     head = file.head(8)
     if head[:4] == _ZIP:
         return list(_judge_zip(file))
-    found = list(_hidden_archive(file)) if head[:1] == b"\x80" or file.suffix in SUFFIXES else []
+    found = list(_hidden_archive(file)) if head[:1] == b"\x80" or file.suffix in WEIGHTS else []
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return found + _pickle(file)
     if head[:6] == b"\x93NUMPY":
@@ -53,7 +51,7 @@ def judge_weights(file: File) -> list[Finding]:
     if file.suffix in _UNREAD:
         reason = f"a format that is not looked into ({_UNREAD[file.suffix]})"
         return [*found, Finding(WARN, "weights", file.name, None, reason)]
-    return found + (_pickle(file) if file.suffix in _PICKLED else [])
+    return found + (_pickle(file) if file.suffix in PICKLED else [])
 
 
 def _pickle(file: File) -> list[Finding]:

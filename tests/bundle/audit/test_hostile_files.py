@@ -311,6 +311,18 @@ def test_links_out_of_the_bundle(tmp_path):
     assert [one.rule for one in found(folder)] == ["link", "link"]
 
 
+def test_a_link_to_weights_is_read_as_they_are(tmp_path):
+    folder = write_bundle(tmp_path / "sound")
+    kept = tmp_path / "kept.pt"
+    torch.save({"a": torch.zeros(2)}, kept)
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / "models" / "model.pt").symlink_to(kept)
+    assert found(folder) == []
+    assert "a link that leaves the bundle" in [one.reason for one in audit_bundle(folder).findings]
+    kept.write_bytes(pickle.dumps(os.system, 2))
+    assert "pickle" in [one.rule for one in found(folder)]
+
+
 def test_a_socket_or_a_pipe_is_not_waited_for(tmp_path):
     folder = write_bundle(tmp_path / "evil")
     os.mkfifo(folder / "configs" / "more.yaml")
