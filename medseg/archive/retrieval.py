@@ -130,7 +130,8 @@ def _follow(archive: Archive, association: Any, study: str, series: str, model: 
         answers = association.send_c_get(asked, model)
     else:
         answers = association.send_c_move(asked, archive.calling, model)
-    for status, _ in answers:  # noqa: B007
+    for latest, _ in answers:
+        status = latest
         if intake.error is not None:
             break
     if intake.error is not None:

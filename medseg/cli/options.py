@@ -95,7 +95,7 @@ def add_formats(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--even-rejected",
         action="store_true",
-        help="write DICOM SEG and RTSTRUCT of masks whose predicted Dice is too low, too",
+        help="write DICOM SEG, RTSTRUCT and structured report of masks whose predicted Dice is too low, too",
     )
 
 

@@ -39,7 +39,7 @@ class Job:
         output: the case's own folder, OUT/<case>.
         formats: empty for the usual ones of such an image.
         pixel_spacing_mm: of a picture that does not tell it.
-        even_rejected: write DICOM SEG and RTSTRUCT of a rejected mask, too.
+        even_rejected: write the DICOM files of a rejected mask, too.
     """
 
     key: str

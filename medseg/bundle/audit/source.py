@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -142,7 +143,7 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> Source:
         if reason := _packing_fault(member, seen):
             findings.append(Finding(REFUSE, "archive", printable(name), None, reason, printable(name)))
         else:
-            files.append(File(name, member.file_size, lambda member=member: archive.open(member)))  # type: ignore[misc]
+            files.append(File(name, member.file_size, partial(archive.open, member)))
         seen.add(member.filename)
     return Source(path.stem, tuple(files), tuple(findings))
 
